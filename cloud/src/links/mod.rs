@@ -1,0 +1,3 @@
+//! The links to devices.
+
+pub mod tls;

@@ -1,0 +1,3 @@
+//! The people behind the aliases.
+
+pub mod sealed;

@@ -1,0 +1,3 @@
+pub mod link;
+pub mod people;
+pub mod counts;

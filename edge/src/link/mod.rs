@@ -1,0 +1,4 @@
+//! The link to the cloud.
+
+pub mod fingerprint;
+pub mod tls;

@@ -1,0 +1,164 @@
+//! What people read of the counts: balances per user, totals per user, device, month.
+//!
+//! Invariant: rows come in one order and in one JSON form wherever they are
+//! shown, so two ends can be compared byte for byte. A user whose aliases are
+//! linked is one row; an unlinked alias is its own.
+
+use super::state::{Counts, Usage};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
+
+/// Whom a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// A person or account.
+    Subject(SubjectId),
+    /// A user of one device whose alias is not linked.
+    Alias {
+        /// The device.
+        device: DeviceId,
+        /// The alias.
+        alias: UserAlias,
+    },
+}
+
+/// One user's balance. Credits are exact decimal strings in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BalanceRow {
+    /// The name, where it is known and may be shown.
+    pub name: Option<String>,
+    /// Who.
+    pub who: Who,
+    /// Given.
+    pub granted: Credits,
+    /// Charged.
+    pub charged: Credits,
+    /// Given less charged.
+    pub balance: Credits,
+}
+
+/// One user's usage of one device in one month.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TotalsRow {
+    /// `2026-11`, in UTC.
+    pub month: String,
+    /// The device.
+    pub device: DeviceId,
+    /// Its name, where it is known.
+    pub device_name: Option<String>,
+    /// The user's name, where it is known and may be shown.
+    pub name: Option<String>,
+    /// Who.
+    pub who: Who,
+    /// Sides of media marked.
+    pub impressions: u64,
+    /// Media used, where the source said.
+    pub sheets: u64,
+    /// Pages captured.
+    pub captured: u64,
+    /// Pages converted, once per kind.
+    pub converted: u64,
+    /// Pages sent, once per destination.
+    pub sent: u64,
+    /// Pages saved.
+    pub saved: u64,
+    /// Charged.
+    pub charged: Credits,
+}
+
+/// Reads a view, with names where the caller has them.
+pub struct Report<'a> {
+    /// The view.
+    pub counts: &'a Counts,
+    /// The name behind an alias.
+    pub user_name: &'a dyn Fn(DeviceId, UserAlias) -> Option<String>,
+    /// A device's name.
+    pub device_name: &'a dyn Fn(DeviceId) -> Option<String>,
+}
+
+impl Report<'_> {
+    /// A row per user, by name, then identity.
+    pub fn balances(&self) -> Vec<BalanceRow> {
+        let mut charged: BTreeMap<Who, i128> = BTreeMap::new();
+        let mut names: BTreeMap<Who, String> = BTreeMap::new();
+        for ((device, alias), subject) in &self.counts.links {
+            let who = Who::Subject(*subject);
+            charged.entry(who).or_default();
+            if let Some(name) = (self.user_name)(*device, *alias) {
+                names.entry(who).or_insert(name);
+            }
+        }
+        for subject in self.counts.granted.keys() {
+            charged.entry(Who::Subject(*subject)).or_default();
+        }
+        for (key, usage) in &self.counts.usage {
+            let who = self.who(key.device, key.user);
+            *charged.entry(who).or_default() += usage.charged;
+            if let (Who::Alias { device, alias }, false) = (who, names.contains_key(&who)) {
+                names.extend((self.user_name)(device, alias).map(|name| (who, name)));
+            }
+        }
+        let row = |(who, charged): (Who, i128)| {
+            let granted = match who {
+                Who::Subject(subject) => self.counts.granted.get(&subject).copied().unwrap_or(0),
+                Who::Alias { .. } => 0,
+            };
+            BalanceRow {
+                name: names.get(&who).cloned(),
+                who,
+                granted: credits(granted),
+                charged: credits(charged),
+                balance: credits(granted - charged),
+            }
+        };
+        let mut rows: Vec<BalanceRow> = charged.into_iter().map(row).collect();
+        rows.sort_by(|a, b| (&a.name, a.who).cmp(&(&b.name, b.who)));
+        rows
+    }
+
+    /// A row per month, device and user, in that order.
+    pub fn totals(&self) -> Vec<TotalsRow> {
+        let mut sums: BTreeMap<(u32, DeviceId, Who), (Usage, UserAlias)> = BTreeMap::new();
+        for (key, usage) in &self.counts.usage {
+            let place = (key.month, key.device, self.who(key.device, key.user));
+            sums.entry(place).or_insert((Usage::default(), key.user)).0.add(usage);
+        }
+        let row = |((month, device, who), (usage, alias)): (_, (Usage, UserAlias))| TotalsRow {
+            month: month_name(month),
+            device,
+            device_name: (self.device_name)(device),
+            name: (self.user_name)(device, alias),
+            who,
+            impressions: usage.impressions,
+            sheets: usage.sheets,
+            captured: usage.captured,
+            converted: usage.converted,
+            sent: usage.sent,
+            saved: usage.saved,
+            charged: credits(usage.charged),
+        };
+        sums.into_iter().map(row).collect()
+    }
+
+    fn who(&self, device: DeviceId, alias: UserAlias) -> Who {
+        match self.counts.subject(device, alias) {
+            Some(subject) => Who::Subject(subject),
+            None => Who::Alias { device, alias },
+        }
+    }
+}
+
+/// `2026-11` for a month of [`super::UsageKey`].
+pub fn month_name(month: u32) -> String {
+    format!("{:04}-{:02}", month / 12, month % 12 + 1)
+}
+
+/// For display; a sum beyond ±9.2 × 10¹⁵ credits shows as that.
+fn credits(thousandths: i128) -> Credits {
+    let bounded = thousandths.clamp(-i128::from(i64::MAX), i128::from(i64::MAX));
+    Credits::from_thousandths(i64::try_from(bounded).unwrap_or(i64::MAX))
+}

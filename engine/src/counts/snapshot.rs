@@ -1,0 +1,145 @@
+//! The counts view as columns, for a snapshot.
+//!
+//! Invariant: a cache. It is checked as a whole when read (`rkyv::access`, never
+//! unchecked) and dropped when it does not fit. Columns, because an archive of
+//! primitive arrays is checked almost for nothing.
+
+use super::state::{Counts, Usage, UsageKey};
+use tallyroll_schema::event::counts::RateCardPublished;
+use tallyroll_schema::{DeviceId, Event, SubjectId, UserAlias};
+
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Default)]
+struct Columns {
+    device: Vec<[u8; 16]>,
+    user: Vec<[u8; 16]>,
+    month: Vec<u32>,
+    impressions: Vec<u64>,
+    sheets: Vec<u64>,
+    captured: Vec<u64>,
+    converted: Vec<u64>,
+    sent: Vec<u64>,
+    saved: Vec<u64>,
+    charged: Vec<i128>,
+    link_device: Vec<[u8; 16]>,
+    link_alias: Vec<[u8; 16]>,
+    link_subject: Vec<[u8; 16]>,
+    granted_subject: Vec<[u8; 16]>,
+    granted: Vec<i128>,
+    cards: Vec<Vec<u8>>,
+    incomplete: u64,
+    misplaced: u64,
+}
+
+pub(super) fn archive(counts: &Counts) -> Vec<u8> {
+    let mut columns = Columns {
+        incomplete: counts.incomplete,
+        misplaced: counts.misplaced,
+        ..Columns::default()
+    };
+    for (key, usage) in &counts.usage {
+        columns.device.push(key.device.0);
+        columns.user.push(key.user.0);
+        columns.month.push(key.month);
+        columns.impressions.push(usage.impressions);
+        columns.sheets.push(usage.sheets);
+        columns.captured.push(usage.captured);
+        columns.converted.push(usage.converted);
+        columns.sent.push(usage.sent);
+        columns.saved.push(usage.saved);
+        columns.charged.push(usage.charged);
+    }
+    for ((device, alias), subject) in &counts.links {
+        columns.link_device.push(device.0);
+        columns.link_alias.push(alias.0);
+        columns.link_subject.push(subject.0);
+    }
+    for (subject, granted) in &counts.granted {
+        columns.granted_subject.push(subject.0);
+        columns.granted.push(*granted);
+    }
+    for card in counts.cards.values() {
+        let event = Event::from(RateCardPublished { card: card.clone() });
+        columns.cards.push(event.encode_body());
+    }
+    rkyv::to_bytes::<rkyv::rancor::Error>(&columns).map(|bytes| bytes.to_vec()).unwrap_or_default() // an empty archive is dropped when read, and refolded
+}
+
+pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
+    // A value read from a store lies anywhere; rkyv wants its alignment.
+    let mut aligned = rkyv::util::AlignedVec::<16>::with_capacity(archive.len());
+    aligned.extend_from_slice(archive);
+    let columns = rkyv::from_bytes::<Columns, rkyv::rancor::Error>(&aligned).ok()?;
+
+    let mut counts = Counts {
+        incomplete: columns.incomplete,
+        misplaced: columns.misplaced,
+        ..Counts::default()
+    };
+    for row in 0..columns.device.len() {
+        let key = UsageKey {
+            device: DeviceId(*columns.device.get(row)?),
+            user: UserAlias(*columns.user.get(row)?),
+            month: *columns.month.get(row)?,
+        };
+        let usage = Usage {
+            impressions: *columns.impressions.get(row)?,
+            sheets: *columns.sheets.get(row)?,
+            captured: *columns.captured.get(row)?,
+            converted: *columns.converted.get(row)?,
+            sent: *columns.sent.get(row)?,
+            saved: *columns.saved.get(row)?,
+            charged: *columns.charged.get(row)?,
+        };
+        counts.usage.insert(key, usage);
+    }
+    for row in 0..columns.link_device.len() {
+        let device = DeviceId(*columns.link_device.get(row)?);
+        let alias = UserAlias(*columns.link_alias.get(row)?);
+        counts.links.insert((device, alias), SubjectId(*columns.link_subject.get(row)?));
+    }
+    for (subject, granted) in columns.granted_subject.iter().zip(&columns.granted) {
+        counts.granted.insert(SubjectId(*subject), *granted);
+    }
+    for body in &columns.cards {
+        let Ok(Event::RateCardPublished(published)) = Event::decode(0x0101, 1, body) else {
+            return None;
+        };
+        counts.cards.insert(published.card.version, published.card);
+    }
+    Some(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::card::default_card;
+
+    fn counts() -> Counts {
+        let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
+        let usage = Usage { impressions: 3, charged: -5, ..Usage::default() };
+        let mut counts = Counts { incomplete: 7, ..Counts::default() };
+        counts.usage.insert(key, usage);
+        counts.links.insert((key.device, key.user), SubjectId([4; 16]));
+        counts.granted.insert(SubjectId([4; 16]), 1 << 90);
+        counts.cards.insert(1, default_card());
+        counts
+    }
+
+    #[test]
+    fn reads_back() {
+        assert_eq!(restore(&archive(&counts())), Some(counts()));
+    }
+
+    #[test]
+    fn damage_is_dropped_or_read_without_panic() {
+        let archive = archive(&counts());
+        for len in 0..archive.len() {
+            let _ = restore(&archive[..len]);
+        }
+        for at in 0..archive.len() {
+            let mut changed = archive.clone();
+            changed[at] ^= 0xff;
+            let _ = restore(&changed);
+        }
+    }
+}

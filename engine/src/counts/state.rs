@@ -1,0 +1,224 @@
+//! The counts view: usage per device, alias and month, and what credits were given.
+//!
+//! Invariant: every field is a sum, a maximum or a per-writer last value, so the
+//! fold commutes across logs. Events where their writer may not write are not
+//! believed, but counted as misplaced; kinds not understood as incomplete.
+
+use crate::fold::{Origin, View};
+use std::collections::BTreeMap;
+use tallyroll_schema::event::counts::{Charge, RateCard};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{Credits, DeviceId, Event, Record, SubjectId, UserAlias, Wall, Writer};
+
+/// Whose usage, where, when. Months count from year 0, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsageKey {
+    /// The device.
+    pub device: DeviceId,
+    /// The user, as the device calls them.
+    pub user: UserAlias,
+    /// Year × 12 + month − 1.
+    pub month: u32,
+}
+
+/// What was used. Impressions, sheets and pages are never added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Sides of media marked.
+    pub impressions: u64,
+    /// Media used, where the source said.
+    pub sheets: u64,
+    /// Pages captured.
+    pub captured: u64,
+    /// Pages converted, once per kind.
+    pub converted: u64,
+    /// Pages sent, once per destination.
+    pub sent: u64,
+    /// Pages saved.
+    pub saved: u64,
+    /// Charged, in thousandths of a credit.
+    pub charged: i128,
+}
+
+impl Usage {
+    /// Adds another's figures to these.
+    pub fn add(&mut self, other: &Self) {
+        self.impressions += other.impressions;
+        self.sheets += other.sheets;
+        self.captured += other.captured;
+        self.converted += other.converted;
+        self.sent += other.sent;
+        self.saved += other.saved;
+        self.charged += other.charged;
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub(super) usage: BTreeMap<UsageKey, Usage>,
+    pub(super) links: BTreeMap<(DeviceId, UserAlias), SubjectId>,
+    pub(super) granted: BTreeMap<SubjectId, i128>,
+    pub(super) cards: BTreeMap<u32, RateCard>,
+    pub(super) incomplete: u64,
+    pub(super) misplaced: u64,
+}
+
+impl Counts {
+    /// Usage by device, alias and month.
+    pub fn usage(&self) -> &BTreeMap<UsageKey, Usage> {
+        &self.usage
+    }
+
+    /// Whom an alias belongs to, if it is linked.
+    pub fn subject(&self, device: DeviceId, alias: UserAlias) -> Option<SubjectId> {
+        self.links.get(&(device, alias)).copied()
+    }
+
+    /// All links.
+    pub fn links(&self) -> &BTreeMap<(DeviceId, UserAlias), SubjectId> {
+        &self.links
+    }
+
+    /// What a subject was granted, in thousandths of a credit.
+    pub fn granted(&self) -> &BTreeMap<SubjectId, i128> {
+        &self.granted
+    }
+
+    /// The newest rate card, if any was published.
+    pub fn newest_card(&self) -> Option<&RateCard> {
+        self.cards.values().next_back()
+    }
+
+    /// Records whose kind or body this build does not understand.
+    pub fn incomplete(&self) -> u64 {
+        self.incomplete
+    }
+
+    /// Records of a kind their log's writer may not write, or that charge less than nothing.
+    pub fn misplaced(&self) -> u64 {
+        self.misplaced
+    }
+
+    fn fold_event(&mut self, origin: &Origin, written_at: Wall, event: Event) {
+        match event {
+            Event::PagesPrinted(e) => {
+                let usage = Usage {
+                    impressions: e.impressions.into(),
+                    sheets: e.sheets.unwrap_or(0).into(),
+                    ..Usage::default()
+                };
+                self.charge(
+                    origin.device,
+                    e.user,
+                    e.acted_at.unwrap_or(written_at),
+                    usage,
+                    e.charge,
+                );
+            }
+            Event::PagesCaptured(e) => {
+                let usage = Usage { captured: e.pages.into(), ..Usage::default() };
+                self.charge(origin.device, e.user, written_at, usage, e.charge);
+            }
+            Event::PagesConverted(e) => {
+                let converted = times(e.pages, e.conversions.len());
+                let usage = Usage { converted, ..Usage::default() };
+                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge);
+            }
+            Event::DocumentSent(e) => {
+                let sent = times(e.pages, e.destinations as usize);
+                let usage = Usage { sent, ..Usage::default() };
+                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge);
+            }
+            Event::DocumentSaved(e) => {
+                let usage = Usage { saved: e.pages.into(), ..Usage::default() };
+                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge);
+            }
+            Event::CreditsGranted(e) => {
+                *self.granted.entry(e.subject).or_default() += i128::from(e.credits.thousandths());
+            }
+            Event::SubjectLinked(e) => {
+                self.links.insert((e.device, e.alias), e.subject);
+            }
+            Event::RateCardPublished(e) => {
+                self.cards.insert(e.card.version, e.card);
+            }
+            Event::Unknown(_) => self.incomplete += 1,
+            _ => {}
+        }
+    }
+
+    fn charge(
+        &mut self,
+        device: Option<DeviceId>,
+        user: UserAlias,
+        at: Wall,
+        mut usage: Usage,
+        charge: Charge,
+    ) {
+        let Some(device) = device.filter(|_| charge.credits >= Credits::ZERO) else {
+            self.misplaced += 1;
+            return;
+        };
+        usage.charged = i128::from(charge.credits.thousandths());
+        let key = UsageKey { device, user, month: month_of(at) };
+        self.usage.entry(key).or_default().add(&usage);
+    }
+}
+
+/// A product that cannot overflow a sum of 2³² of them.
+fn times(pages: u32, factor: usize) -> u64 {
+    u64::from(pages).saturating_mul(factor as u64).min(u64::from(u32::MAX))
+}
+
+/// Year × 12 + month − 1 in UTC. A time beyond the calendar counts as its last month.
+fn month_of(at: Wall) -> u32 {
+    let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
+    let date = jiff::tz::Offset::UTC.to_datetime(time).date();
+    u32::from(date.year().unsigned_abs()) * 12 + u32::from(date.month().unsigned_abs()) - 1
+}
+
+impl View for Counts {
+    const NAME: &'static str = "counts";
+    const VERSION: u32 = 1;
+    const CLASSES: &'static [LogClass] =
+        &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
+
+    fn fold(&mut self, origin: &Origin, record: &Record<'_>) {
+        let Ok(event) = record.event() else {
+            self.incomplete += 1;
+            return;
+        };
+        let may = match event.writer() {
+            Writer::Both => true,
+            Writer::Device => origin.device.is_some(),
+            Writer::Cloud => origin.device.is_none(),
+        };
+        if may {
+            self.fold_event(origin, record.header.time.wall, event);
+        } else {
+            self.misplaced += 1;
+        }
+    }
+
+    fn archive(&self) -> Vec<u8> {
+        super::snapshot::archive(self)
+    }
+
+    fn restore(archive: &[u8]) -> Option<Self> {
+        super::snapshot::restore(archive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        assert_eq!(month_of(Wall(0)), 1970 * 12);
+        assert_eq!(month_of(Wall(1_795_910_400_000)), 2026 * 12 + 10, "29 November 2026");
+        assert_eq!(month_of(Wall(u64::MAX)), 9999 * 12 + 11);
+    }
+}

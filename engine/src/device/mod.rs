@@ -1,0 +1,300 @@
+//! A device's replica: its two logs, the cloud's word to it, its own figures.
+//!
+//! Owns the way of an event at the edge: commit to the journal, seal into the
+//! store, hand out to the session, note the receipt. Invariant: a position is
+//! returned only after the fsync that makes it durable; after a failed write
+//! everything is refused until a restart replays what is there. Clock, entropy
+//! and files are arguments; names are sealed by the rim.
+
+mod own_log;
+mod people;
+mod seal;
+mod status;
+mod sync;
+
+pub use status::{LogStatus, Status};
+
+use crate::counts::{Counts, card};
+use crate::fold::Replay;
+use crate::keys::Signer;
+use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
+use crate::log::{genesis, seal as seal_batch};
+use crate::store::rows::{BatchRow, DeviceLogs, ImportRow, JournalGeneration, LogRow, TipRow};
+use crate::store::{Changes, Rows, Store};
+use crate::{Error, Result};
+use core::time::Duration;
+use own_log::OwnLog;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::counts::{CountSource, RateCard};
+use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::{
+    ClockQuality, DeviceId, EpochId, Event, HybridTime, JobId, LogId, Position, PublicKey, Record,
+    TenantId, Timestamp, Wall,
+};
+
+/// Who a device is and whom it believes.
+#[derive(Debug)]
+pub struct DeviceConfig {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device's signing key.
+    pub signer: Signer,
+    /// The cloud's signing key.
+    pub cloud_key: PublicKey,
+    /// The tenant's public log.
+    pub public_log: LogId,
+}
+
+/// The clock's word at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// The raw clock.
+    pub wall: Wall,
+    /// Its standing.
+    pub quality: ClockQuality,
+    /// A clock that only runs forward, from any start.
+    pub monotonic: Duration,
+}
+
+/// A device's replica over its journal file and its store.
+#[derive(Debug)]
+pub struct Device<F, S> {
+    config: DeviceConfig,
+    id: DeviceId,
+    store: S,
+    journal: Journal<F>,
+    generation: u64,
+    ledger: OwnLog,
+    telemetry: OwnLog,
+    counts: Replay<Counts>,
+    hybrid: HybridTime,
+    unsealed_imports: BTreeMap<JobId, u64>,
+    last_seal: Option<Duration>,
+    closed: bool,
+}
+
+impl<F: JournalFile, S: Store> Device<F, S> {
+    /// Opens the replica, creating its logs in an empty store, and replays the
+    /// journal. `nonces` is 32 random bytes, used only for new logs.
+    ///
+    /// # Errors
+    /// Storage failed or is damaged.
+    pub fn open(
+        config: DeviceConfig,
+        file: F,
+        mut store: S,
+        now: Now,
+        nonces: [u8; 32],
+    ) -> Result<Self> {
+        let tenant = config.tenant;
+        let logs = match Rows::new(tenant, &store).get::<DeviceLogs>(&())? {
+            Some(logs) => logs,
+            None => create_logs(&config, &mut store, now, nonces)?,
+        };
+        let rows = Rows::new(tenant, &store);
+        let generation = rows.get::<JournalGeneration>(&())?.unwrap_or_default().generation;
+        let ledger = OwnLog::load(&rows, LogClass::Ledger, logs.ledger)?;
+        let telemetry = OwnLog::load(&rows, LogClass::Telemetry, logs.telemetry)?;
+        let counts = Replay::load(&rows)?;
+        let (journal, sections) = Journal::open(file, generation)?;
+        let id = DeviceId::of_key(tenant, &config.signer.public_key());
+        let mut device = Self {
+            config,
+            id,
+            store,
+            journal,
+            generation,
+            ledger,
+            telemetry,
+            counts,
+            hybrid: HybridTime::default(),
+            unsealed_imports: BTreeMap::new(),
+            last_seal: None,
+            closed: false,
+        };
+        for section in &sections {
+            device.take_in(section, now.monotonic)?;
+        }
+        Ok(device)
+    }
+
+    /// The device's id.
+    pub fn id(&self) -> DeviceId {
+        self.id
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.config.tenant
+    }
+
+    /// Makes events durable, all or none, and returns their positions.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when they are more than one commit takes; storage failed.
+    pub fn commit(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
+        self.refuse_if_closed()?;
+        let (sections, positions, hybrid) = self.encode(now, events)?;
+        let content_len = Journal::<F>::content_len(&sections);
+        if content_len > ENTRY_BYTES_MAX {
+            let why = format!(
+                "{content_len} bytes in one commit, {ENTRY_BYTES_MAX} are allowed; send fewer events at a time"
+            );
+            return Err(Error::Full(why));
+        }
+        if !self.journal.has_room(content_len) {
+            self.seal(now)?;
+        }
+        let appended = self.journal.append(&sections);
+        self.closing(appended)?;
+        self.hybrid = hybrid;
+        for section in &sections {
+            self.take_in(section, now.monotonic)?;
+        }
+        Ok(positions)
+    }
+
+    /// Whether a page-log line with this key is already counted.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn is_imported(&self, line: JobId) -> Result<bool> {
+        Ok(self.unsealed_imports.contains_key(&line)
+            || self.rows().get::<ImportRow>(&line)?.is_some())
+    }
+
+    /// The rate card in force as far as this device knows.
+    pub fn card(&self) -> RateCard {
+        self.counts.view().newest_card().cloned().unwrap_or_else(card::default_card)
+    }
+
+    /// The device's own figures, everything durable here included.
+    pub fn counts(&self) -> &Counts {
+        self.counts.view()
+    }
+
+    fn rows(&self) -> Rows<'_, S> {
+        Rows::new(self.config.tenant, &self.store)
+    }
+
+    fn refuse_if_closed(&self) -> Result<()> {
+        if self.closed { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// After an error nobody knows what is durable, so nothing more is done.
+    fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.closed |= result.is_err();
+        result
+    }
+
+    fn commit_changes(&mut self, changes: Changes) -> Result<()> {
+        let committed = self.store.commit(changes);
+        self.closing(committed)
+    }
+
+    fn log_mut(&mut self, class: LogClass) -> &mut OwnLog {
+        match class {
+            LogClass::Telemetry => &mut self.telemetry,
+            _ => &mut self.ledger,
+        }
+    }
+
+    fn encode(
+        &self,
+        now: Now,
+        events: &[(LogClass, Event)],
+    ) -> Result<(Vec<Section>, Vec<Position>, HybridTime)> {
+        let mut hybrid = self.hybrid;
+        let (mut positions, mut sections) = (Vec::with_capacity(events.len()), Vec::new());
+        let mut ledger = Section {
+            class: LogClass::Ledger,
+            first_seq: self.ledger.next_seq(),
+            records: Vec::new(),
+        };
+        let mut telemetry = Section {
+            class: LogClass::Telemetry,
+            first_seq: self.telemetry.next_seq(),
+            records: Vec::new(),
+        };
+        let (mut ledger_seq, mut telemetry_seq) = (ledger.first_seq, telemetry.first_seq);
+        for (class, event) in events {
+            let (own, section, seq) = match class {
+                LogClass::Ledger => (&self.ledger, &mut ledger, &mut ledger_seq),
+                LogClass::Telemetry => (&self.telemetry, &mut telemetry, &mut telemetry_seq),
+                other => return Err(Error::Rejected(format!("a device writes no {other:?} log"))),
+            };
+            hybrid = hybrid.next(now.wall);
+            let time = Timestamp { wall: now.wall, hybrid, quality: now.quality };
+            section.records.extend_from_slice(&Record::encode(event, time)?);
+            positions.push(own.position(*seq));
+            *seq += 1;
+        }
+        sections.extend([ledger, telemetry].into_iter().filter(|s| !s.records.is_empty()));
+        Ok((sections, positions, hybrid))
+    }
+
+    /// Takes durable records into the tail and the view.
+    fn take_in(&mut self, section: &Section, now: Duration) -> Result<()> {
+        let tenant = self.config.tenant;
+        let own = self.log_mut(section.class);
+        let Some(added) = own.append(section, now)? else { return Ok(()) };
+        let (genesis, epoch) = (own.genesis.clone(), own.epoch);
+        self.counts.fold_records(tenant, &genesis, epoch, section.first_seq, &section.records);
+        for (seq, record) in added {
+            self.hybrid = self.hybrid.max(record.header.time.hybrid);
+            if let Ok(Event::PagesPrinted(printed)) = record.event()
+                && printed.source == CountSource::PageLog
+            {
+                self.unsealed_imports.insert(printed.job, seq);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes the two logs of a new device: each one's first batch is its genesis.
+fn create_logs<S: Store>(
+    config: &DeviceConfig,
+    store: &mut S,
+    now: Now,
+    nonces: [u8; 32],
+) -> Result<DeviceLogs> {
+    let mut rows = Rows::new(config.tenant, store);
+    let (ledger_nonce, telemetry_nonce) = nonces.split_at(16);
+    let mut create = |class, nonce: &[u8]| {
+        let nonce = nonce.try_into().unwrap_or_default();
+        create_log(&mut rows, &config.signer, class, None, now, nonce)
+    };
+    let ledger = create(LogClass::Ledger, ledger_nonce)?;
+    let telemetry = create(LogClass::Telemetry, telemetry_nonce)?;
+    let logs = DeviceLogs { ledger, telemetry };
+    rows.put(&(), &logs);
+    let changes = rows.into_changes();
+    store.commit(changes)?;
+    Ok(logs)
+}
+
+/// Writes a new log's genesis as its first batch.
+pub(crate) fn create_log<S: Store>(
+    rows: &mut Rows<'_, S>,
+    signer: &Signer,
+    class: LogClass,
+    about: Option<DeviceId>,
+    now: Now,
+    nonce: [u8; 16],
+) -> Result<(LogId, EpochId)> {
+    let epoch = EpochId { counter: 0, nonce };
+    let (tenant, writer) = (rows.tenant(), signer.public_key());
+    let opened = LogOpened { tenant, class, writer, about, epoch };
+    let hybrid = HybridTime::default().next(now.wall);
+    let time = Timestamp { wall: now.wall, hybrid, quality: now.quality };
+    let (log, record) = genesis(&opened, time)?;
+    let batch = seal_batch(log, epoch, 0, 1, &record)?;
+    let tip = crate::log::Tip::START
+        .advance(tenant, &batch, &record)
+        .unwrap_or_else(|| unreachable!("a first batch begins at the start"));
+    rows.put(&log, &LogRow(opened));
+    rows.put(&(log, epoch, 0), &BatchRow { hash: tip.hash, batch });
+    rows.put(&(log, epoch), &TipRow::from(tip));
+    Ok((log, epoch))
+}

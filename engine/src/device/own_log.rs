@@ -1,0 +1,79 @@
+//! One of the device's own logs: its sealed tip and its tail.
+//!
+//! Invariant: tip and tail are contiguous; what is in the tail is durable in the
+//! journal and not yet in the store.
+
+use crate::log::Tip;
+use crate::log::journal::Section;
+use crate::store::rows::{LogRow, TipRow};
+use crate::store::{Rows, Store};
+use crate::{Error, Result};
+use core::time::Duration;
+use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::{EpochId, LogId, Position, Record, Records};
+
+#[derive(Debug)]
+pub(super) struct OwnLog {
+    pub(super) epoch: (LogId, EpochId),
+    pub(super) genesis: LogOpened,
+    /// Where the store's batches end.
+    pub(super) tip: Tip,
+    /// Records after the tip, end to end.
+    pub(super) tail: Vec<u8>,
+    pub(super) tail_count: u64,
+    /// When the tail's first record came, by the monotonic clock.
+    pub(super) tail_since: Option<Duration>,
+}
+
+impl OwnLog {
+    pub(super) fn load<S: Store>(
+        rows: &Rows<'_, S>,
+        class: LogClass,
+        epoch: (LogId, EpochId),
+    ) -> Result<Self> {
+        let missing = |what: &str| Error::corrupt(format!("own {class:?} log"), what);
+        let LogRow(genesis) = rows.get(&epoch.0)?.ok_or_else(|| missing("no genesis row"))?;
+        let tip: TipRow = rows.get(&epoch)?.ok_or_else(|| missing("no tip row"))?;
+        let (tail, tail_count, tail_since) = (Vec::new(), 0, None);
+        Ok(Self { epoch, genesis, tip: tip.into(), tail, tail_count, tail_since })
+    }
+
+    /// The seq of the next event.
+    pub(super) fn next_seq(&self) -> u64 {
+        self.tip.next_seq + self.tail_count
+    }
+
+    pub(super) fn position(&self, seq: u64) -> Position {
+        Position { log: self.epoch.0, epoch: self.epoch.1, seq }
+    }
+
+    /// Adds a durable section to the tail; returns its records with their seqs,
+    /// or `None` when they are sealed already.
+    pub(super) fn append<'s>(
+        &mut self,
+        section: &'s Section,
+        now: Duration,
+    ) -> Result<Option<Vec<(u64, Record<'s>)>>> {
+        let mut records = Vec::new();
+        for (seq, record) in (section.first_seq..).zip(Records::new(&section.records)) {
+            records.push((seq, record.map_err(|why| Error::corrupt("journal", why))?));
+        }
+        let end = section.first_seq + records.len() as u64;
+        if end <= self.tip.next_seq && self.tail_count == 0 {
+            return Ok(None);
+        }
+        if section.first_seq != self.next_seq() {
+            let why = format!("seq {} follows {}", section.first_seq, self.next_seq());
+            return Err(Error::corrupt("journal", why));
+        }
+        self.tail.extend_from_slice(&section.records);
+        self.tail_count += records.len() as u64;
+        self.tail_since.get_or_insert(now);
+        Ok(Some(records))
+    }
+
+    /// The tail went into the store; the log goes on from `tip`.
+    pub(super) fn sealed(&mut self, tip: Tip) {
+        (self.tip, self.tail, self.tail_count, self.tail_since) = (tip, Vec::new(), 0, None);
+    }
+}

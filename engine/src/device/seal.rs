@@ -1,0 +1,102 @@
+//! Sealing: the tail moves from the journal into the store, as batches.
+//!
+//! Invariant: one store commit holds the batches, the tips, the counted page-log
+//! lines, now and then the view, and the journal's next generation; so each event is in
+//! exactly one of journal and store, whatever is cut when.
+
+use super::own_log::OwnLog;
+use super::{Device, Now};
+use crate::log::journal::JournalFile;
+use crate::log::{Tip, seal as seal_batch};
+use crate::store::rows::{BatchRow, ImportRow, JournalGeneration, TipRow};
+use crate::store::{Rows, Store};
+use crate::{Error, Result};
+use core::time::Duration;
+use tallyroll_schema::Records;
+use tallyroll_schema::limits::SEAL_BYTES;
+
+/// A tail is sealed at least so often, link or no link.
+const SEAL_INTERVAL: Duration = Duration::from_secs(3600);
+/// While a link is there, a busy device seals this often; an idle one at once.
+const BUSY_LINGER: Duration = Duration::from_secs(1);
+
+impl<F: JournalFile, S: Store> Device<F, S> {
+    /// When the tail is to be sealed, by the monotonic clock; `None` without one.
+    pub fn seal_due(&self, linked: bool) -> Option<Duration> {
+        let tails = [&self.ledger, &self.telemetry];
+        let since = tails.iter().filter_map(|log| log.tail_since).min()?;
+        if tails.iter().any(|log| log.tail.len() >= SEAL_BYTES) {
+            return Some(since);
+        }
+        if !linked {
+            return Some(since.saturating_add(SEAL_INTERVAL));
+        }
+        let busy_until = self.last_seal.map_or(since, |last| last.saturating_add(BUSY_LINGER));
+        Some(busy_until.max(since))
+    }
+
+    /// Seals the tail. Returns whether there was one.
+    ///
+    /// # Errors
+    /// Storage failed; the device is closed then.
+    pub fn seal(&mut self, now: Now) -> Result<bool> {
+        self.refuse_if_closed()?;
+        if self.ledger.tail_count + self.telemetry.tail_count == 0 {
+            return Ok(false);
+        }
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        let ledger = seal_tail(&mut rows, &self.ledger)?;
+        let telemetry = seal_tail(&mut rows, &self.telemetry)?;
+        for (line, seq) in &self.unsealed_imports {
+            rows.put(line, &ImportRow { seq: *seq });
+        }
+        let generation = self.generation + 1;
+        rows.put(&(), &JournalGeneration { generation });
+        self.counts.snapshot_if_due(&mut rows);
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
+
+        self.generation = generation;
+        self.journal.reset(generation);
+        self.ledger.sealed(ledger);
+        self.telemetry.sealed(telemetry);
+        self.unsealed_imports.clear();
+        self.last_seal = Some(now.monotonic);
+        Ok(true)
+    }
+}
+
+/// Writes a tail as batches of about [`SEAL_BYTES`]; returns where they end.
+fn seal_tail<S: Store>(rows: &mut Rows<'_, S>, log: &OwnLog) -> Result<Tip> {
+    let (id, epoch) = log.epoch;
+    let mut tip = log.tip;
+    for (count, records) in split(&log.tail)? {
+        let batch = seal_batch(id, epoch, tip.next_seq, count, records)?;
+        let first_seq = tip.next_seq;
+        tip = tip
+            .advance(rows.tenant(), &batch, records)
+            .unwrap_or_else(|| unreachable!("the batch was made to begin there"));
+        rows.put(&(id, epoch, first_seq), &BatchRow { hash: tip.hash, batch });
+    }
+    rows.put(&log.epoch, &TipRow::from(tip));
+    Ok(tip)
+}
+
+/// Cuts records into runs that end at the first record past [`SEAL_BYTES`].
+fn split(tail: &[u8]) -> Result<Vec<(u32, &[u8])>> {
+    let (mut runs, mut rest, mut count, mut len) = (Vec::new(), tail, 0, 0);
+    for record in Records::new(tail) {
+        let record = record.map_err(|why| Error::corrupt("tail", why))?;
+        count += 1;
+        len += record.bytes.len();
+        if len >= SEAL_BYTES {
+            let (run, after) = rest.split_at(len);
+            runs.push((count, run));
+            (rest, count, len) = (after, 0, 0);
+        }
+    }
+    if count > 0 {
+        runs.push((count, rest));
+    }
+    Ok(runs)
+}

@@ -1,0 +1,229 @@
+//! Folding: how every count and every state is derived from the logs.
+//!
+//! Owns the contract of a view and its replay. Invariant: a view is a function
+//! of the set of records below its cut and of nothing else: no clock, no order of
+//! arrival across logs. A snapshot is a cache of that and dropped when in doubt.
+//! What each view means is left to its domain.
+
+use crate::log::{Opened, open};
+use crate::store::rows::{BatchRow, CommitRow, LogRow, SnapshotRow, TipRow};
+use crate::store::rows::{epoch_key, split_epoch_key};
+use crate::store::{Row, Rows, Store};
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::{
+    CommitPosition, DeviceId, EpochId, Hash, LogId, Position, Record, Records, TenantId,
+};
+
+/// The next seq of each epoch: what lies below has been folded.
+pub type Cut = BTreeMap<(LogId, EpochId), u64>;
+
+/// Where a record stands, for a fold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The device that wrote it; `None` for the cloud.
+    pub device: Option<DeviceId>,
+    /// Its log's class.
+    pub class: LogClass,
+    /// Its position.
+    pub position: Position,
+}
+
+/// A state derived from records.
+pub trait View: Default {
+    /// Names its snapshots.
+    const NAME: &'static str;
+    /// Grows when the same records give another state.
+    const VERSION: u32;
+    /// The logs it reads.
+    const CLASSES: &'static [LogClass];
+
+    /// Takes in one record. Records of one epoch come in order, each once.
+    fn fold(&mut self, origin: &Origin, record: &Record<'_>);
+
+    /// The state as bytes.
+    fn archive(&self) -> Vec<u8>;
+
+    /// The state back from bytes, or `None` when this build cannot use them.
+    fn restore(archive: &[u8]) -> Option<Self>;
+}
+
+/// A view and the cut it stands at.
+#[derive(Debug, Clone, Default)]
+pub struct Replay<V> {
+    view: V,
+    cut: Cut,
+    since_snapshot: u64,
+}
+
+/// A view is stored again after so many records: what a restart folds at most.
+const SNAPSHOT_RECORDS: u64 = 16 * 1024;
+
+impl<V: View> Replay<V> {
+    /// The view at everything committed: from its snapshot, if one fits, and the
+    /// batches after it.
+    ///
+    /// # Errors
+    /// Storage failed or a batch is corrupt.
+    pub fn load<S: Store>(rows: &Rows<'_, S>) -> Result<Self> {
+        let snapshot = rows.get::<SnapshotRow>(&V::NAME.into()).ok().flatten();
+        let mut replay = snapshot.and_then(Self::from_snapshot).unwrap_or_default();
+        let mut epochs = Vec::new();
+        rows.scan::<TipRow>(&[], &[], &mut |key, _| {
+            epochs.extend(split_epoch_key(key));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for (log, epoch) in epochs {
+            replay.catch_up(rows, log, epoch)?;
+        }
+        Ok(replay)
+    }
+
+    /// The view at a past commit position, folded from the first one on.
+    ///
+    /// # Errors
+    /// Storage failed, a batch is corrupt, or the position was never reached.
+    pub fn at<S: Store>(rows: &Rows<'_, S>, until: CommitPosition) -> Result<Self> {
+        let mut replay = Self::default();
+        let mut reached = CommitPosition { epoch: until.epoch, index: 0 };
+        rows.scan::<CommitRow>(&[], &[], &mut |key, row| {
+            let position = CommitRow::position(key).unwrap_or_default();
+            if position > until {
+                return Ok(ControlFlow::Break(()));
+            }
+            reached = position;
+            replay.fold_stored(rows, row.log, row.epoch, row.first_seq)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if reached != until {
+            let why = format!("commit position {until} does not exist; the last is {reached}");
+            return Err(Error::Rejected(why));
+        }
+        Ok(replay)
+    }
+
+    /// The state.
+    pub fn view(&self) -> &V {
+        &self.view
+    }
+
+    /// What has been folded.
+    pub fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
+    /// Folds a batch that was just admitted or sealed.
+    pub fn fold_batch(&mut self, tenant: TenantId, genesis: &LogOpened, opened: &Opened) {
+        let header = opened.batch.header();
+        self.fold_records(
+            tenant,
+            genesis,
+            (header.log, header.epoch),
+            header.first_seq,
+            &opened.records,
+        );
+    }
+
+    /// Folds records from `first_seq` on; what the cut already holds is skipped.
+    pub fn fold_records(
+        &mut self,
+        tenant: TenantId,
+        genesis: &LogOpened,
+        (log, epoch): (LogId, EpochId),
+        first_seq: u64,
+        records: &[u8],
+    ) {
+        if !V::CLASSES.contains(&genesis.class) {
+            return;
+        }
+        let device = writer_device(tenant, genesis);
+        let next = self.cut.entry((log, epoch)).or_insert(0);
+        for (seq, record) in (first_seq..).zip(Records::new(records).flatten()) {
+            if seq < *next {
+                continue;
+            }
+            debug_assert_eq!(seq, *next, "records of an epoch are folded without a gap");
+            let position = Position { log, epoch, seq };
+            self.view.fold(&Origin { device, class: genesis.class, position }, &record);
+            *next = seq + 1;
+            self.since_snapshot += 1;
+        }
+    }
+
+    /// Writes the view into a commit that makes everything folded durable, if
+    /// enough was folded since the last time.
+    pub fn snapshot_if_due<S: Store>(&mut self, rows: &mut Rows<'_, S>) {
+        if self.since_snapshot < SNAPSHOT_RECORDS {
+            return;
+        }
+        let cut = self.cut.iter().map(|((log, epoch), next)| (*log, *epoch, *next)).collect();
+        let (fingerprint, archive) = (fingerprint::<V>(), self.view.archive());
+        rows.put(&V::NAME.into(), &SnapshotRow { fingerprint, cut, archive });
+        self.since_snapshot = 0;
+    }
+
+    fn from_snapshot(row: SnapshotRow) -> Option<Self> {
+        if row.fingerprint != fingerprint::<V>() {
+            return None;
+        }
+        let view = V::restore(&row.archive)?;
+        let cut = row.cut.into_iter().map(|(log, epoch, next)| ((log, epoch), next)).collect();
+        Some(Self { view, cut, since_snapshot: 0 })
+    }
+
+    fn catch_up<S: Store>(&mut self, rows: &Rows<'_, S>, log: LogId, epoch: EpochId) -> Result<()> {
+        let genesis = genesis(rows, log)?;
+        if !V::CLASSES.contains(&genesis.class) {
+            return Ok(());
+        }
+        let next = self.cut.get(&(log, epoch)).copied().unwrap_or(0);
+        let prefix = epoch_key(log, epoch);
+        let from = BatchRow::key(&(log, epoch, next));
+        rows.scan::<BatchRow>(&prefix, &from, &mut |_, row| {
+            let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
+            self.fold_batch(rows.tenant(), &genesis, &opened);
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    fn fold_stored<S: Store>(
+        &mut self,
+        rows: &Rows<'_, S>,
+        log: LogId,
+        epoch: EpochId,
+        first_seq: u64,
+    ) -> Result<()> {
+        let genesis = genesis(rows, log)?;
+        if !V::CLASSES.contains(&genesis.class) {
+            return Ok(());
+        }
+        let row: BatchRow = rows
+            .get(&(log, epoch, first_seq))?
+            .ok_or_else(|| Error::corrupt("batch", "a committed batch is missing"))?;
+        let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
+        self.fold_batch(rows.tenant(), &genesis, &opened);
+        Ok(())
+    }
+}
+
+/// The device whose logs this key opened; `None` for the cloud's own logs.
+fn writer_device(tenant: TenantId, genesis: &LogOpened) -> Option<DeviceId> {
+    match genesis.class {
+        LogClass::Ledger | LogClass::Telemetry => Some(DeviceId::of_key(tenant, &genesis.writer)),
+        LogClass::Public | LogClass::Accounts | LogClass::Device => None,
+    }
+}
+
+fn genesis<S: Store>(rows: &Rows<'_, S>, log: LogId) -> Result<LogOpened> {
+    rows.get::<LogRow>(&log)?
+        .map(|LogRow(genesis)| genesis)
+        .ok_or_else(|| Error::corrupt("log", "its genesis row is missing"))
+}
+
+/// A snapshot of another name, version or archive layout is of no use.
+fn fingerprint<V: View>() -> Hash {
+    let text = format!("tallyroll view {} v{} rkyv-0.8 little-endian", V::NAME, V::VERSION);
+    Hash(*blake3::hash(text.as_bytes()).as_bytes())
+}

@@ -1,0 +1,98 @@
+//! The cloud's decisions: committed as sealed batches, never as an open tail.
+//!
+//! Invariant: a decision is durable, numbered and folded before anybody hears of
+//! it; what a device may be told is in its own log or in the public one.
+
+use super::Hub;
+use crate::counts::card;
+use crate::device::Now;
+use crate::store::Store;
+use crate::{Error, Result};
+use tallyroll_schema::event::counts::{CreditsGranted, RateCard};
+use tallyroll_schema::event::fleet::{DeviceRetired, DeviceRevoked};
+use tallyroll_schema::event::people::SubjectLinked;
+use tallyroll_schema::limits::TEXT_BYTES_MAX;
+use tallyroll_schema::{Credits, DeviceId, EpochId, Event, LogId, Position, SubjectId, UserAlias};
+
+impl<S: Store> Hub<S> {
+    /// Gives a subject credits; a negative amount takes them back.
+    ///
+    /// # Errors
+    /// An over-long reason; storage failed.
+    pub fn grant(
+        &mut self,
+        now: Now,
+        subject: SubjectId,
+        credits: Credits,
+        reason: String,
+    ) -> Result<Position> {
+        check_text("reason", &reason)?;
+        self.account(now, &[CreditsGranted { subject, credits, reason }.into()])
+    }
+
+    /// Joins aliases to subjects.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn link(
+        &mut self,
+        now: Now,
+        links: Vec<(DeviceId, UserAlias, SubjectId)>,
+    ) -> Result<Position> {
+        let linked = |(device, alias, subject)| SubjectLinked { device, alias, subject }.into();
+        let links: Vec<Event> = links.into_iter().map(linked).collect();
+        self.account(now, &links)
+    }
+
+    /// Lets a device deliver what it has and take no more part.
+    ///
+    /// # Errors
+    /// No such active device; storage failed.
+    pub fn retire(&mut self, now: Now, device: DeviceId, reason: String) -> Result<Position> {
+        check_text("reason", &reason)?;
+        self.fleet().active(device)?;
+        self.account(now, &[DeviceRetired { device, reason }.into()])
+    }
+
+    /// Believes nothing more from a device.
+    ///
+    /// # Errors
+    /// No such device, or it is revoked already; storage failed.
+    pub fn revoke(&mut self, now: Now, device: DeviceId, reason: String) -> Result<Position> {
+        check_text("reason", &reason)?;
+        self.fleet().not_revoked(device)?;
+        self.account(now, &[DeviceRevoked { device, reason }.into()])
+    }
+
+    /// The rate card in force.
+    pub fn card(&self) -> RateCard {
+        self.counts().newest_card().cloned().unwrap_or_else(card::default_card)
+    }
+
+    pub(super) fn account(&mut self, now: Now, events: &[Event]) -> Result<Position> {
+        self.decide(now, self.logs.accounts, events)
+    }
+
+    /// Commits events to one of the cloud's own logs; returns the first's position.
+    pub(super) fn decide(
+        &mut self,
+        now: Now,
+        epoch: (LogId, EpochId),
+        events: &[Event],
+    ) -> Result<Position> {
+        self.refuse_if_closed()?;
+        let mut rows = self.rows();
+        let mut staged = self.stage();
+        let position = self.stage_events(&mut rows, &mut staged, now, epoch, events)?;
+        let changes = rows.into_changes();
+        self.finish(changes, staged)?;
+        Ok(position)
+    }
+}
+
+fn check_text(what: &str, text: &str) -> Result<()> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Error::Rejected(format!("{what}: at most {TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}

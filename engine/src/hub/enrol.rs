@@ -1,0 +1,161 @@
+//! Enrolment: an invitation, a PIN, a new device.
+//!
+//! Invariant: a PIN works once, for ten minutes, five wrong tries at most, and is
+//! bound to the first keys that name it rightly: only they may ask again (the
+//! answer may have been lost). Making the PIN and checking the TLS key are the
+//! rim's.
+
+use super::Hub;
+use crate::device::Now;
+use crate::keys::verify_enrolment;
+use crate::store::rows::{Guest, InviteRow};
+use crate::store::{Rows, Store};
+use crate::{Error, Result};
+use tallyroll_schema::enrol::{JoinRequest, Welcome};
+use tallyroll_schema::event::fleet::DeviceEnrolled;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::{DeviceId, Hash, PublicKey, Wall};
+
+/// How long a PIN can be used, milliseconds.
+pub const PIN_VALID_MILLISECONDS: u64 = 10 * 60 * 1000;
+/// Wrong PINs before an invitation is void.
+pub const PIN_TRIES: u8 = 5;
+
+/// What the rim made for a new invitation.
+#[derive(Debug, Clone)]
+pub struct Invitation {
+    /// The device's name to be.
+    pub name: String,
+    /// [`pin_hash`] of the PIN.
+    pub pin_hash: Hash,
+    /// The hash's key, random.
+    pub salt: Hash,
+}
+
+/// What a device's join came to.
+#[derive(Debug, Clone)]
+pub struct NewDevice {
+    /// What it is told.
+    pub welcome: Welcome,
+    /// Whether it was enrolled by an earlier request with the same keys.
+    pub again: bool,
+}
+
+/// A PIN as it is stored.
+pub fn pin_hash(salt: &Hash, pin: &str) -> Hash {
+    let plain: String = pin.chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    Hash(*blake3::keyed_hash(&salt.0, plain.to_ascii_uppercase().as_bytes()).as_bytes())
+}
+
+impl<S: Store> Hub<S> {
+    /// Opens an invitation; an earlier unused one for the name is void.
+    ///
+    /// # Errors
+    /// A name that is empty, over-long, oddly made or in use; storage failed.
+    pub fn invite(&mut self, now: Now, invitation: Invitation) -> Result<Wall> {
+        self.refuse_if_closed()?;
+        let Invitation { name, pin_hash, salt } = invitation;
+        check_name(&name)?;
+        if self.fleet().find(&name).is_some() {
+            let why = format!(
+                "a device named {name} is enrolled; retire or revoke it first, or take another name"
+            );
+            return Err(Error::Rejected(why));
+        }
+        let expires_at = now.wall.plus_milliseconds(PIN_VALID_MILLISECONDS);
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        let row = InviteRow { pin_hash, salt, expires_at, tries_left: PIN_TRIES, guest: None };
+        rows.put(&name, &row);
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
+        Ok(expires_at)
+    }
+
+    /// A device asks to join, over a connection with this TLS certificate.
+    /// `nonce` is 16 random bytes for the device's log.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] with what to tell the device; storage failed.
+    pub fn join(
+        &mut self,
+        now: Now,
+        request: &JoinRequest,
+        tls_fingerprint: Hash,
+        nonce: [u8; 16],
+    ) -> Result<NewDevice> {
+        self.refuse_if_closed()?;
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        // One text for all that could help a guesser.
+        let refuse = || {
+            Error::Rejected("no invitation for this name and PIN; it is wrong, used or older than ten minutes. Run `tallyroll enroll` again".into())
+        };
+        let mut invite: InviteRow = rows.get(&request.name)?.ok_or_else(refuse)?;
+        let guest = Guest { signing_key: request.signing_key, tls_fingerprint };
+        if invite.tries_left == 0 {
+            return Err(refuse());
+        }
+        if pin_hash(&invite.salt, &request.pin) != invite.pin_hash {
+            invite.tries_left -= 1;
+            rows.put(&request.name, &invite);
+            let changes = rows.into_changes();
+            self.commit_changes(changes)?;
+            return Err(refuse());
+        }
+        if !verify_enrolment(request, tls_fingerprint.as_bytes()) {
+            return Err(Error::Rejected("the signing key does not vouch for the TLS key".into()));
+        }
+        if invite.guest == Some(guest) {
+            return Ok(NewDevice { welcome: self.welcome(&guest.signing_key), again: true });
+        }
+        if invite.guest.is_some() || invite.expires_at < now.wall {
+            return Err(refuse());
+        }
+        invite.guest = Some(guest);
+        self.enrol(now, &request.name, invite, guest, nonce)?;
+        Ok(NewDevice { welcome: self.welcome(&guest.signing_key), again: false })
+    }
+
+    fn enrol(
+        &mut self,
+        now: Now,
+        name: &str,
+        invite: InviteRow,
+        guest: Guest,
+        nonce: [u8; 16],
+    ) -> Result<()> {
+        let Guest { signing_key, tls_fingerprint } = guest;
+        let device = DeviceId::of_key(self.config.tenant, &signing_key);
+        let (about, name) = (Some(device), name.to_owned());
+        let mut rows = self.rows();
+        let mut staged = self.stage();
+        let class = LogClass::Device;
+        let log = self.stage_log(&mut rows, &mut staged, now, class, about, nonce)?;
+        rows.put(&name, &invite);
+        let event = DeviceEnrolled { device, name, signing_key, tls_fingerprint };
+        self.stage_events(&mut rows, &mut staged, now, self.logs.accounts, &[event.into()])?;
+        let changes = rows.into_changes();
+        self.finish(changes, staged)?;
+        self.device_logs.insert(device, log);
+        Ok(())
+    }
+
+    fn welcome(&self, signing_key: &PublicKey) -> Welcome {
+        Welcome {
+            tenant: self.config.tenant,
+            device: DeviceId::of_key(self.config.tenant, signing_key),
+            cloud_key: self.public_key(),
+            directory_key: self.config.directory_key,
+            public_log: self.public_log(),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX.min(63) || !name.chars().all(plain) {
+        let why = "a device's name has 1 to 63 of the characters a-z, A-Z, 0-9, `-`, `_`, `.`";
+        return Err(Error::Rejected(why.into()));
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The fleet view: which devices there are, by which keys, in what standing.
+//!
+//! Invariant: folded from the accounts log alone. Retired and revoked are final
+//! for a device's keys; a machine that comes back enrols anew.
+
+use crate::fold::{Origin, View};
+use crate::{Error, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{DeviceId, Event, Hash, PublicKey, Record, Wall};
+
+/// Whether a device is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Yes.
+    Active,
+    /// Until it has delivered what it has.
+    Retired,
+    /// No further than its last receipt.
+    Revoked,
+}
+
+/// A device of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DeviceRecord {
+    /// Its name.
+    pub name: String,
+    /// Signs its heads.
+    pub signing_key: PublicKey,
+    /// Of its TLS certificate.
+    pub tls_fingerprint: Hash,
+    /// Its standing.
+    pub standing: Standing,
+    /// When it was enrolled, by the cloud's clock.
+    pub enrolled_at: Wall,
+}
+
+/// The devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fleet {
+    devices: BTreeMap<DeviceId, DeviceRecord>,
+    by_tls_fingerprint: BTreeMap<Hash, DeviceId>,
+}
+
+impl Fleet {
+    /// All devices ever enrolled.
+    pub fn devices(&self) -> &BTreeMap<DeviceId, DeviceRecord> {
+        &self.devices
+    }
+
+    /// A device.
+    pub fn device(&self, device: DeviceId) -> Option<&DeviceRecord> {
+        self.devices.get(&device)
+    }
+
+    /// The device whose TLS certificate this is.
+    pub fn by_tls_fingerprint(&self, fingerprint: &Hash) -> Option<(DeviceId, &DeviceRecord)> {
+        let device = *self.by_tls_fingerprint.get(fingerprint)?;
+        Some((device, self.devices.get(&device)?))
+    }
+
+    /// The device of a name that is not revoked or retired, or else of that id.
+    pub fn find(&self, name_or_id: &str) -> Option<DeviceId> {
+        let by_name = self
+            .devices
+            .iter()
+            .find(|(_, device)| device.name == name_or_id && device.standing == Standing::Active);
+        let by_id = || name_or_id.parse().ok().filter(|id| self.devices.contains_key(id));
+        by_name.map(|(id, _)| *id).or_else(by_id)
+    }
+
+    pub(super) fn active(&self, device: DeviceId) -> Result<&DeviceRecord> {
+        match self.devices.get(&device) {
+            Some(record) if record.standing == Standing::Active => Ok(record),
+            Some(record) => {
+                Err(Error::Rejected(format!("{} is {:?} already", record.name, record.standing)))
+            }
+            None => Err(Error::Rejected(format!("no device {device}"))),
+        }
+    }
+
+    pub(super) fn not_revoked(&self, device: DeviceId) -> Result<&DeviceRecord> {
+        match self.devices.get(&device) {
+            Some(record) if record.standing != Standing::Revoked => Ok(record),
+            Some(record) => Err(Error::Rejected(format!("{} is revoked already", record.name))),
+            None => Err(Error::Rejected(format!("no device {device}"))),
+        }
+    }
+
+    fn set_standing(&mut self, device: DeviceId, standing: Standing) {
+        if let Some(record) = self.devices.get_mut(&device)
+            && record.standing != Standing::Revoked
+        {
+            record.standing = standing;
+        }
+    }
+}
+
+impl View for Fleet {
+    const NAME: &'static str = "fleet";
+    const VERSION: u32 = 1;
+    const CLASSES: &'static [LogClass] = &[LogClass::Accounts];
+
+    fn fold(&mut self, _origin: &Origin, record: &Record<'_>) {
+        match record.event() {
+            Ok(Event::DeviceEnrolled(event)) => {
+                self.by_tls_fingerprint.insert(event.tls_fingerprint, event.device);
+                let device = DeviceRecord {
+                    name: event.name,
+                    signing_key: event.signing_key,
+                    tls_fingerprint: event.tls_fingerprint,
+                    standing: Standing::Active,
+                    enrolled_at: record.header.time.wall,
+                };
+                self.devices.entry(event.device).or_insert(device);
+            }
+            Ok(Event::DeviceRetired(event)) => self.set_standing(event.device, Standing::Retired),
+            Ok(Event::DeviceRevoked(event)) => self.set_standing(event.device, Standing::Revoked),
+            _ => {}
+        }
+    }
+
+    /// Small, and folded again at each start: no snapshot.
+    fn archive(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn restore(_archive: &[u8]) -> Option<Self> {
+        None
+    }
+}

@@ -1,0 +1,187 @@
+//! The cloud's replica: every device's logs, the cloud's own, and the fleet's figures.
+//!
+//! Owns the way of an event at the cloud: admit, number, commit, fold, receipt.
+//! Invariant: one store commit holds a burst, its commit numbers and its receipt;
+//! receipts and decisions leave only after it. Views are folded from what was
+//! committed and from nothing else. Clock, entropy and names are arguments.
+
+mod decide;
+mod enrol;
+mod fleet;
+mod read;
+mod stage;
+mod sync;
+
+pub use enrol::{Invitation, NewDevice, PIN_TRIES, PIN_VALID_MILLISECONDS, pin_hash};
+pub use fleet::{DeviceRecord, Fleet, Standing};
+pub use read::{LogSummary, Verified};
+
+use crate::counts::{Counts, card};
+use crate::device::{Now, create_log};
+use crate::fold::Replay;
+use crate::keys::Signer;
+use crate::store::rows::{CloudLogs, CommitRow, LogRow, TipRow, split_epoch_key};
+use crate::store::{Changes, Rows, Store};
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::counts::RateCardPublished;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{CommitPosition, DeviceId, EpochId, HybridTime, LogId, PublicKey, TenantId};
+
+/// Who a cloud is.
+#[derive(Debug)]
+pub struct HubConfig {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Signs decisions and receipts.
+    pub signer: Signer,
+    /// The X25519 key that devices seal names to.
+    pub directory_key: PublicKey,
+}
+
+/// The cloud's replica over its store.
+#[derive(Debug)]
+pub struct Hub<S> {
+    config: HubConfig,
+    store: S,
+    logs: CloudLogs,
+    device_logs: BTreeMap<DeviceId, (LogId, EpochId)>,
+    /// Each device's ledger and telemetry, so that it has one of each.
+    written_by: BTreeMap<(PublicKey, LogClass), LogId>,
+    last_commit: CommitPosition,
+    hybrid: HybridTime,
+    fleet: Replay<Fleet>,
+    counts: Replay<Counts>,
+    closed: bool,
+}
+
+impl<S: Store> Hub<S> {
+    /// Opens the replica; in an empty store, creates the cloud's logs and
+    /// publishes the default rate card. `nonces` is 32 random bytes.
+    ///
+    /// # Errors
+    /// Storage failed or is damaged.
+    pub fn open(config: HubConfig, mut store: S, now: Now, nonces: [u8; 32]) -> Result<Self> {
+        let tenant = config.tenant;
+        let existing = Rows::new(tenant, &store).get::<CloudLogs>(&())?;
+        let logs = match existing {
+            Some(logs) => logs,
+            None => create_logs(&config, &mut store, now, nonces)?,
+        };
+        let rows = Rows::new(tenant, &store);
+        let last = rows.last::<CommitRow>(&[])?;
+        let last_commit = last.and_then(|(key, _)| CommitRow::position(&key));
+        let (device_logs, written_by) = known_logs(&rows)?;
+        let (fleet, counts) = (Replay::load(&rows)?, Replay::load(&rows)?);
+        let mut hub = Self {
+            config,
+            logs,
+            device_logs,
+            written_by,
+            last_commit: last_commit.unwrap_or_default(),
+            hybrid: HybridTime::default(),
+            fleet,
+            counts,
+            store,
+            closed: false,
+        };
+        if existing.is_none() {
+            let card = card::default_card();
+            hub.decide(now, logs.public, &[RateCardPublished { card }.into()])?;
+        }
+        Ok(hub)
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.config.tenant
+    }
+
+    /// The key that signs decisions and receipts.
+    pub fn public_key(&self) -> PublicKey {
+        self.config.signer.public_key()
+    }
+
+    /// The tenant's public log.
+    pub fn public_log(&self) -> LogId {
+        self.logs.public.0
+    }
+
+    /// The devices, at the newest commit.
+    pub fn fleet(&self) -> &Fleet {
+        self.fleet.view()
+    }
+
+    /// The counts, at the newest commit.
+    pub fn counts(&self) -> &Counts {
+        self.counts.view()
+    }
+
+    /// The newest commit.
+    pub fn last_commit(&self) -> CommitPosition {
+        self.last_commit
+    }
+
+    fn rows(&self) -> Rows<'_, S> {
+        Rows::new(self.config.tenant, &self.store)
+    }
+
+    fn refuse_if_closed(&self) -> Result<()> {
+        if self.closed { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// After an error nobody knows what is durable, so nothing more is done.
+    fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
+        self.closed |= result.is_err();
+        result
+    }
+
+    fn commit_changes(&mut self, changes: Changes) -> Result<()> {
+        let committed = self.store.commit(changes);
+        self.closing(committed)
+    }
+}
+
+fn create_logs<S: Store>(
+    config: &HubConfig,
+    store: &mut S,
+    now: Now,
+    nonces: [u8; 32],
+) -> Result<CloudLogs> {
+    let mut rows = Rows::new(config.tenant, store);
+    let (public_nonce, accounts_nonce) = nonces.split_at(16);
+    let mut create = |class, nonce: &[u8]| {
+        let nonce = nonce.try_into().unwrap_or_default();
+        create_log(&mut rows, &config.signer, class, None, now, nonce)
+    };
+    let public = create(LogClass::Public, public_nonce)?;
+    let accounts = create(LogClass::Accounts, accounts_nonce)?;
+    let logs = CloudLogs { public, accounts, commit_epoch: 1 };
+    for (index, (log, epoch)) in (1..).zip([public, accounts]) {
+        let position = CommitPosition { epoch: logs.commit_epoch, index };
+        let received_at = now.wall;
+        rows.put(&position, &CommitRow { log, epoch, first_seq: 0, end_seq: 1, received_at });
+    }
+    rows.put(&(), &logs);
+    let changes = rows.into_changes();
+    store.commit(changes)?;
+    Ok(logs)
+}
+
+type KnownLogs = (BTreeMap<DeviceId, (LogId, EpochId)>, BTreeMap<(PublicKey, LogClass), LogId>);
+
+fn known_logs<S: Store>(rows: &Rows<'_, S>) -> Result<KnownLogs> {
+    let (mut device_logs, mut written_by) = KnownLogs::default();
+    rows.scan::<TipRow>(&[], &[], &mut |key, _| {
+        let Some((log, epoch)) = split_epoch_key(key) else { return Ok(ControlFlow::Continue(())) };
+        if let Some(LogRow(genesis)) = rows.get(&log)? {
+            match genesis.about {
+                Some(device) => drop(device_logs.insert(device, (log, epoch))),
+                None => drop(written_by.insert((genesis.writer, genesis.class), log)),
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((device_logs, written_by))
+}

@@ -1,0 +1,254 @@
+//! Reading the cloud's replica: past views, logs, names, and whether it all verifies.
+//!
+//! Invariant: reads change nothing. Verifying recomputes every chain from the
+//! stored bytes and needs no figure that the store could have invented.
+
+use super::Hub;
+use crate::counts::Counts;
+use crate::fold::Replay;
+use crate::keys::{verify_head, verify_receipt};
+use crate::log::{Tip, open, read_genesis};
+use crate::store::rows::{
+    BatchRow, CommitRow, DirectoryKey, DirectoryRow, HeadRow, LogRow, ReceiptRow, TipRow,
+    epoch_key, seq_key, split_epoch_key,
+};
+use crate::store::{Row, Store};
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use serde::Serialize;
+use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::{
+    CommitPosition, DeviceId, EpochId, LogId, Position, Receipt, Record, Records, Wall,
+};
+
+/// One log's epoch as held.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LogSummary {
+    /// The log.
+    pub log: LogId,
+    /// The epoch.
+    pub epoch: EpochId,
+    /// Its class.
+    pub class: LogClass,
+    /// The device that writes it, or that a device log is about.
+    pub device: Option<DeviceId>,
+    /// Events held.
+    pub events: u64,
+    /// The newest receipt, for a device's logs.
+    pub receipt: Option<Receipt>,
+}
+
+/// What verifying an epoch found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verified {
+    /// The log.
+    pub log: LogId,
+    /// The epoch.
+    pub epoch: EpochId,
+    /// Batches whose chain holds.
+    pub batches: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Events up to the newest head whose signature holds.
+    pub signed: u64,
+    /// The first thing wrong, if any, and where.
+    pub wrong: Option<(Position, String)>,
+}
+
+impl<S: Store> Hub<S> {
+    /// The counts at a past commit position.
+    ///
+    /// # Errors
+    /// The position was never reached; storage failed.
+    pub fn counts_at(&self, until: CommitPosition) -> Result<Counts> {
+        Ok(Replay::<Counts>::at(&self.rows(), until)?.view().clone())
+    }
+
+    /// The last commit by a time of the cloud's clock.
+    ///
+    /// # Errors
+    /// Nothing was committed by then; storage failed.
+    pub fn commit_at(&self, time: Wall) -> Result<CommitPosition> {
+        let mut last = None;
+        self.rows().scan::<CommitRow>(&[], &[], &mut |key, row| {
+            if row.received_at <= time {
+                last = CommitRow::position(key);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        last.ok_or_else(|| Error::Rejected("nothing was committed by that time".into()))
+    }
+
+    /// Every epoch of every log held.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn logs(&self) -> Result<Vec<LogSummary>> {
+        let rows = self.rows();
+        let mut logs = Vec::new();
+        rows.scan::<TipRow>(&[], &[], &mut |key, tip| {
+            let Some((log, epoch)) = split_epoch_key(key) else {
+                return Err(Error::corrupt("tip row", "its key is too short"));
+            };
+            let genesis = self.genesis(log)?;
+            let own = matches!(genesis.class, LogClass::Ledger | LogClass::Telemetry);
+            let writer = own.then(|| DeviceId::of_key(self.config.tenant, &genesis.writer));
+            let receipt = rows.get::<ReceiptRow>(&(log, epoch))?.map(|ReceiptRow(row)| row);
+            logs.push(LogSummary {
+                log,
+                epoch,
+                class: genesis.class,
+                device: writer.or(genesis.about),
+                events: tip.next_seq,
+                receipt,
+            });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(logs)
+    }
+
+    /// Visits an epoch's records from a seq on.
+    ///
+    /// # Errors
+    /// Storage failed or a batch is corrupt.
+    pub fn read_log(
+        &self,
+        log: LogId,
+        epoch: EpochId,
+        from: u64,
+        visit: &mut dyn FnMut(Position, &Record<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let prefix = epoch_key(log, epoch);
+        let rows = self.rows();
+        let holding = rows.last_before::<BatchRow>(&prefix, &seq_key(log, epoch, from + 1))?;
+        let first = holding.map_or(0, |row| row.batch.header().first_seq);
+        rows.scan::<BatchRow>(&prefix, &BatchRow::key(&(log, epoch, first)), &mut |_, row| {
+            let first_seq = row.batch.header().first_seq;
+            let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
+            for (seq, record) in (first_seq..).zip(Records::new(&opened.records).flatten()) {
+                let position = Position { log, epoch, seq };
+                if seq >= from && visit(position, &record) == ControlFlow::Break(()) {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Recomputes an epoch's chain and checks it against its signed heads, its
+    /// tip and, where given, an old receipt for it.
+    ///
+    /// # Errors
+    /// Storage failed. What does not verify is in the result.
+    pub fn verify_log(
+        &self,
+        log: LogId,
+        epoch: EpochId,
+        old_receipt: Option<&Receipt>,
+    ) -> Result<Verified> {
+        let genesis = self.genesis(log)?;
+        let mut found = Verified { log, epoch, batches: 0, events: 0, signed: 0, wrong: None };
+        let mut tip = Tip::START;
+        let at = |seq| Position { log, epoch, seq };
+        let rows = self.rows();
+        let prefix = epoch_key(log, epoch);
+        let walked = rows.scan::<BatchRow>(&prefix, &prefix, &mut |_, row| {
+            let seq = tip.next_seq;
+            match self.verify_batch(&genesis, tip, row) {
+                Ok((next, signed)) => {
+                    (tip, found.batches) = (next, found.batches + 1);
+                    found.signed = if signed { next.next_seq } else { found.signed };
+                    if let Some(receipt) = old_receipt
+                        && receipt.head.position.seq + 1 == next.next_seq
+                        && receipt.head.hash != next.hash
+                    {
+                        found.wrong = Some((at(seq), "another history than the receipt's".into()));
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    Ok(ControlFlow::Continue(()))
+                }
+                Err(why) => {
+                    found.wrong = Some((at(seq), why));
+                    Ok(ControlFlow::Break(()))
+                }
+            }
+        });
+        if let Err(error) = walked {
+            found.wrong = Some((at(tip.next_seq), error.to_string()));
+        }
+        found.events = tip.next_seq;
+        let row: Option<TipRow> = rows.get(&(log, epoch))?;
+        if found.wrong.is_none() && row.map(Tip::from) != Some(tip) {
+            found.wrong = Some((at(tip.next_seq), "the log ends elsewhere than its tip".into()));
+        }
+        if let (Some(receipt), None) = (old_receipt, &found.wrong) {
+            let signed = verify_receipt(self.config.tenant, &self.public_key(), receipt);
+            if !signed {
+                found.wrong = Some((receipt.head.position, "the receipt's signature".into()));
+            } else if receipt.head.position.seq >= tip.next_seq {
+                let why = "the log ends before the receipt's position";
+                found.wrong = Some((at(tip.next_seq), why.into()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every sealed name and whose alias it is.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn directory(&self) -> Result<Vec<(DirectoryKey, Vec<u8>)>> {
+        let mut entries = Vec::new();
+        self.rows().scan::<DirectoryRow>(&[], &[], &mut |key, row| {
+            entries.extend(DirectoryRow::split_key(key).map(|key| (key, row.sealed)));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(entries)
+    }
+
+    fn genesis(&self, log: LogId) -> Result<LogOpened> {
+        let row: Option<LogRow> = self.rows().get(&log)?;
+        row.map(|LogRow(genesis)| genesis).ok_or_else(|| {
+            Error::Rejected(format!("no log {log} here; `tallyroll log list` shows them"))
+        })
+    }
+
+    /// The tip after a stored batch and whether a signed head closes it.
+    fn verify_batch(
+        &self,
+        genesis: &LogOpened,
+        tip: Tip,
+        row: BatchRow,
+    ) -> Result<(Tip, bool), String> {
+        let opened = open(row.batch).map_err(|why| why.to_string())?;
+        let header = *opened.batch.header();
+        let (log, epoch) = (header.log, header.epoch);
+        if tip.next_seq == 0
+            && epoch.counter == 0
+            && read_genesis(log, epoch, &opened.records).as_ref() != Some(genesis)
+        {
+            return Err("the first record does not make the log's id".into());
+        }
+        let next = tip
+            .advance(self.config.tenant, &opened.batch, &opened.records)
+            .ok_or("a batch is missing before the next one")?;
+        if next.hash != row.hash {
+            return Err("the chain differs from what was stored".into());
+        }
+        if genesis.writer == self.public_key() {
+            return Ok((next, true)); // our own; signed when sent
+        }
+        let key = (log, epoch, next.next_seq - 1);
+        let head: Option<HeadRow> = self.rows().get(&key).map_err(|why| why.to_string())?;
+        match head {
+            None => Ok((next, false)),
+            Some(HeadRow(head)) => {
+                let holds = verify_head(self.config.tenant, &genesis.writer, &head)
+                    && Some(head.head) == next.head(log, epoch);
+                if holds { Ok((next, true)) } else { Err("a head's signature or hash".into()) }
+            }
+        }
+    }
+}

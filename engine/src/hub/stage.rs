@@ -1,0 +1,115 @@
+//! Staging: what one store commit will hold, and what is folded once it did.
+//!
+//! Invariant: batches get gap-free commit numbers in the order they are staged,
+//! and nothing in memory moves before the commit is durable.
+
+use super::Hub;
+use crate::device::{Now, create_log};
+use crate::log::{Opened, Tip, open, seal};
+use crate::store::rows::{BatchRow, CommitRow, LogRow, TipRow};
+use crate::store::{Changes, Rows, Store};
+use crate::{Error, Result};
+use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::{
+    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, Record, Timestamp,
+};
+
+/// The part of a commit that is not rows.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) commit: CommitPosition,
+    hybrid: HybridTime,
+    folds: Vec<(LogOpened, Opened)>,
+}
+
+impl Staged {
+    /// Numbers a batch that is in `rows` and folds it after the commit.
+    pub(super) fn accept<S: Store>(
+        &mut self,
+        rows: &mut Rows<'_, S>,
+        now: Now,
+        genesis: &LogOpened,
+        opened: Opened,
+    ) -> Result<()> {
+        let header = *opened.batch.header();
+        self.commit.index += 1;
+        let row = CommitRow {
+            log: header.log,
+            epoch: header.epoch,
+            first_seq: header.first_seq,
+            end_seq: header.end_seq()?,
+            received_at: now.wall,
+        };
+        rows.put(&self.commit, &row);
+        self.folds.push((genesis.clone(), opened));
+        Ok(())
+    }
+}
+
+impl<S: Store> Hub<S> {
+    pub(super) fn stage(&self) -> Staged {
+        let commit = CommitPosition { epoch: self.logs.commit_epoch, ..self.last_commit };
+        Staged { commit, hybrid: self.hybrid, folds: Vec::new() }
+    }
+
+    /// Stages events as one batch of one of the cloud's own logs.
+    pub(super) fn stage_events(
+        &self,
+        rows: &mut Rows<'_, S>,
+        staged: &mut Staged,
+        now: Now,
+        (log, epoch): (LogId, EpochId),
+        events: &[Event],
+    ) -> Result<Position> {
+        let mut records = Vec::new();
+        for event in events {
+            staged.hybrid = staged.hybrid.next(now.wall);
+            let (wall, hybrid, quality) = (now.wall, staged.hybrid, now.quality);
+            records.extend_from_slice(&Record::encode(event, Timestamp { wall, hybrid, quality })?);
+        }
+        let missing = |what: &str| Error::corrupt("own log", what);
+        let tip: TipRow = rows.get(&(log, epoch))?.ok_or_else(|| missing("no tip row"))?;
+        let LogRow(genesis) = rows.get(&log)?.ok_or_else(|| missing("no genesis row"))?;
+        let first_seq = tip.next_seq;
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let batch = seal(log, epoch, first_seq, count, &records)?;
+        let tip = Tip::from(tip)
+            .advance(rows.tenant(), &batch, &records)
+            .unwrap_or_else(|| unreachable!("the batch was made to begin there"));
+        rows.put(&(log, epoch, first_seq), &BatchRow { hash: tip.hash, batch: batch.clone() });
+        rows.put(&(log, epoch), &TipRow::from(tip));
+        staged.accept(rows, now, &genesis, Opened { batch, records })?;
+        Ok(Position { log, epoch, seq: first_seq })
+    }
+
+    /// Stages a new log of the cloud's: its genesis is its first batch.
+    pub(super) fn stage_log(
+        &self,
+        rows: &mut Rows<'_, S>,
+        staged: &mut Staged,
+        now: Now,
+        class: LogClass,
+        about: Option<DeviceId>,
+        nonce: [u8; 16],
+    ) -> Result<(LogId, EpochId)> {
+        let (log, epoch) = create_log(rows, &self.config.signer, class, about, now, nonce)?;
+        let missing = || Error::corrupt("own log", "its genesis was not staged");
+        let LogRow(genesis) = rows.get(&log)?.ok_or_else(missing)?;
+        let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(missing)?;
+        staged.accept(rows, now, &genesis, open(row.batch)?)?;
+        Ok((log, epoch))
+    }
+
+    /// Commits what was staged and folds it.
+    pub(super) fn finish(&mut self, changes: Changes, staged: Staged) -> Result<()> {
+        let committed = self.store.commit(changes);
+        self.closing(committed)?;
+        self.last_commit = staged.commit;
+        self.hybrid = staged.hybrid;
+        for (genesis, opened) in &staged.folds {
+            self.fleet.fold_batch(self.config.tenant, genesis, opened);
+            self.counts.fold_batch(self.config.tenant, genesis, opened);
+        }
+        Ok(())
+    }
+}

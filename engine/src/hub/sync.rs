@@ -1,0 +1,159 @@
+//! The cloud's end of sync sessions: what it offers a device and takes from it.
+//!
+//! Invariant: from a session comes only what its device wrote: its one ledger and
+//! its one telemetry log. Effects of many sessions share one store commit, and
+//! each is answered after it.
+
+use super::stage::Staged;
+use super::{Hub, Standing};
+use crate::device::Now;
+use crate::fetch::fetch;
+use crate::log::Tip;
+use crate::merge::{Burst, Refusal, admit};
+use crate::store::rows::{DirectoryRow, ReceiptRow, TipRow, split_epoch_key};
+use crate::store::{Rows, Store};
+use crate::sync::{Effect, Offer, Opening, Reply};
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::{Commit, DeviceId, Head, LogId, PublicKey};
+
+type NewLogs = BTreeMap<(PublicKey, LogClass), LogId>;
+
+impl<S: Store> Hub<S> {
+    /// What a session with a device begins with.
+    ///
+    /// # Errors
+    /// An unknown or revoked device; storage failed.
+    pub fn opening(&self, device: DeviceId) -> Result<Opening> {
+        let key = self.fleet().not_revoked(device)?.signing_key;
+        let rows = self.rows();
+        let (mut held, mut receipts) = (Vec::new(), Vec::new());
+        for class in [LogClass::Ledger, LogClass::Telemetry] {
+            let Some(log) = self.written_by.get(&(key, class)) else { continue };
+            rows.scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
+                held.extend(split_epoch_key(key).map(|epoch| (epoch, Tip::from(row))));
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        for (epoch, _) in &held {
+            receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
+        }
+        Ok(Opening { offers: self.offers(device)?, held, receipts })
+    }
+
+    /// The heads of the logs a device may have: the public one and its own.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn offers(&self, device: DeviceId) -> Result<Vec<Offer>> {
+        let public = (self.logs.public, LogClass::Public);
+        let own = self.device_logs.get(&device).map(|epoch| (*epoch, LogClass::Device));
+        let mut offers = Vec::new();
+        for ((log, epoch), class) in [Some(public), own].into_iter().flatten() {
+            let tip = self.rows().get::<TipRow>(&(log, epoch))?.map(Tip::from);
+            let head = tip.and_then(|tip| tip.head(log, epoch));
+            offers.extend(head.map(|head| Offer { head, class }));
+        }
+        Ok(offers)
+    }
+
+    /// Carries out what sessions asked for, with one commit; replies in order.
+    ///
+    /// # Errors
+    /// Storage failed; nothing may be acknowledged then. A peer's fault is a [`Reply`].
+    pub fn perform(&mut self, now: Now, effects: Vec<(DeviceId, Effect)>) -> Result<Vec<Reply>> {
+        self.refuse_if_closed()?;
+        let mut rows = self.rows();
+        let (mut staged, mut new_logs) = (self.stage(), NewLogs::new());
+        let mut replies = Vec::with_capacity(effects.len());
+        for (device, effect) in effects {
+            replies.push(match effect {
+                Effect::Persist(burst) => {
+                    self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
+                }
+                Effect::Fetch(ask) => fetch(&rows, &self.config.signer, ask)?,
+                Effect::StoreDirectory(entries) => {
+                    let aliases = entries.iter().map(|entry| entry.alias).collect();
+                    for entry in entries {
+                        rows.put(&(device, entry.alias), &DirectoryRow { sealed: entry.sealed });
+                    }
+                    Reply::DirectoryStored(aliases)
+                }
+                // The device's; the session refuses them.
+                Effect::KeepReceipt(_) | Effect::DirectoryStored(_) => Reply::Done,
+            });
+        }
+        let changes = rows.into_changes();
+        if !changes.is_empty() {
+            self.finish(changes, staged)?;
+            self.written_by.extend(new_logs);
+        }
+        Ok(replies)
+    }
+
+    fn persist(
+        &self,
+        rows: &mut Rows<'_, S>,
+        staged: &mut Staged,
+        new_logs: &mut NewLogs,
+        now: Now,
+        device: DeviceId,
+        burst: Burst,
+    ) -> Result<Reply> {
+        let (epoch, bytes) = (burst.epoch(), burst.len());
+        let allowed = |log, genesis: &LogOpened| self.may_bring(device, log, genesis, new_logs);
+        let admitted = match admit(rows, burst, &allowed) {
+            Ok(admitted) => admitted,
+            Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
+            Err(error) => return Err(error),
+        };
+        new_logs.insert((admitted.genesis.writer, admitted.genesis.class), epoch.0);
+        let any_new = !admitted.new.is_empty();
+        for opened in admitted.new {
+            staged.accept(rows, now, &admitted.genesis, opened)?;
+        }
+        let Tip { next_seq, hash } = admitted.tip;
+        let held = rows.get::<ReceiptRow>(&epoch)?.map(|ReceiptRow(receipt)| receipt);
+        let receipt = match admitted.tip.head(epoch.0, epoch.1) {
+            Some(head) if any_new || held.is_none() => {
+                let commit = Commit { position: staged.commit, received_at: now.wall };
+                let receipt = self.sign(head, commit);
+                rows.put(&epoch, &ReceiptRow(receipt));
+                Some(receipt)
+            }
+            _ => held,
+        };
+        Ok(Reply::Persisted { epoch, next_seq, hash, receipt, bytes })
+    }
+
+    fn may_bring(
+        &self,
+        device: DeviceId,
+        log: LogId,
+        genesis: &LogOpened,
+        new_logs: &NewLogs,
+    ) -> Result<(), Refusal> {
+        let denied = |why: &str| Err(Refusal::Denied(why.into()));
+        let Some(record) = self.fleet().device(device) else {
+            return denied("this device is not enrolled");
+        };
+        if record.standing == Standing::Revoked {
+            return denied("this device is revoked");
+        }
+        let own = matches!(genesis.class, LogClass::Ledger | LogClass::Telemetry);
+        if !own || genesis.writer != record.signing_key {
+            return denied("a device brings its own ledger and telemetry");
+        }
+        let place = (genesis.writer, genesis.class);
+        match self.written_by.get(&place).or_else(|| new_logs.get(&place)) {
+            Some(first) if *first != log => denied("this device has a log of this class already"),
+            _ => Ok(()),
+        }
+    }
+
+    fn sign(&self, head: Head, commit: Commit) -> tallyroll_schema::Receipt {
+        self.config.signer.sign_receipt(self.config.tenant, head, commit)
+    }
+}

@@ -1,0 +1,76 @@
+//! Signing and verifying heads, receipts and enrolments.
+//!
+//! Invariant: verification is strict (RFC 8032 with `verify_strict`: no small-order
+//! keys, no malleable signatures). A private key never leaves [`Signer`], which
+//! shows nothing of it in its debug form. Making and keeping keys is the rims'.
+
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use tallyroll_schema::enrol::JoinRequest;
+use tallyroll_schema::{Commit, Head, PublicKey, Receipt, Signature, SignedHead, TenantId};
+
+/// A private signing key.
+pub struct Signer {
+    key: SigningKey,
+}
+
+impl core::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Signer({})", self.public_key().short())
+    }
+}
+
+impl Signer {
+    /// From 32 secret random bytes.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self { key: SigningKey::from_bytes(seed) }
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.key.verifying_key().to_bytes())
+    }
+
+    /// A writer's signature on its log's head.
+    pub fn sign_head(&self, tenant: TenantId, head: Head) -> SignedHead {
+        SignedHead { head, signature: self.sign(&head.signed_bytes(tenant)) }
+    }
+
+    /// The cloud's signature on what it committed.
+    pub fn sign_receipt(&self, tenant: TenantId, head: Head, commit: Commit) -> Receipt {
+        let signature = self.sign(&Receipt::signed_bytes(tenant, &head, &commit));
+        Receipt { head, commit, signature }
+    }
+
+    /// A device's binding of its signing key to its TLS key.
+    pub fn sign_enrolment(&self, name: &str, tls_fingerprint: &[u8; 32]) -> Signature {
+        self.sign(&JoinRequest::signed_bytes(name, tls_fingerprint))
+    }
+
+    fn sign(&self, bytes: &[u8]) -> Signature {
+        Signature(self.key.sign(bytes).to_bytes())
+    }
+}
+
+/// Whether a head is its writer's.
+pub fn verify_head(tenant: TenantId, writer: &PublicKey, head: &SignedHead) -> bool {
+    verify(writer, &head.head.signed_bytes(tenant), &head.signature)
+}
+
+/// Whether a receipt is the cloud's.
+pub fn verify_receipt(tenant: TenantId, cloud: &PublicKey, receipt: &Receipt) -> bool {
+    let bytes = Receipt::signed_bytes(tenant, &receipt.head, &receipt.commit);
+    verify(cloud, &bytes, &receipt.signature)
+}
+
+/// Whether an enrolment's signing key vouches for the TLS key it came with.
+pub fn verify_enrolment(request: &JoinRequest, tls_fingerprint: &[u8; 32]) -> bool {
+    let bytes = JoinRequest::signed_bytes(&request.name, tls_fingerprint);
+    verify(&request.signing_key, &bytes, &request.proof)
+}
+
+fn verify(key: &PublicKey, bytes: &[u8], signature: &Signature) -> bool {
+    VerifyingKey::from_bytes(key.as_bytes()).is_ok_and(|key| {
+        let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
+        key.verify_strict(bytes, &signature).is_ok()
+    })
+}

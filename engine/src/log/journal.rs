@@ -1,0 +1,294 @@
+//! The journal: committed records that are not sealed yet.
+//!
+//! Owns a preallocated, zero-filled file of entries; one entry is one commit and
+//! costs one fdatasync. Invariant: an entry is written only when the one before
+//! is durable, so the first invalid entry ends the journal, and a valid one
+//! after it means that acknowledged bytes were damaged. Entries of an earlier
+//! generation are sealed and void. Bytes are drawn in `schema/FORMAT.md`.
+
+use crate::{Error, Result};
+use tallyroll_schema::DecodeError;
+use tallyroll_schema::event::log::LogClass;
+
+/// The file below a journal, so that a power cut can be simulated at every write.
+pub trait JournalFile {
+    /// Its length, bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn len(&self) -> std::io::Result<u64>;
+
+    /// Whether it has no bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn is_empty(&self) -> std::io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Fills `bytes` from `offset`.
+    ///
+    /// # Errors
+    /// The system's, or fewer bytes than asked.
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`. Not durable before [`JournalFile::sync`].
+    ///
+    /// # Errors
+    /// The system's.
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()>;
+
+    /// Makes every write so far durable.
+    ///
+    /// # Errors
+    /// The system's; after one, nothing is known of what is durable.
+    fn sync(&mut self) -> std::io::Result<()>;
+}
+
+/// The file's size, bytes: sixteen tails' worth, and room for the largest commit.
+pub const JOURNAL_BYTES: usize = 1024 * 1024;
+/// A commit's largest entry, bytes of content.
+pub const ENTRY_BYTES_MAX: usize = 640 * 1024;
+
+const MAGIC: [u8; 4] = *b"TRJ1";
+const HEADER_LEN: usize = 40;
+const CHECKED_LEN: usize = 24;
+const SECTION_LEN: usize = 16;
+
+/// Records of one log within an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// Which of the device's two logs.
+    pub class: LogClass,
+    /// The first record's seq.
+    pub first_seq: u64,
+    /// Records, end to end.
+    pub records: Vec<u8>,
+}
+
+/// An open journal, at its end.
+#[derive(Debug)]
+pub struct Journal<F> {
+    file: F,
+    generation: u64,
+    next_entry: u64,
+    offset: usize,
+}
+
+impl<F: JournalFile> Journal<F> {
+    /// Opens the file, preallocating it if it is new, and returns what the
+    /// entries of `generation` hold, oldest first.
+    ///
+    /// What is replayed is written and synced again before anything is built on
+    /// it: after a failed fsync the page cache may show bytes the disk never got.
+    ///
+    /// # Errors
+    /// Storage failed, or damage within the acknowledged entries.
+    pub fn open(mut file: F, generation: u64) -> Result<(Self, Vec<Section>)> {
+        let doing = "preparing the journal";
+        if file.len().map_err(|error| Error::storage(doing, error))? < JOURNAL_BYTES as u64 {
+            file.write_at(0, &vec![0; JOURNAL_BYTES])
+                .and_then(|()| file.sync())
+                .map_err(|error| Error::storage(doing, error))?;
+        }
+        let mut bytes = vec![0; JOURNAL_BYTES];
+        let doing = "reading the journal";
+        file.read_at(0, &mut bytes).map_err(|error| Error::storage(doing, error))?;
+
+        let mut journal = Self { file, generation, next_entry: 0, offset: 0 };
+        let mut sections = Vec::new();
+        while let Some(payload) = entry_at(&bytes, journal.offset, generation, journal.next_entry) {
+            sections.extend(read_sections(payload).map_err(|why| Error::corrupt("journal", why))?);
+            journal.offset += HEADER_LEN + payload.len();
+            journal.next_entry += 1;
+        }
+        journal.refuse_entries_after_the_end(&bytes)?;
+        if let Some(replayed) = bytes.get(..journal.offset).filter(|bytes| !bytes.is_empty()) {
+            journal.write(0, replayed)?;
+        }
+        Ok((journal, sections))
+    }
+
+    /// Whether an entry with so much content fits before the journal must be emptied.
+    pub fn has_room(&self, content_len: usize) -> bool {
+        self.offset + HEADER_LEN + content_len <= JOURNAL_BYTES
+    }
+
+    /// What an entry with these sections takes, bytes of content.
+    pub fn content_len(sections: &[Section]) -> usize {
+        sections.iter().map(|section| SECTION_LEN + section.records.len()).sum()
+    }
+
+    /// Makes one commit durable.
+    ///
+    /// # Errors
+    /// Storage failed; the journal must not be used again.
+    pub fn append(&mut self, sections: &[Section]) -> Result<()> {
+        let content_len = Self::content_len(sections);
+        assert!(self.has_room(content_len), "the journal is emptied before it is full");
+        let mut content = Vec::with_capacity(content_len);
+        for section in sections {
+            let len = u32::try_from(section.records.len()).unwrap_or(u32::MAX);
+            content.extend_from_slice(&[section.class as u8, 0, 0, 0]);
+            content.extend_from_slice(&len.to_le_bytes());
+            content.extend_from_slice(&section.first_seq.to_le_bytes());
+            content.extend_from_slice(&section.records);
+        }
+        let mut entry = entry_header(content.len(), self.generation, self.next_entry);
+        let checksum = checksum(&entry, &content);
+        entry.extend_from_slice(&checksum);
+        entry.extend_from_slice(&content);
+        self.write(self.offset as u64, &entry)?;
+        self.offset += entry.len();
+        self.next_entry += 1;
+        Ok(())
+    }
+
+    /// Forgets the entries: the store has them, and `generation`, durably.
+    pub fn reset(&mut self, generation: u64) {
+        assert!(generation > self.generation, "generations only grow");
+        (self.generation, self.next_entry, self.offset) = (generation, 0, 0);
+    }
+
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file
+            .write_at(offset, bytes)
+            .and_then(|()| self.file.sync())
+            .map_err(|source| Error::Storage { doing: "writing the journal", source })
+    }
+
+    /// An entry is only written after the one before it is durable. So a later
+    /// entry of this generation after the end means damage before it.
+    fn refuse_entries_after_the_end(&self, bytes: &[u8]) -> Result<()> {
+        let rest = bytes.get(self.offset..).unwrap_or_default();
+        for (at, header) in rest.windows(CHECKED_LEN).enumerate() {
+            if !header.starts_with(&MAGIC) {
+                continue;
+            }
+            let number = le_u64(header, 16);
+            let later = le_u64(header, 8) == self.generation && number > self.next_entry;
+            if later && entry_at(bytes, self.offset + at, self.generation, number).is_some() {
+                let (entry, offset) = (self.next_entry, self.offset);
+                let why = format!(
+                    "entry {entry} at byte {offset} does not verify, yet entry {number} after it does"
+                );
+                return Err(Error::corrupt("journal", why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The content of the entry at `offset`, if it is the one with this number.
+fn entry_at(bytes: &[u8], offset: usize, generation: u64, number: u64) -> Option<&[u8]> {
+    let (header, rest) = bytes.get(offset..)?.split_at_checked(HEADER_LEN)?;
+    let (checked, sum) = header.split_at_checked(CHECKED_LEN)?;
+    let len = u32::from_le_bytes(checked.get(4..8)?.try_into().ok()?) as usize;
+    let content = rest.get(..len)?;
+    let expected = entry_header(len, generation, number);
+    (checked == expected && sum == checksum(checked, content)).then_some(content)
+}
+
+fn entry_header(content_len: usize, generation: u64, number: u64) -> Vec<u8> {
+    let len = u32::try_from(content_len).unwrap_or(u32::MAX);
+    [&MAGIC[..], &len.to_le_bytes(), &generation.to_le_bytes(), &number.to_le_bytes()].concat()
+}
+
+fn checksum(header: &[u8], content: &[u8]) -> [u8; HEADER_LEN - CHECKED_LEN] {
+    let mut sum = [0; HEADER_LEN - CHECKED_LEN];
+    blake3::Hasher::new().update(header).update(content).finalize_xof().fill(&mut sum);
+    sum
+}
+
+fn le_u64(bytes: &[u8], at: usize) -> u64 {
+    let field = bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+    u64::from_le_bytes(field.unwrap_or_default())
+}
+
+fn read_sections(mut content: &[u8]) -> Result<Vec<Section>, DecodeError> {
+    let mut sections = Vec::new();
+    while let Some((header, rest)) = content.split_first_chunk::<SECTION_LEN>() {
+        let [class, _, _, _, l0, l1, l2, l3, seq @ ..] = *header;
+        let class = match class {
+            0 => LogClass::Ledger,
+            1 => LogClass::Telemetry,
+            found => {
+                let found = u64::from(found);
+                return Err(DecodeError::Unknown { what: "journal section", found });
+            }
+        };
+        let len = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        let (records, rest) =
+            rest.split_at_checked(len).ok_or(DecodeError::Truncated("journal section"))?;
+        let first_seq = u64::from_le_bytes(seq);
+        sections.push(Section { class, first_seq, records: records.to_vec() });
+        content = rest;
+    }
+    if content.is_empty() { Ok(sections) } else { Err(DecodeError::Malformed("journal entry")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Clone, Default)]
+    struct Bytes(Vec<u8>);
+
+    impl JournalFile for Bytes {
+        fn len(&self) -> std::io::Result<u64> {
+            Ok(self.0.len() as u64)
+        }
+        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+            bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+            Ok(())
+        }
+        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+            let end = offset as usize + bytes.len();
+            self.0.resize(self.0.len().max(end), 0);
+            self.0[offset as usize..end].copy_from_slice(bytes);
+            Ok(())
+        }
+        fn sync(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn section(first_seq: u64, len: usize) -> Section {
+        Section { class: LogClass::Ledger, first_seq, records: vec![first_seq as u8 + 1; len] }
+    }
+
+    fn journal_of(entries: u64) -> Bytes {
+        let (mut journal, _) = Journal::open(Bytes::default(), 1).expect("opens");
+        for seq in 0..entries {
+            journal.append(&[section(seq, 50)]).expect("appends");
+        }
+        journal.file
+    }
+
+    #[test]
+    fn replays_what_was_appended_and_nothing_of_an_older_generation() {
+        let (mut journal, sections) = Journal::open(journal_of(3), 1).expect("opens");
+        assert_eq!(sections, [section(0, 50), section(1, 50), section(2, 50)]);
+        journal.append(&[section(3, 50)]).expect("appends");
+        let (mut journal, sections) = Journal::open(journal.file, 2).expect("opens");
+        assert_eq!(sections, []);
+        journal.append(&[section(4, 10)]).expect("appends");
+        assert_eq!(Journal::open(journal.file, 2).expect("opens").1, [section(4, 10)]);
+    }
+
+    #[test]
+    fn every_flipped_bit_ends_the_journal_or_is_reported() {
+        let file = journal_of(3);
+        let (last, end) =
+            (2 * (HEADER_LEN + SECTION_LEN + 50), 3 * (HEADER_LEN + SECTION_LEN + 50));
+        for bit in 0..end * 8 {
+            let mut changed = file.clone();
+            changed.0[bit / 8] ^= 1 << (bit % 8);
+            match Journal::open(changed, 1) {
+                // The last entry may be one that was never acknowledged.
+                Ok((_, sections)) => assert!(bit / 8 >= last && sections.len() == 2, "bit {bit}"),
+                Err(error) => assert!(bit / 8 < last, "bit {bit}: {error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! A log's own mechanics: genesis, the chain over its batches, sealing, the journal.
+//!
+//! Invariant: an epoch's batches are contiguous from seq 0 and each is chained to
+//! the one before; only [`Tip::advance`] moves a chain. Storing and sending
+//! batches is left to the store and the sync session.
+
+pub mod journal;
+mod seal;
+
+pub use seal::{Opened, open, seal};
+
+use tallyroll_schema::event::log::LogOpened;
+use tallyroll_schema::{
+    Batch, DecodeError, EpochId, Event, Hash, Head, LogId, Position, Record, Records, TenantId,
+    Timestamp, batch_hash,
+};
+
+/// The end of an epoch's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tip {
+    /// The seq that comes next.
+    pub next_seq: u64,
+    /// The chain's value there.
+    pub hash: Hash,
+}
+
+impl Tip {
+    /// The end of an epoch with nothing in it.
+    pub const START: Self = Self { next_seq: 0, hash: Hash::ZERO };
+
+    /// The tip after `batch`, whose uncompressed records are `records`.
+    /// `None` when the batch does not begin where this tip ends.
+    pub fn advance(self, tenant: TenantId, batch: &Batch, records: &[u8]) -> Option<Self> {
+        let header = batch.header();
+        if header.first_seq != self.next_seq {
+            return None;
+        }
+        let next_seq = header.end_seq().ok()?;
+        Some(Self { next_seq, hash: batch_hash(tenant, header, self.hash, records) })
+    }
+
+    /// The head at this tip, or `None` when nothing is there yet.
+    pub fn head(self, log: LogId, epoch: EpochId) -> Option<Head> {
+        let seq = self.next_seq.checked_sub(1)?;
+        Some(Head { position: Position { log, epoch, seq }, hash: self.hash })
+    }
+}
+
+/// A new log's first record and the id it gives the log.
+///
+/// # Errors
+/// Never for a genesis within limits.
+pub fn genesis(opened: &LogOpened, time: Timestamp) -> Result<(LogId, Vec<u8>), DecodeError> {
+    let record = Record::encode(&Event::LogOpened(opened.clone()), time)?;
+    Ok((log_id(&record), record))
+}
+
+/// The genesis in an epoch 0's first record, if it is one and makes this log's id.
+pub fn read_genesis(log: LogId, epoch: EpochId, records: &[u8]) -> Option<LogOpened> {
+    let first = Records::new(records).next()?.ok()?;
+    match first.event() {
+        Ok(Event::LogOpened(opened)) if opened.epoch == epoch && log_id(first.bytes) == log => {
+            Some(opened)
+        }
+        _ => None,
+    }
+}
+
+fn log_id(genesis_record: &[u8]) -> LogId {
+    LogId(*blake3::hash(genesis_record).as_bytes())
+}

@@ -1,0 +1,123 @@
+//! Sealing records into a batch, and opening one again.
+//!
+//! Invariant: opening allocates no more than the limit, whatever the batch
+//! claims, and returns exactly the stated number of well-framed records.
+//! Compression is no part of the proof: the chain covers the records themselves.
+
+use tallyroll_schema::limits::BATCH_RECORDS_BYTES_MAX;
+use tallyroll_schema::{Batch, BatchHeader, Compression, DecodeError, EpochId, LogId, Records};
+
+const ZSTD_LEVEL: i32 = 3;
+
+/// A batch with its records uncompressed.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The batch.
+    pub batch: Batch,
+    /// Its records, end to end.
+    pub records: Vec<u8>,
+}
+
+/// Makes a batch of `count` records; compressed when that is smaller.
+///
+/// # Errors
+/// When a limit is passed or compression fails.
+pub fn seal(
+    log: LogId,
+    epoch: EpochId,
+    first_seq: u64,
+    count: u32,
+    records: &[u8],
+) -> Result<Batch, DecodeError> {
+    let records_len = u32::try_from(records.len()).unwrap_or(u32::MAX);
+    let compressed = zstd::bulk::compress(records, ZSTD_LEVEL)
+        .map_err(|_| DecodeError::Malformed("records: they do not compress"))?;
+    let (compression, payload) = if compressed.len() < records.len() {
+        (Compression::Zstd, &*compressed)
+    } else {
+        (Compression::None, records)
+    };
+    let dictionary = 0;
+    let payload_len = 0; // filled in by `encode`
+    let header = BatchHeader {
+        compression,
+        dictionary,
+        log,
+        epoch,
+        first_seq,
+        count,
+        records_len,
+        payload_len,
+    };
+    Batch::encode(header, payload)
+}
+
+/// Uncompresses a batch and checks its records' framing.
+///
+/// # Errors
+/// When it is not what its header says.
+pub fn open(batch: Batch) -> Result<Opened, DecodeError> {
+    let header = batch.header();
+    if header.dictionary != 0 {
+        let found = u64::from(header.dictionary);
+        return Err(DecodeError::Unknown { what: "compression dictionary", found });
+    }
+    let stated = header.records_len.min(BATCH_RECORDS_BYTES_MAX) as usize;
+    let records = match header.compression {
+        Compression::None => batch.payload().to_vec(),
+        Compression::Zstd => zstd::bulk::decompress(batch.payload(), stated)
+            .map_err(|_| DecodeError::Malformed("batch: it does not uncompress to its length"))?,
+    };
+    if records.len() != stated {
+        return Err(DecodeError::Malformed("batch: it uncompresses to another length"));
+    }
+    let mut count: u32 = 0;
+    for record in Records::new(&records) {
+        record?;
+        count += 1;
+    }
+    if count != header.count {
+        return Err(DecodeError::Malformed("batch: another number of records than stated"));
+    }
+    Ok(Opened { batch, records })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::event::alerts::HeartbeatSent;
+    use tallyroll_schema::{Event, Record, Timestamp};
+
+    fn heartbeat() -> Vec<u8> {
+        let event = Event::from(HeartbeatSent { uptime_seconds: 1 });
+        Record::encode(&event, Timestamp::default()).expect("encodes")
+    }
+
+    fn sealed(count: u32, records: &[u8]) -> Batch {
+        let epoch = EpochId { counter: 0, nonce: [2; 16] };
+        seal(LogId([1; 32]), epoch, 0, count, records).expect("seals")
+    }
+
+    #[test]
+    fn opens_to_what_was_sealed() {
+        for count in [1, 100] {
+            let records = heartbeat().repeat(count as usize);
+            let opened = open(sealed(count, &records)).expect("opens");
+            assert_eq!(opened.records, records);
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_within_the_limit() {
+        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).expect("compresses");
+        let records = heartbeat().repeat(100);
+        let honest = sealed(100, &records);
+        let lying = Batch::encode(*honest.header(), &bomb).expect("encodes");
+        assert!(open(lying).is_err());
+    }
+
+    #[test]
+    fn a_wrong_count_is_refused() {
+        assert!(open(sealed(99, &heartbeat().repeat(100))).is_err());
+    }
+}

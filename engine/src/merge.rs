@@ -1,0 +1,178 @@
+//! Merging: what makes a burst from a peer part of the logs held here.
+//!
+//! Invariant: a batch is admitted only if it continues its epoch without a gap,
+//! its chain ends at the burst's head and the head is signed by the writer that
+//! the log's genesis names. What is held already is recognised, byte for byte;
+//! another history at the same place is a fork, never an overwrite. Who may
+//! bring which log is the caller's [`Admission`].
+
+use crate::log::{Opened, Tip, open, read_genesis};
+use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
+use crate::store::{Rows, Store};
+use crate::{Result, keys};
+use tallyroll_schema::event::log::LogOpened;
+use tallyroll_schema::{Batch, DecodeError, EpochId, LogId, Position, SignedHead, TenantId};
+
+/// Batches of one epoch, contiguous, closed by the head of the last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Burst {
+    /// At least one.
+    pub batches: Vec<Batch>,
+    /// Of the last batch's end.
+    pub head: SignedHead,
+}
+
+impl Burst {
+    /// The log and epoch its head names.
+    pub fn epoch(&self) -> (LogId, EpochId) {
+        (self.head.head.position.log, self.head.head.position.epoch)
+    }
+
+    /// Its batches' size, bytes.
+    pub fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes().len()).sum()
+    }
+
+    /// Whether it has no batch, which no peer may send.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+/// Why a burst was not admitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Something before it is missing here.
+    #[error("batch begins at seq {found}, but seq {expected} is next here; send from there")]
+    Gap {
+        /// What is next here.
+        expected: u64,
+        /// Where the burst begins.
+        found: u64,
+    },
+    /// Another history than the one held.
+    #[error("another history than the one held, at seq {seq}; one of the two is a copy")]
+    Fork {
+        /// Where it shows.
+        seq: u64,
+    },
+    /// It does not verify; nothing of it is kept.
+    #[error("it does not verify: {0}")]
+    Poison(String),
+    /// The peer may not bring this log.
+    #[error("not allowed: {0}")]
+    Denied(String),
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        Self::Poison(error.to_string())
+    }
+}
+
+/// What admitting a burst came to.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    /// The log's genesis.
+    pub genesis: LogOpened,
+    /// The batches that are new here, opened; empty when all were held.
+    pub new: Vec<Opened>,
+    /// The epoch's end afterwards.
+    pub tip: Tip,
+}
+
+/// Says whether a peer may bring a log with this genesis.
+pub type Admission<'a> = dyn Fn(LogId, &LogOpened) -> Result<(), Refusal> + 'a;
+
+/// Admits a burst: writes its new batches, tip and head into `rows`.
+///
+/// # Errors
+/// [`crate::Error::Refused`] when it is not to be admitted (nothing was written),
+/// or storage failed.
+pub fn admit<S: Store>(
+    rows: &mut Rows<'_, S>,
+    burst: Burst,
+    allowed: &Admission<'_>,
+) -> Result<Admitted> {
+    let (log, epoch) = burst.epoch();
+    let known: Option<LogRow> = rows.get(&log)?;
+    let genesis = match &known {
+        Some(LogRow(genesis)) => genesis.clone(),
+        None => genesis_of(rows.tenant(), &burst)?,
+    };
+    allowed(log, &genesis)?;
+
+    let held = rows.get::<TipRow>(&(log, epoch))?.map_or(Tip::START, Tip::from);
+    let mut tip = held;
+    let (mut new, mut hashes) = (Vec::new(), Vec::new());
+    for batch in burst.batches {
+        let header = *batch.header();
+        if (header.log, header.epoch) != (log, epoch) {
+            return Err(Refusal::Poison("a batch of another epoch than the head's".into()).into());
+        }
+        if header.first_seq < held.next_seq {
+            refuse_unless_held(rows, &batch)?;
+            continue;
+        }
+        let opened = open(batch).map_err(Refusal::from)?;
+        let gap = Refusal::Gap { expected: tip.next_seq, found: header.first_seq };
+        tip = tip.advance(rows.tenant(), &opened.batch, &opened.records).ok_or(gap)?;
+        hashes.push(tip.hash);
+        new.push(opened);
+    }
+    if !keys::verify_head(rows.tenant(), &genesis.writer, &burst.head) {
+        return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
+    }
+    check_head(&burst.head, tip, new.is_empty())?;
+
+    if known.is_none() {
+        rows.put(&log, &LogRow(genesis.clone()));
+    }
+    for (opened, hash) in new.iter().zip(hashes) {
+        let batch = opened.batch.clone();
+        rows.put(&(log, epoch, batch.header().first_seq), &BatchRow { hash, batch });
+    }
+    if !new.is_empty() {
+        rows.put(&(log, epoch), &TipRow::from(tip));
+        rows.put(&(log, epoch, burst.head.head.position.seq), &HeadRow(burst.head));
+    }
+    Ok(Admitted { genesis, new, tip })
+}
+
+/// A log unknown here must begin with the record that makes its id.
+fn genesis_of(tenant: TenantId, burst: &Burst) -> Result<LogOpened, Refusal> {
+    let (log, epoch) = burst.epoch();
+    let first = burst.batches.first().ok_or(Refusal::Poison("no batches".into()))?;
+    if first.header().first_seq != 0 {
+        return Err(Refusal::Gap { expected: 0, found: first.header().first_seq });
+    }
+    let opened = open(first.clone())?;
+    match read_genesis(log, epoch, &opened.records) {
+        Some(genesis) if genesis.tenant == tenant => Ok(genesis),
+        Some(_) => Err(Refusal::Denied("the log belongs to another tenant".into())),
+        None => Err(Refusal::Poison("the first record does not make the log's id".into())),
+    }
+}
+
+/// A batch at a place that is filled must be the batch that fills it.
+fn refuse_unless_held<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<()> {
+    let header = batch.header();
+    match rows.get::<BatchRow>(&(header.log, header.epoch, header.first_seq))? {
+        Some(held) if held.batch == *batch => Ok(()),
+        _ => Err(Refusal::Fork { seq: header.first_seq }.into()),
+    }
+}
+
+/// The head, whose signature holds, must be that of the last batch; of a burst
+/// that brought nothing new, it may also be an earlier one.
+fn check_head(signed: &SignedHead, tip: Tip, nothing_new: bool) -> Result<(), Refusal> {
+    let Position { log, epoch, seq } = signed.head.position;
+    if tip.head(log, epoch) == Some(signed.head) {
+        return Ok(());
+    }
+    match seq.checked_add(1) {
+        Some(end) if end == tip.next_seq => Err(Refusal::Fork { seq }),
+        Some(end) if end < tip.next_seq && nothing_new => Ok(()),
+        _ => Err(Refusal::Poison("its head is not that of its last batch".into())),
+    }
+}

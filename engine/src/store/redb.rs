@@ -1,0 +1,183 @@
+//! The store on redb: one transaction a commit, durable, a checksum on each row.
+//!
+//! Invariant: a value read is the value written for that key, or an error: each
+//! row ends in eight bytes of BLAKE3 over table, key and value (redb's own
+//! checksums are neither cryptographic nor checked on ordinary reads).
+//! Two-phase commit and quick repair are on for every commit.
+
+use super::{Changes, Store, Table, Visit};
+use crate::{Error, Result};
+use ::redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
+use core::ops::ControlFlow;
+
+/// Tables in a redb database.
+#[derive(Debug)]
+pub struct RedbStore {
+    database: Database,
+}
+
+const CHECKSUM_LEN: usize = 8;
+
+impl RedbStore {
+    /// Opens or creates the database on a backend, with a page cache of `cache_bytes`.
+    ///
+    /// # Errors
+    /// Storage failed, or the file is no database or a broken one.
+    pub fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(cache_bytes);
+        let database = builder.create_with_backend(backend).map_err(database_error)?;
+        let mut store = Self { database };
+        store.commit(Changes::new())?; // the tables exist from the start
+        Ok(store)
+    }
+
+    fn table(&self, table: Table) -> Result<::redb::ReadOnlyTable<&'static [u8], &'static [u8]>> {
+        let read = self.database.begin_read().map_err(transaction_error)?;
+        read.open_table(definition(table)).map_err(table_error)
+    }
+}
+
+fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(match table {
+        Table::Meta => "00-meta",
+        Table::Log => "01-log",
+        Table::Batch => "02-batch",
+        Table::Tip => "03-tip",
+        Table::Head => "04-head",
+        Table::Receipt => "05-receipt",
+        Table::Commit => "06-commit",
+        Table::Snapshot => "07-snapshot",
+        Table::Directory => "08-directory",
+        Table::Alias => "09-alias",
+        Table::Import => "10-import",
+        Table::Invite => "11-invite",
+    })
+}
+
+impl Store for RedbStore {
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let rows = self.table(table)?;
+        let found = rows.get(key).map_err(storage_error)?;
+        found.map(|value| checked(table, key, value.value()).map(<[u8]>::to_vec)).transpose()
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        for row in self.table(table)?.range(from..to).map_err(storage_error)? {
+            let (key, value) = row.map_err(storage_error)?;
+            let value = checked(table, key.value(), value.value())?;
+            if visit(key.value(), value)? == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        let rows = self.table(table)?;
+        let Some(row) = rows.range(from..to).map_err(storage_error)?.next_back() else {
+            return Ok(None);
+        };
+        let (key, value) = row.map_err(storage_error)?;
+        let checked = checked(table, key.value(), value.value())?.to_vec();
+        Ok(Some((key.value().to_vec(), checked)))
+    }
+
+    fn commit(&mut self, changes: Changes) -> Result<()> {
+        let mut write = self.database.begin_write().map_err(transaction_error)?;
+        write.set_two_phase_commit(true);
+        write.set_quick_repair(true);
+        let mut changes = changes.into_iter().peekable();
+        for table in Table::ALL {
+            let mut rows = write.open_table(definition(table)).map_err(table_error)?;
+            while let Some(((_, key), value)) = changes.next_if(|((of, _), _)| *of == table) {
+                match value {
+                    Some(mut value) => {
+                        let checksum = checksum(table, &key, &value);
+                        value.extend_from_slice(&checksum);
+                        rows.insert(&*key, &*value).map_err(storage_error)?;
+                    }
+                    None => {
+                        rows.remove(&*key).map_err(storage_error)?;
+                    }
+                }
+            }
+        }
+        write.commit().map_err(|error| match error {
+            ::redb::CommitError::Storage(error) => storage_error(error),
+            other => Error::corrupt("database", other),
+        })
+    }
+}
+
+fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[table as u8]).update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key).update(value);
+    let mut checksum = [0; CHECKSUM_LEN];
+    hasher.finalize_xof().fill(&mut checksum);
+    checksum
+}
+
+fn checked<'v>(table: Table, key: &[u8], value: &'v [u8]) -> Result<&'v [u8]> {
+    match value.split_last_chunk() {
+        Some((value, sum)) if *sum == checksum(table, key, value) => Ok(value),
+        _ => Err(Error::corrupt(format!("row of table {table:?}"), "its checksum differs")),
+    }
+}
+
+fn storage_error(error: ::redb::StorageError) -> Error {
+    match error {
+        ::redb::StorageError::Io(source) => Error::storage("using the database", source),
+        ::redb::StorageError::PreviousIo => Error::Closed,
+        other => Error::corrupt("database", other),
+    }
+}
+
+fn database_error(error: ::redb::DatabaseError) -> Error {
+    match error {
+        ::redb::DatabaseError::Storage(error) => storage_error(error),
+        other => Error::corrupt("database", other),
+    }
+}
+
+fn transaction_error(error: ::redb::TransactionError) -> Error {
+    match error {
+        ::redb::TransactionError::Storage(error) => storage_error(error),
+        other => Error::corrupt("database", other),
+    }
+}
+
+fn table_error(error: ::redb::TableError) -> Error {
+    match error {
+        ::redb::TableError::Storage(error) => storage_error(error),
+        other => Error::corrupt("database", other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_survive_and_a_row_under_another_key_is_corrupt() {
+        let backend = ::redb::backends::InMemoryBackend::new();
+        let mut store = RedbStore::open(backend, 1 << 20).expect("opens");
+        let changes = Changes::from([((Table::Tip, b"a".to_vec()), Some(b"one".to_vec()))]);
+        store.commit(changes).expect("commits");
+        assert_eq!(store.read(Table::Tip, b"a").expect("reads"), Some(b"one".to_vec()));
+        assert_eq!(store.read(Table::Head, b"a").expect("reads"), None);
+
+        let write = store.database.begin_write().expect("begins");
+        {
+            let mut rows = write.open_table(definition(Table::Tip)).expect("opens");
+            let stolen = rows.get(&b"a"[..]).expect("reads").expect("is there").value().to_vec();
+            rows.insert(&b"b"[..], &*stolen).expect("inserts");
+        }
+        write.commit().expect("commits");
+        assert!(matches!(store.read(Table::Tip, b"b"), Err(Error::Corrupt { .. })));
+    }
+}

@@ -1,0 +1,75 @@
+//! Singletons of a store: which logs are its own, where its journal stands.
+//!
+//! Invariant: a store belongs to one device or one cloud, named here. The
+//! journal's generation is raised in the commit that seals its content, so that
+//! what was sealed is never replayed.
+
+use super::cbor_row;
+use minicbor::{Decode, Encode};
+use tallyroll_schema::{EpochId, LogId};
+
+/// Which singleton.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MetaKey {
+    /// [`DeviceLogs`].
+    DeviceLogs = 1,
+    /// [`CloudLogs`].
+    CloudLogs = 2,
+    /// [`JournalGeneration`].
+    JournalGeneration = 3,
+}
+
+/// The logs this store's device writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct DeviceLogs {
+    /// Its ledger and the open epoch.
+    #[n(0)]
+    pub ledger: (LogId, EpochId),
+    /// Its telemetry and the open epoch.
+    #[n(1)]
+    pub telemetry: (LogId, EpochId),
+}
+
+/// The logs this store's cloud writes, but for the device logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct CloudLogs {
+    /// The public log and the open epoch.
+    #[n(0)]
+    pub public: (LogId, EpochId),
+    /// The accounts log and the open epoch.
+    #[n(1)]
+    pub accounts: (LogId, EpochId),
+    /// The open commit epoch.
+    #[n(2)]
+    pub commit_epoch: u32,
+}
+
+/// The generation that valid journal entries carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct JournalGeneration {
+    /// Counts the times the journal was emptied.
+    #[n(0)]
+    pub generation: u64,
+}
+
+cbor_row!(DeviceLogs, Meta, (), |()| vec![MetaKey::DeviceLogs as u8]);
+cbor_row!(CloudLogs, Meta, (), |()| vec![MetaKey::CloudLogs as u8]);
+cbor_row!(JournalGeneration, Meta, (), |()| vec![MetaKey::JournalGeneration as u8]);
+
+#[cfg(test)]
+mod tests {
+    use super::super::assert_reads_back;
+    use super::*;
+
+    #[test]
+    fn read_back() {
+        let of = |byte| (LogId([byte; 32]), EpochId { counter: 0, nonce: [byte; 16] });
+        assert_reads_back(&DeviceLogs { ledger: of(1), telemetry: of(2) });
+        assert_reads_back(&CloudLogs { public: of(3), accounts: of(4), commit_epoch: 1 });
+        assert_reads_back(&JournalGeneration { generation: 7 });
+    }
+}

@@ -1,0 +1,132 @@
+//! The sync session, sans-IO: the same code at both ends and in the simulator.
+//!
+//! How to drive one, in six steps:
+//! 1. Make a [`Session`] with the heads of the logs you offer.
+//! 2. Call [`Session::poll_output`] until it returns `None`.
+//! 3. Write each [`Output::Send`] to its stream, in order.
+//! 4. Carry out each [`Output::Perform`] against your store and give the answer
+//!    to [`Session::complete`]; effects may take as long as they take.
+//! 5. Feed what arrives to [`Session::handle`], what your logs gain to
+//!    [`Session::grew`], and the time to [`Session::handle_timeout`] at
+//!    [`Session::deadline`]. After each, go to 2.
+//! 6. On [`Output::Close`], or when the connection ends, drop it. A session holds
+//!    nothing that a new one does not find out again in one round trip.
+//!
+//! Invariant: nothing is acknowledged to the peer before [`Session::complete`]
+//! said that it is durable; what is buffered is bounded by the window.
+
+mod incoming;
+mod outgoing;
+mod session;
+
+pub use session::{Role, Session, SessionConfig};
+
+use crate::log::Tip;
+use crate::merge::{Burst, Refusal};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::wire::{DirectoryEntry, ErrorMessage, Message, StreamKind};
+use tallyroll_schema::{EpochId, Hash, Head, LogId, Receipt, UserAlias};
+
+/// A log epoch that we write and the peer may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// Its newest sealed head.
+    pub head: Head,
+    /// Decides the stream and the priority.
+    pub class: LogClass,
+}
+
+/// What a session begins with: what its owner's store holds.
+#[derive(Debug, Clone, Default)]
+pub struct Opening {
+    /// Our logs that concern the peer.
+    pub offers: Vec<Offer>,
+    /// Where we stand in the logs the peer writes.
+    pub held: Vec<((LogId, EpochId), Tip)>,
+    /// As the cloud: the newest receipts of the device's epochs, said again in
+    /// case they were lost.
+    pub receipts: Vec<Receipt>,
+}
+
+/// What the session wants its driver to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Write a message.
+    Send {
+        /// To this stream.
+        stream: StreamKind,
+        /// The message.
+        message: Message,
+    },
+    /// Carry out against the store, then answer with [`Session::complete`].
+    Perform(Effect),
+    /// End the connection; the error was, or need not be, sent.
+    Close(ErrorMessage),
+}
+
+/// Work for the owner of the logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Admit a burst and make it durable.
+    Persist(Burst),
+    /// Read batches to be sent.
+    Fetch(Fetch),
+    /// Keep the cloud's receipt.
+    KeepReceipt(Receipt),
+    /// Make a device's sealed names durable.
+    StoreDirectory(Vec<DirectoryEntry>),
+    /// Note that the cloud has these names.
+    DirectoryStored(Vec<UserAlias>),
+}
+
+/// Which batches to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetch {
+    /// The log.
+    pub log: LogId,
+    /// The epoch.
+    pub epoch: EpochId,
+    /// The first seq; must be a batch's first.
+    pub from: u64,
+    /// The chain's value before it, as the peer holds it.
+    pub after: Hash,
+    /// Stop before more than so many bytes, but return at least one batch.
+    pub bytes_max: usize,
+}
+
+/// How an [`Effect`] came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A burst is durable.
+    Persisted {
+        /// The log and epoch.
+        epoch: (LogId, EpochId),
+        /// The seq that comes next.
+        next_seq: u64,
+        /// The chain's value there.
+        hash: Hash,
+        /// The cloud's receipt, when we are the cloud.
+        receipt: Option<Receipt>,
+        /// The burst's size, bytes.
+        bytes: usize,
+    },
+    /// A burst was not admitted.
+    Refused {
+        /// The log and epoch.
+        epoch: (LogId, EpochId),
+        /// Why.
+        refusal: Refusal,
+        /// The burst's size, bytes.
+        bytes: usize,
+    },
+    /// Batches to be sent.
+    Fetched(Burst),
+    /// There is nothing from that place on, yet.
+    NothingThere(LogId, EpochId),
+    /// What was asked for contradicts what is held.
+    NotFetched(LogId, EpochId, Refusal),
+    /// Names are durable here.
+    DirectoryStored(Vec<UserAlias>),
+    /// Done; nothing to tell the peer.
+    Done,
+}

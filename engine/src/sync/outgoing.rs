@@ -1,0 +1,141 @@
+//! The sending half: what we offer, what the peer asked for, what it has room for.
+//!
+//! Invariant: at most one fetch is under way; ledgers and decisions go before
+//! telemetry; no batch is sent that the peer gave no credit for (the last of a
+//! burst may pass it by less than its own size).
+
+use super::{Fetch, Offer};
+use crate::merge::Burst;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::{BURST_BYTES_MAX, HEADS_PER_MESSAGE_MAX};
+use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Have, Message, StreamKind, Want};
+use tallyroll_schema::{EpochId, Hash, LogId};
+
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    /// Ordered by stream, so that telemetry comes last.
+    epochs: BTreeMap<(StreamKind, LogId, EpochId), Epoch>,
+    credit: i64,
+    fetching: bool,
+}
+
+#[derive(Debug)]
+struct Epoch {
+    end_seq: u64,
+    /// Where the peer stands, once it asked.
+    peer: Option<(u64, Hash)>,
+    stopped: bool,
+}
+
+impl Outgoing {
+    /// Takes new heads; returns the HAVEs for epochs the peer was not told of.
+    pub(super) fn offer(&mut self, offers: Vec<Offer>) -> Vec<Have> {
+        let mut untold = Vec::new();
+        for Offer { head, class } in offers {
+            let key = (stream_of(class), head.position.log, head.position.epoch);
+            let end_seq = head.position.seq.saturating_add(1);
+            match self.epochs.get_mut(&key) {
+                Some(epoch) => epoch.end_seq = epoch.end_seq.max(end_seq),
+                None => {
+                    self.epochs.insert(key, Epoch { end_seq, peer: None, stopped: false });
+                    untold.push(head);
+                }
+            }
+        }
+        let count = untold.chunks(HEADS_PER_MESSAGE_MAX).len();
+        let have =
+            |(at, heads): (usize, &[_])| Have { heads: heads.to_vec(), more: at + 1 < count };
+        untold.chunks(HEADS_PER_MESSAGE_MAX).enumerate().map(have).collect()
+    }
+
+    /// The peer asks for an epoch, now and as it grows.
+    pub(super) fn want(&mut self, want: &Want) -> Result<(), ErrorMessage> {
+        let Some(epoch) = self.epoch(want.log, want.epoch) else {
+            return Err(error(ErrorCode::Denied, want.log, "this log is not offered here"));
+        };
+        if want.from > epoch.end_seq {
+            epoch.stopped = true;
+            let text = format!(
+                "seq {} is held there, but this log ends at {}: it was restored or copied",
+                want.from, epoch.end_seq
+            );
+            return Err(error(ErrorCode::Fork, want.log, &text));
+        }
+        epoch.peer = Some((want.from, want.hash));
+        Ok(())
+    }
+
+    pub(super) fn credit(&mut self, bytes: u32) {
+        self.credit = self.credit.saturating_add(i64::from(bytes));
+    }
+
+    /// The next batches to read, if there is something to send and room for it.
+    pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
+        if self.fetching || self.credit <= 0 {
+            return None;
+        }
+        let waiting = self.epochs.iter().find_map(|((_, log, epoch), state)| {
+            let (from, after) = state.peer?;
+            (!state.stopped && from < state.end_seq).then_some((*log, *epoch, from, after))
+        });
+        let (log, epoch, from, after) = waiting?;
+        self.fetching = true;
+        let bytes_max = usize::try_from(self.credit).unwrap_or(usize::MAX);
+        let bytes_max = bytes_max.min(BURST_BYTES_MAX as usize);
+        Some(Fetch { log, epoch, from, after, bytes_max })
+    }
+
+    /// The messages of a burst that was read.
+    pub(super) fn fetched(&mut self, burst: Burst) -> Vec<(StreamKind, Message)> {
+        self.fetching = false;
+        let (log, epoch) = burst.epoch();
+        let end = burst.head.head.position.seq.saturating_add(1);
+        self.credit = self.credit.saturating_sub(i64::try_from(burst.len()).unwrap_or(i64::MAX));
+        let Some(stream) = self.stream(log, epoch) else { return Vec::new() };
+        if let Some(epoch) = self.epoch(log, epoch) {
+            epoch.peer = Some((end, burst.head.head.hash));
+        }
+        let batches = burst.batches.into_iter().map(Message::Batch);
+        batches.chain([Message::Head(burst.head)]).map(|message| (stream, message)).collect()
+    }
+
+    pub(super) fn nothing_there(&mut self, log: LogId, epoch: EpochId) {
+        self.fetching = false;
+        if let Some(epoch) = self.epoch(log, epoch) {
+            // The offer ran ahead of the store; the next one sets it right.
+            epoch.end_seq = epoch.peer.map_or(0, |(from, _)| from);
+        }
+    }
+
+    /// The peer will not take more of a log in this session.
+    pub(super) fn stop(&mut self, log: LogId) {
+        self.fetching = false;
+        for ((_, of, _), epoch) in &mut self.epochs {
+            epoch.stopped |= *of == log;
+        }
+    }
+
+    fn epoch(&mut self, log: LogId, epoch: EpochId) -> Option<&mut Epoch> {
+        let found = self.epochs.iter_mut().find(|((_, l, e), _)| (*l, *e) == (log, epoch));
+        found.map(|(_, epoch)| epoch)
+    }
+
+    fn stream(&self, log: LogId, epoch: EpochId) -> Option<StreamKind> {
+        let found = self.epochs.keys().find(|(_, l, e)| (*l, *e) == (log, epoch));
+        found.map(|(stream, _, _)| *stream)
+    }
+}
+
+fn stream_of(class: LogClass) -> StreamKind {
+    match class {
+        LogClass::Telemetry => StreamKind::Telemetry,
+        LogClass::Ledger | LogClass::Public | LogClass::Accounts | LogClass::Device => {
+            StreamKind::Ledger
+        }
+    }
+}
+
+fn error(code: ErrorCode, log: LogId, text: &str) -> ErrorMessage {
+    ErrorMessage { code, retryable: false, log: Some(log), text: text.into() }
+}

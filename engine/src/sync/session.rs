@@ -1,0 +1,276 @@
+//! One session: the opening exchange, and who handles which message.
+//!
+//! Invariant: nothing but HELLO is listened to before HELLO; a peer that breaks
+//! the protocol is told once and closed. Sending logs is `outgoing`, taking them
+//! in is `incoming`.
+
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::{Effect, Offer, Opening, Output, Reply};
+use core::time::Duration;
+use std::collections::VecDeque;
+use tallyroll_schema::limits::DIRECTORY_ENTRIES_MAX;
+use tallyroll_schema::wire::{
+    DirectoryEntry, ErrorCode, ErrorMessage, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION,
+    StreamKind,
+};
+use tallyroll_schema::{DeviceId, TenantId};
+
+/// How long a peer may take to say HELLO.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which end of a session this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A device: sends its logs, takes decisions and receipts.
+    Device,
+    /// The cloud: takes devices' logs and names, sends decisions and receipts.
+    Cloud,
+}
+
+/// What both ends of a session must agree on, and our own limits.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// Our end.
+    pub role: Role,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device of this session, authenticated by the transport at the cloud.
+    pub device: DeviceId,
+    /// Bytes of batches we buffer before they are durable.
+    pub window: u32,
+    /// Software and version, for people.
+    pub agent: String,
+}
+
+/// A sync session. See the [module](super) for how to drive it.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    peer: Option<Hello>,
+    hello_by: Duration,
+    pub(super) outgoing: Outgoing,
+    pub(super) incoming: Incoming,
+    outputs: VecDeque<Output>,
+    closed: bool,
+}
+
+impl Session {
+    /// A session that begins now (any monotonic time).
+    pub fn new(config: SessionConfig, opening: Opening, now: Duration) -> Self {
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            schema_min: 1,
+            schema_max: SCHEMA_VERSION,
+            tenant: config.tenant,
+            device: config.device,
+            window: config.window,
+            agent: config.agent.clone(),
+        };
+        let mut session = Self {
+            incoming: Incoming::new(config.window),
+            outgoing: Outgoing::default(),
+            config,
+            peer: None,
+            hello_by: now.saturating_add(HELLO_TIMEOUT),
+            outputs: VecDeque::new(),
+            closed: false,
+        };
+        for (epoch, tip) in opening.held {
+            session.incoming.hold(epoch, tip.next_seq, tip.hash);
+        }
+        session.send(Message::Hello(hello));
+        session.grew(opening.offers);
+        for receipt in opening.receipts {
+            session.send(Message::Receipt(receipt));
+        }
+        session
+    }
+
+    /// What the peer said of itself, once it did.
+    pub fn peer(&self) -> Option<&Hello> {
+        self.peer.as_ref()
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called.
+    pub fn deadline(&self) -> Option<Duration> {
+        (self.peer.is_none() && !self.closed).then_some(self.hello_by)
+    }
+
+    /// Tells the session what time it is.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.deadline().is_some_and(|deadline| now >= deadline) {
+            self.close(ErrorCode::Protocol, "no HELLO within 10 s");
+        }
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Our logs have new heads.
+    pub fn grew(&mut self, offers: Vec<Offer>) {
+        for have in self.outgoing.offer(offers) {
+            self.send(Message::Have(have));
+        }
+        self.pump();
+    }
+
+    /// Sends names, sealed, to the cloud.
+    pub fn offer_directory(&mut self, entries: Vec<DirectoryEntry>) {
+        for entries in entries.chunks(DIRECTORY_ENTRIES_MAX / 2) {
+            self.send(Message::Directory(entries.to_vec()));
+        }
+    }
+
+    /// A message arrived.
+    pub fn handle(&mut self, stream: StreamKind, message: Message) {
+        if self.closed {
+            return;
+        }
+        match message {
+            Message::Hello(hello) if self.peer.is_none() => self.handle_hello(hello),
+            _ if self.peer.is_none() => {
+                // Batch streams can overtake the control stream's first bytes,
+                // but nobody asked for a batch before HELLO.
+                self.close(ErrorCode::Protocol, "HELLO comes first");
+            }
+            Message::Hello(_) => self.close(ErrorCode::Protocol, "HELLO comes once"),
+            Message::Have(have) => match self.incoming.have(&have) {
+                Ok(wants) => wants.into_iter().for_each(|want| self.send(Message::Want(want))),
+                Err(text) => self.close(ErrorCode::Protocol, &text),
+            },
+            Message::Want(want) => {
+                if let Err(error) = self.outgoing.want(&want) {
+                    self.send(Message::Error(error));
+                }
+                self.pump();
+            }
+            Message::Credit(bytes) => {
+                self.outgoing.credit(bytes);
+                self.pump();
+            }
+            Message::Batch(batch) => {
+                if let Err(text) = self.incoming.batch(stream, batch) {
+                    self.close(ErrorCode::Protocol, &text);
+                }
+            }
+            Message::Head(head) => match self.incoming.head(stream, head) {
+                Ok(burst) => self.perform(Effect::Persist(burst)),
+                Err(text) => self.close(ErrorCode::Protocol, &text),
+            },
+            Message::Receipt(receipt) => self.for_role(Role::Device, Effect::KeepReceipt(receipt)),
+            Message::Directory(entries) => {
+                self.for_role(Role::Cloud, Effect::StoreDirectory(entries));
+            }
+            Message::DirectoryStored(aliases) => {
+                self.for_role(Role::Device, Effect::DirectoryStored(aliases));
+            }
+            Message::Fork(signed) => self.outgoing.stop(signed.head.position.log),
+            Message::Error(error) => self.handle_error(error),
+            Message::Unknown(_) => {}
+        }
+    }
+
+    /// An effect was carried out.
+    pub fn complete(&mut self, reply: Reply) {
+        if self.closed {
+            return;
+        }
+        match reply {
+            Reply::Persisted { epoch, next_seq, hash, receipt, bytes } => {
+                self.incoming.persisted(epoch, next_seq, hash);
+                self.give_credit(bytes);
+                if let Some(receipt) = receipt {
+                    self.send(Message::Receipt(receipt));
+                }
+            }
+            Reply::Refused { epoch, refusal, bytes } => {
+                self.give_credit(bytes);
+                match self.incoming.refused(epoch, &refusal) {
+                    Ok(want) => self.send(Message::Want(want)),
+                    Err(error) => self.send(Message::Error(error)),
+                }
+            }
+            Reply::Fetched(burst) => {
+                for (stream, message) in self.outgoing.fetched(burst) {
+                    self.outputs.push_back(Output::Send { stream, message });
+                }
+                self.pump();
+            }
+            Reply::NothingThere(log, epoch) => self.outgoing.nothing_there(log, epoch),
+            Reply::NotFetched(log, _, refusal) => {
+                self.outgoing.stop(log);
+                let text = refusal.to_string();
+                let error =
+                    ErrorMessage { code: ErrorCode::Fork, retryable: false, log: Some(log), text };
+                self.send(Message::Error(error));
+                self.pump();
+            }
+            Reply::DirectoryStored(aliases) => self.send(Message::DirectoryStored(aliases)),
+            Reply::Done => {}
+        }
+    }
+
+    fn handle_hello(&mut self, hello: Hello) {
+        let text = if hello.protocol != PROTOCOL_VERSION {
+            format!("protocol {} here, {} there; update one", PROTOCOL_VERSION, hello.protocol)
+        } else if hello.schema_min > SCHEMA_VERSION {
+            format!("schema {} here, {} there; update this one", SCHEMA_VERSION, hello.schema_min)
+        } else if hello.tenant != self.config.tenant || hello.device != self.config.device {
+            return self.close(ErrorCode::Denied, "another tenant or device than authenticated");
+        } else {
+            self.outgoing.credit(hello.window);
+            self.peer = Some(hello);
+            return self.pump();
+        };
+        self.close(ErrorCode::Version, &text);
+    }
+
+    fn handle_error(&mut self, error: ErrorMessage) {
+        match error.log {
+            Some(log) => self.outgoing.stop(log),
+            None => {
+                self.closed = true;
+                self.outputs.push_back(Output::Close(error));
+            }
+        }
+    }
+
+    fn for_role(&mut self, role: Role, effect: Effect) {
+        if self.config.role == role {
+            self.perform(effect);
+        } else {
+            self.close(ErrorCode::Protocol, "a message for the other role");
+        }
+    }
+
+    fn pump(&mut self) {
+        if self.peer.is_some() {
+            while let Some(fetch) = self.outgoing.next_fetch() {
+                self.perform(Effect::Fetch(fetch));
+            }
+        }
+    }
+
+    fn give_credit(&mut self, bytes: usize) {
+        let bytes = self.incoming.release(bytes);
+        self.send(Message::Credit(bytes));
+    }
+
+    fn send(&mut self, message: Message) {
+        self.outputs.push_back(Output::Send { stream: StreamKind::Control, message });
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        self.outputs.push_back(Output::Perform(effect));
+    }
+
+    fn close(&mut self, code: ErrorCode, text: &str) {
+        let error = ErrorMessage { code, retryable: false, log: None, text: text.into() };
+        self.send(Message::Error(error.clone()));
+        self.outputs.push_back(Output::Close(error));
+        self.closed = true;
+    }
+}

@@ -1,0 +1,134 @@
+//! Acts: what a client asks a device to record, before aliases and prices.
+//!
+//! Invariant: an act carries the same `kind` as the event it becomes, and the
+//! fields a client knows; the device adds job, alias, price and position. The
+//! name in it stays at the device (and, sealed, in the tenant's directory).
+
+use crate::event::counts::{ColorMode, Conversion, CountSource, Sides};
+use crate::{JobId, Wall};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Something a user did at a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all_fields = "kebab-case", deny_unknown_fields)]
+pub enum Act {
+    /// Pages came out of a printer.
+    #[serde(rename = "pages.printed")]
+    Print {
+        /// The job; a new one when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /// The user's name.
+        user: String,
+        /// Sides of media marked, all copies.
+        impressions: u32,
+        /// Media used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sheets: Option<u32>,
+        /// Color or not.
+        #[serde(default = "unknown_color")]
+        color: ColorMode,
+        /// One or two sides.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sides: Option<Sides>,
+        /// `media` keyword.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media: Option<String>,
+        /// Who counted.
+        #[serde(default = "device_source")]
+        source: CountSource,
+        /// The spooler's job number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job_number: Option<u32>,
+        /// When, if not now (milliseconds since the Unix epoch).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        acted_at: Option<Wall>,
+    },
+    /// Pages were scanned.
+    #[serde(rename = "pages.captured")]
+    Capture {
+        /// The job; a new one when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        job: Option<JobId>,
+        /// The user's name.
+        user: String,
+        /// Images captured.
+        pages: u32,
+        /// Color or not.
+        #[serde(default = "unknown_color")]
+        color: ColorMode,
+    },
+    /// Pages were converted.
+    #[serde(rename = "pages.converted")]
+    Convert {
+        /// The job.
+        job: JobId,
+        /// The user's name.
+        user: String,
+        /// Pages converted.
+        pages: u32,
+        /// Each kind applied to each of them.
+        conversions: Vec<Conversion>,
+    },
+    /// A document was sent outside.
+    #[serde(rename = "document.sent")]
+    Send {
+        /// The job.
+        job: JobId,
+        /// The user's name.
+        user: String,
+        /// Pages of the document as sent.
+        pages: u32,
+        /// How many destinations.
+        destinations: u32,
+        /// Color or not, as sent.
+        #[serde(default = "unknown_color")]
+        color: ColorMode,
+    },
+    /// A document was saved in the server's own store.
+    #[serde(rename = "document.saved")]
+    Save {
+        /// The job.
+        job: JobId,
+        /// The user's name.
+        user: String,
+        /// Pages.
+        pages: u32,
+    },
+}
+
+fn unknown_color() -> ColorMode {
+    ColorMode::Unknown
+}
+
+fn device_source() -> CountSource {
+    CountSource::Device
+}
+
+impl Act {
+    /// The `kind`s that are acts.
+    pub const KINDS: [&str; 5] =
+        ["pages.printed", "pages.captured", "pages.converted", "document.sent", "document.saved"];
+
+    /// The user's name.
+    pub fn user(&self) -> &str {
+        match self {
+            Self::Print { user, .. }
+            | Self::Capture { user, .. }
+            | Self::Convert { user, .. }
+            | Self::Send { user, .. }
+            | Self::Save { user, .. } => user,
+        }
+    }
+
+    /// The job, if the client named one.
+    pub fn job(&self) -> Option<JobId> {
+        match self {
+            Self::Print { job, .. } | Self::Capture { job, .. } => *job,
+            Self::Convert { job, .. } | Self::Send { job, .. } | Self::Save { job, .. } => {
+                Some(*job)
+            }
+        }
+    }
+}

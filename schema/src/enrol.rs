@@ -1,0 +1,120 @@
+//! Enrolment: the one exchange before a device has an identity.
+//!
+//! Invariant: the request is sent only over a connection whose authority was
+//! checked against the fingerprint in the join URL, and the PIN is bound to the
+//! keys it came with: the same keys may ask again, other keys may not.
+
+use crate::ids::{DeviceId, LogId, PublicKey, TenantId};
+use crate::limits::NAME_BYTES_MAX;
+use crate::wire::to_cbor;
+use crate::{DecodeError, Signature};
+use minicbor::{Decode, Encode};
+
+/// The ALPN of an enrolment.
+pub const ALPN_ENROL: &[u8] = b"tallyroll-enrol/1";
+/// The largest request or answer, bytes.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// What a new device asks.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct JoinRequest {
+    /// The name the administrator enrolled.
+    #[n(0)]
+    pub name: String,
+    /// The PIN; a secret.
+    #[n(1)]
+    pub pin: String,
+    /// The device's signing key.
+    #[n(2)]
+    pub signing_key: PublicKey,
+    /// By the signing key, over [`JoinRequest::signed_bytes`].
+    #[n(3)]
+    pub proof: Signature,
+    /// Software and version.
+    #[n(4)]
+    pub agent: String,
+}
+
+impl JoinRequest {
+    /// What the signing key signs: its own binding to the TLS key of this connection.
+    pub fn signed_bytes(name: &str, tls_fingerprint: &[u8; 32]) -> Vec<u8> {
+        [b"tallyroll enrol v1", tls_fingerprint.as_slice(), name.as_bytes()].concat()
+    }
+}
+
+/// What the cloud answers.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum JoinAnswer {
+    /// The device is enrolled.
+    #[n(0)]
+    Welcome(#[n(0)] Welcome),
+    /// It is not; the text says why and what to do.
+    #[n(1)]
+    Refused(#[n(0)] String),
+}
+
+/// What a device needs to know for the rest of its life.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Welcome {
+    /// The tenant.
+    #[n(0)]
+    pub tenant: TenantId,
+    /// The device's identity, from its signing key.
+    #[n(1)]
+    pub device: DeviceId,
+    /// The cloud's signing key: for receipts and decisions.
+    #[n(2)]
+    pub cloud_key: PublicKey,
+    /// The X25519 key that names are sealed to.
+    #[n(3)]
+    pub directory_key: PublicKey,
+    /// The tenant's public log.
+    #[n(4)]
+    pub public_log: LogId,
+}
+
+impl DeviceId {
+    /// The identity of a device whose first signing key is `key`.
+    pub fn of_key(tenant: TenantId, key: &PublicKey) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"tallyroll device v1").update(tenant.as_bytes()).update(key.as_bytes());
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        Self(id)
+    }
+}
+
+/// Bytes of a request or an answer.
+pub fn encode<T: Encode<()>>(message: &T) -> Vec<u8> {
+    to_cbor(message)
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// When the bytes are none or a limit is passed.
+pub fn decode_request(bytes: &[u8]) -> Result<JoinRequest, DecodeError> {
+    let request: JoinRequest = decode(bytes)?;
+    if request.name.len() > NAME_BYTES_MAX || request.pin.len() > 64 {
+        return Err(DecodeError::Malformed("enrolment: name or PIN too long"));
+    }
+    Ok(request)
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// When the bytes are none.
+pub fn decode_answer(bytes: &[u8]) -> Result<JoinAnswer, DecodeError> {
+    decode(bytes)
+}
+
+fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        let (found, limit) = (bytes.len() as u64, MESSAGE_BYTES_MAX as u64);
+        return Err(DecodeError::Limit { what: "enrolment message", found, limit });
+    }
+    Ok(minicbor::decode(bytes)?)
+}

@@ -1,0 +1,381 @@
+//! Events of counts: what was done, by whom, at what price; and the credits for it.
+//!
+//! Invariant: a charge names the card version that priced it and is never
+//! repriced. Impressions (sides marked), sheets (media used) and pages (images
+//! captured, converted, sent) are three things and never added up.
+
+use super::{body, words};
+use crate::{Credits, DeviceId, JobId, Position, SubjectId, UserAlias, Wall};
+
+words! {
+    /// `print-color-mode` (PWG 5100.13), as far as it is priced.
+    pub enum ColorMode {
+        /// The source did not say; priced as monochrome.
+        #[n(0)]
+        Unknown,
+        /// One colorant.
+        #[n(1)]
+        Monochrome,
+        /// More than one.
+        #[n(2)]
+        Color,
+    }
+
+    /// `sides` (RFC 8011, section 5.2.8).
+    pub enum Sides {
+        /// `one-sided`.
+        #[n(0)]
+        OneSided,
+        /// `two-sided-long-edge`.
+        #[n(1)]
+        TwoSidedLongEdge,
+        /// `two-sided-short-edge`.
+        #[n(2)]
+        TwoSidedShortEdge,
+    }
+
+    /// Who counted.
+    pub enum CountSource {
+        /// The device's own software, through `record` or the panel.
+        #[n(0)]
+        Device,
+        /// A CUPS page_log line.
+        #[n(1)]
+        PageLog,
+        /// A printer's `job-impressions-completed`.
+        #[n(2)]
+        PrinterJob,
+        /// The cloud.
+        #[n(3)]
+        Cloud,
+    }
+
+    /// A conversion that is priced by itself.
+    pub enum Conversion {
+        /// Another size.
+        #[n(0)]
+        Resize,
+        /// Color to monochrome.
+        #[n(1)]
+        ColorToMonochrome,
+        /// Monochrome to color.
+        #[n(2)]
+        MonochromeToColor,
+        /// Another resolution.
+        #[n(3)]
+        Resolution,
+    }
+
+    /// How a provisional charge ends (mission 1).
+    pub enum SettlementPolicy {
+        /// The server's charges replace the device's.
+        #[n(0)]
+        ServerSettles,
+        /// They come on top of it.
+        #[n(1)]
+        Additive,
+    }
+}
+
+body! {
+    /// What an act cost, and by which card.
+    pub struct Charge {
+        /// The amount.
+        #[n(0)]
+        pub credits: Credits,
+        /// The rate card's version.
+        #[n(1)]
+        pub card: u32,
+    }
+
+    /// Prices of acts. A new version never reprices an earlier act.
+    pub struct RateCard {
+        /// Grows by one with each card of a tenant; 1 is built in.
+        #[n(0)]
+        pub version: u32,
+        /// A captured page.
+        #[n(1)]
+        pub capture: Credits,
+        /// A monochrome impression printed.
+        #[n(2)]
+        pub print_monochrome: Credits,
+        /// A color impression printed.
+        #[n(3)]
+        pub print_color: Credits,
+        /// One kind of conversion of one page.
+        #[n(4)]
+        pub conversion: Credits,
+        /// A monochrome page sent to one destination.
+        #[n(5)]
+        pub send_monochrome: Credits,
+        /// A color page sent to one destination.
+        #[n(6)]
+        pub send_color: Credits,
+        /// A page saved in the server's own store.
+        #[n(7)]
+        pub save: Credits,
+    }
+
+    /// A rate card came into force, from this event's position on.
+    pub struct RateCardPublished {
+        /// The card.
+        #[n(0)]
+        pub card: RateCard,
+    }
+
+    /// A user was given credits (a grant, a top-up, a monthly allotment).
+    pub struct CreditsGranted {
+        /// To whom.
+        #[n(0)]
+        pub subject: SubjectId,
+        /// How much; negative takes back.
+        #[n(1)]
+        pub credits: Credits,
+        /// Why, for the statement.
+        #[n(2)]
+        pub reason: String,
+    }
+
+    /// Pages came out of a printer.
+    pub struct PagesPrinted {
+        /// The job; for a page_log line, the line's own key.
+        #[n(0)]
+        pub job: JobId,
+        /// Who.
+        #[n(1)]
+        pub user: UserAlias,
+        /// Sides of media marked, all copies.
+        #[n(2)]
+        pub impressions: u32,
+        /// Media used, if the source says.
+        #[n(3)]
+        pub sheets: Option<u32>,
+        /// Color or not.
+        #[n(4)]
+        pub color: ColorMode,
+        /// One or two sides, if the source says.
+        #[n(5)]
+        pub sides: Option<Sides>,
+        /// `media` keyword (PWG 5101.1), if the source says.
+        #[n(6)]
+        pub media: Option<String>,
+        /// Who counted.
+        #[n(7)]
+        pub source: CountSource,
+        /// The spooler's job number; reused, so for people only.
+        #[n(8)]
+        pub job_number: Option<u32>,
+        /// When it was printed, if not at the time of the record.
+        #[n(9)]
+        pub acted_at: Option<Wall>,
+        /// The price.
+        #[n(10)]
+        pub charge: Charge,
+    }
+
+    /// Pages were scanned.
+    pub struct PagesCaptured {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+        /// Who.
+        #[n(1)]
+        pub user: UserAlias,
+        /// Images captured.
+        #[n(2)]
+        pub pages: u32,
+        /// Color or not.
+        #[n(3)]
+        pub color: ColorMode,
+        /// The price.
+        #[n(4)]
+        pub charge: Charge,
+    }
+
+    /// Pages were converted.
+    pub struct PagesConverted {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+        /// Who.
+        #[n(1)]
+        pub user: UserAlias,
+        /// Pages converted.
+        #[n(2)]
+        pub pages: u32,
+        /// Each kind applied to each of them.
+        #[n(3)]
+        pub conversions: Vec<Conversion>,
+        /// The price.
+        #[n(4)]
+        pub charge: Charge,
+        /// The device whose job it is, when the cloud converts.
+        #[n(5)]
+        pub device: Option<DeviceId>,
+    }
+
+    /// A document was sent outside.
+    pub struct DocumentSent {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+        /// Who.
+        #[n(1)]
+        pub user: UserAlias,
+        /// Pages of the document as sent.
+        #[n(2)]
+        pub pages: u32,
+        /// How many destinations.
+        #[n(3)]
+        pub destinations: u32,
+        /// Color or not, as sent.
+        #[n(4)]
+        pub color: ColorMode,
+        /// The price.
+        #[n(5)]
+        pub charge: Charge,
+        /// The device whose job it is, when the cloud sends.
+        #[n(6)]
+        pub device: Option<DeviceId>,
+    }
+
+    /// A document was saved in the server's own store.
+    pub struct DocumentSaved {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+        /// Who.
+        #[n(1)]
+        pub user: UserAlias,
+        /// Pages.
+        #[n(2)]
+        pub pages: u32,
+        /// The price.
+        #[n(3)]
+        pub charge: Charge,
+        /// The device whose job it is, when the cloud saves.
+        #[n(4)]
+        pub device: Option<DeviceId>,
+    }
+
+    /// A document was deleted, never sent or saved.
+    pub struct DocumentDiscarded {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+        /// The device whose job it is, when the cloud discards.
+        #[n(1)]
+        pub device: Option<DeviceId>,
+    }
+
+    /// A job began.
+    pub struct JobBegun {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+        /// Who.
+        #[n(1)]
+        pub user: UserAlias,
+        /// How its provisional charge will settle.
+        #[n(2)]
+        pub policy: SettlementPolicy,
+    }
+
+    /// A job ended.
+    pub struct JobEnded {
+        /// The job.
+        #[n(0)]
+        pub job: JobId,
+    }
+
+    /// Credits left a balance for a device's lease.
+    pub struct LeaseGranted {
+        /// Numbers the allocations of the tenant.
+        #[n(0)]
+        pub allocation: u64,
+        /// To which device.
+        #[n(1)]
+        pub device: DeviceId,
+        /// Out of whose balance.
+        #[n(2)]
+        pub subject: SubjectId,
+        /// How much.
+        #[n(3)]
+        pub credits: Credits,
+        /// When the device stops spending from it.
+        #[n(4)]
+        pub spend_until: Wall,
+    }
+
+    /// A device gives a lease back.
+    pub struct LeaseClosed {
+        /// Which.
+        #[n(0)]
+        pub allocation: u64,
+        /// Spent from it.
+        #[n(1)]
+        pub spent: Credits,
+        /// Returned to the pool.
+        #[n(2)]
+        pub returned: Credits,
+    }
+
+    /// A lease that will not come back.
+    pub struct LeaseWrittenOff {
+        /// Which.
+        #[n(0)]
+        pub allocation: u64,
+        /// By whom and why.
+        #[n(1)]
+        pub reason: String,
+    }
+
+    /// A charge was corrected; the charge itself stays as it was.
+    pub struct ChargeCorrected {
+        /// Whose.
+        #[n(0)]
+        pub subject: SubjectId,
+        /// The event corrected.
+        #[n(1)]
+        pub corrects: Position,
+        /// Added to the balance; negative takes away.
+        #[n(2)]
+        pub credits: Credits,
+        /// By whom and why.
+        #[n(3)]
+        pub reason: String,
+    }
+
+    /// A device's own meter.
+    pub struct MeterRead {
+        /// Lifetime impressions (`printer-impressions-completed`).
+        #[n(0)]
+        pub impressions: u64,
+        /// Lifetime sheets (`printer-media-sheets-completed`).
+        #[n(1)]
+        pub sheets: Option<u64>,
+    }
+
+    /// A month's figures are those of a cut, for ever.
+    pub struct PeriodClosed {
+        /// Year.
+        #[n(0)]
+        pub year: u16,
+        /// Month, 1 to 12.
+        #[n(1)]
+        pub month: u8,
+        /// The last position of each epoch that belongs to the cut.
+        #[n(2)]
+        pub cut: Vec<Position>,
+    }
+
+    /// A device's clock over a stretch of its log.
+    pub struct ClockAssessed {
+        /// From here on.
+        #[n(0)]
+        pub from: Position,
+        /// Add this to the device's clock, milliseconds.
+        #[n(1)]
+        pub offset_milliseconds: i64,
+    }
+}

@@ -1,0 +1,45 @@
+//! Events of the fleet: which devices belong to it, by which keys.
+//!
+//! Invariant: a device is what its `device.enrolled` says until `device.retired`
+//! or `device.revoked`; both are final for these keys.
+
+use super::body;
+use crate::{DeviceId, Hash, PublicKey};
+
+body! {
+    /// A device joined.
+    pub struct DeviceEnrolled {
+        /// The device.
+        #[n(0)]
+        pub device: DeviceId,
+        /// The name an administrator gave it.
+        #[n(1)]
+        pub name: String,
+        /// Signs its heads.
+        #[n(2)]
+        pub signing_key: PublicKey,
+        /// Fingerprint of its TLS certificate.
+        #[n(3)]
+        pub tls_fingerprint: Hash,
+    }
+
+    /// A device may deliver what it has and take no more rights.
+    pub struct DeviceRetired {
+        /// The device.
+        #[n(0)]
+        pub device: DeviceId,
+        /// Why.
+        #[n(1)]
+        pub reason: String,
+    }
+
+    /// Nothing from a device is believed beyond its last receipt.
+    pub struct DeviceRevoked {
+        /// The device.
+        #[n(0)]
+        pub device: DeviceId,
+        /// Why.
+        #[n(1)]
+        pub reason: String,
+    }
+}

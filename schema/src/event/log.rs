@@ -1,0 +1,94 @@
+//! Events about the logs themselves: genesis, epochs, keys.
+//!
+//! Invariant: `log.opened` is the first record of a log's epoch 0 and its hash
+//! is the log's id; `epoch.opened` is the first record of every later epoch.
+
+use super::{body, words};
+use crate::{DeviceId, EpochId, Hash, PublicKey, Signature, TenantId};
+
+words! {
+    /// What a log is for, and so who writes it and where it goes.
+    pub enum LogClass {
+        /// A device's usage, contracts, errors; kept for ever.
+        #[n(0)]
+        Ledger,
+        /// A device's levels and heartbeats; kept for a time.
+        #[n(1)]
+        Telemetry,
+        /// The cloud's word to every device of the tenant.
+        #[n(2)]
+        Public,
+        /// The cloud's own books; stays there.
+        #[n(3)]
+        Accounts,
+        /// The cloud's word to one device.
+        #[n(4)]
+        Device,
+    }
+
+    /// Why an epoch was opened.
+    pub enum EpochReason {
+        /// Restored from a backup.
+        #[n(0)]
+        Restored,
+        /// Found to be a copy.
+        #[n(1)]
+        Cloned,
+        /// The anchor outside the data directory differs.
+        #[n(2)]
+        AnchorMismatch,
+        /// The cloud lost its tail.
+        #[n(3)]
+        TailLost,
+    }
+}
+
+body! {
+    /// A log begins. The writer's key in it verifies the log's heads.
+    pub struct LogOpened {
+        /// The tenant.
+        #[n(0)]
+        pub tenant: TenantId,
+        /// What the log is for.
+        #[n(1)]
+        pub class: LogClass,
+        /// The writer's signing key.
+        #[n(2)]
+        pub writer: PublicKey,
+        /// The device a cloud's device log is about.
+        #[n(3)]
+        pub about: Option<DeviceId>,
+        /// Epoch 0.
+        #[n(4)]
+        pub epoch: EpochId,
+    }
+
+    /// The next epoch of a log begins.
+    pub struct EpochOpened {
+        /// The new epoch.
+        #[n(0)]
+        pub epoch: EpochId,
+        /// The last epoch it continues.
+        #[n(1)]
+        pub parent: EpochId,
+        /// The last seq of the parent that it continues.
+        #[n(2)]
+        pub parent_seq: u64,
+        /// The chain's value there.
+        #[n(3)]
+        pub parent_hash: Hash,
+        /// Why.
+        #[n(4)]
+        pub reason: EpochReason,
+    }
+
+    /// The writer's key changes; the head that covers this is signed by the old one.
+    pub struct KeyRotated {
+        /// The new signing key.
+        #[n(0)]
+        pub writer: PublicKey,
+        /// By the new key over the old one: it agreed to take over.
+        #[n(1)]
+        pub consent: Signature,
+    }
+}

@@ -1,0 +1,327 @@
+//! Every kind of event, its number, its name and who may write it.
+//!
+//! Owns the one table that pairs them ([`Event`]). Invariant: a number is never
+//! reused and never changes its meaning; a new meaning gets a new number, a new
+//! field a new integer key. Kinds not in the table are kept as
+//! [`Event::Unknown`], untouched. What an event *does* is left to the folds.
+
+pub mod alerts;
+pub mod counts;
+pub mod document;
+pub mod fleet;
+pub mod log;
+pub mod people;
+pub mod printing;
+pub mod services;
+pub mod uploads;
+
+use crate::DecodeError;
+use crate::wire::to_cbor;
+use alerts::*;
+use counts::*;
+use document::*;
+use fleet::*;
+use log::*;
+use people::*;
+use printing::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use services::*;
+use uploads::*;
+
+/// Whose log a kind belongs in. A fold ignores, and counts, what stands elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// A device, in its ledger or telemetry.
+    Device,
+    /// The cloud, in its public, accounts or device logs.
+    Cloud,
+    /// Either.
+    Both,
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $kind:literal $name:literal v $version:literal $writer:ident $variant:ident;)*) => {
+        /// An event of a known kind, or the bytes of an unknown one.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(tag = "kind")]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($variant),)*
+            /// A kind this build does not know.
+            #[serde(rename = "unknown")]
+            Unknown(UnknownEvent),
+        }
+
+        impl Event {
+            /// All kinds: number, name, who writes them.
+            pub const KINDS: &[(u16, &str, Writer)] = &[$(($kind, $name, Writer::$writer),)*];
+
+            /// The kind's number.
+            pub fn kind(&self) -> u16 {
+                match self {
+                    $(Self::$variant(_) => $kind,)*
+                    Self::Unknown(unknown) => unknown.code,
+                }
+            }
+
+            /// The kind's name, as in JSON.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                    Self::Unknown(_) => "unknown",
+                }
+            }
+
+            /// The version this build writes of the kind.
+            pub fn version(&self) -> u8 {
+                match self {
+                    $(Self::$variant(_) => $version,)*
+                    Self::Unknown(unknown) => unknown.version,
+                }
+            }
+
+            /// Who may write the kind.
+            pub fn writer(&self) -> Writer {
+                match self {
+                    $(Self::$variant(_) => Writer::$writer,)*
+                    Self::Unknown(_) => Writer::Both,
+                }
+            }
+
+            /// The CBOR body.
+            pub fn encode_body(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(body) => to_cbor(body),)*
+                    Self::Unknown(unknown) => unknown.body.0.clone(),
+                }
+            }
+
+            /// Reads a body. A later version of a known kind reads as this one:
+            /// bodies only grow by keys.
+            ///
+            /// # Errors
+            /// When the kind is known and the body does not fit it.
+            pub fn decode(kind: u16, version: u8, body: &[u8]) -> Result<Self, DecodeError> {
+                Ok(match kind {
+                    $($kind => Self::$variant(minicbor::decode(body)?),)*
+                    code => Self::Unknown(UnknownEvent { code, version, body: Bytes(body.to_vec()) }),
+                })
+            }
+        }
+
+        $(impl From<$variant> for Event {
+            fn from(event: $variant) -> Self {
+                Self::$variant(event)
+            }
+        })*
+    };
+}
+
+events! {
+    /// A log begins.
+    0x0001 "log.opened" v 1 Both LogOpened;
+    /// A log's next epoch begins.
+    0x0002 "epoch.opened" v 1 Both EpochOpened;
+    /// A writer changed its signing key.
+    0x0003 "key.rotated" v 1 Both KeyRotated;
+
+    /// A rate card came into force.
+    0x0101 "rate-card.published" v 1 Cloud RateCardPublished;
+    /// A user was given credits.
+    0x0102 "credits.granted" v 1 Cloud CreditsGranted;
+    /// Pages came out of a printer.
+    0x0110 "pages.printed" v 1 Device PagesPrinted;
+    /// Pages were scanned.
+    0x0111 "pages.captured" v 1 Device PagesCaptured;
+    /// Pages were converted.
+    0x0112 "pages.converted" v 1 Both PagesConverted;
+    /// A document was sent outside.
+    0x0113 "document.sent" v 1 Both DocumentSent;
+    /// A document was saved in the server's own store.
+    0x0114 "document.saved" v 1 Both DocumentSaved;
+    /// A document was deleted undelivered.
+    0x0115 "document.discarded" v 1 Both DocumentDiscarded;
+    /// A job began.
+    0x0118 "job.begun" v 1 Both JobBegun;
+    /// A job ended.
+    0x0119 "job.ended" v 1 Both JobEnded;
+    /// Credits moved from a balance to a device's lease.
+    0x0120 "lease.granted" v 1 Cloud LeaseGranted;
+    /// A device gave a lease back.
+    0x0121 "lease.closed" v 1 Device LeaseClosed;
+    /// A lease that will not come back was taken off the books.
+    0x0122 "lease.written-off" v 1 Cloud LeaseWrittenOff;
+    /// A charge was corrected.
+    0x0123 "charge.corrected" v 1 Cloud ChargeCorrected;
+    /// A device read its own meter.
+    0x0130 "meter.read" v 1 Device MeterRead;
+    /// A month's figures were fixed at a cut.
+    0x0131 "period.closed" v 1 Cloud PeriodClosed;
+    /// A device's clock was judged for a stretch of its log.
+    0x0132 "clock.assessed" v 1 Cloud ClockAssessed;
+
+    /// A scan ticket was issued.
+    0x0201 "ticket.issued" v 1 Both TicketIssued;
+    /// A scan ticket was refused.
+    0x0202 "ticket.refused" v 1 Both TicketRefused;
+    /// A ticket's document was read.
+    0x0203 "document.read" v 1 Device DocumentRead;
+    /// A step of a ticket could not be carried out.
+    0x0204 "step.failed" v 1 Both StepFailed;
+    /// An upload was tried.
+    0x0205 "upload.attempted" v 1 Both UploadAttempted;
+    /// An upload arrived.
+    0x0206 "upload.completed" v 1 Both UploadCompleted;
+    /// An upload's data was kept for later.
+    0x0207 "upload.kept" v 1 Both UploadKept;
+    /// Kept data was removed with the user's consent.
+    0x0208 "upload.removed" v 1 Both UploadRemoved;
+
+    /// A service came under contract.
+    0x0301 "service.contracted" v 1 Cloud ServiceContracted;
+    /// A contract was cancelled.
+    0x0302 "service.cancelled" v 1 Cloud ServiceCancelled;
+    /// A service was activated.
+    0x0303 "service.activated" v 1 Both ServiceActivated;
+    /// A service was deactivated.
+    0x0304 "service.deactivated" v 1 Both ServiceDeactivated;
+    /// A device changed which data it reports.
+    0x0305 "reporting.changed" v 1 Device ReportingChanged;
+    /// A consumable's level was read.
+    0x0306 "supply.read" v 1 Device SupplyRead;
+    /// A consumable was replaced.
+    0x0307 "supply.replaced" v 1 Device SupplyReplaced;
+    /// A delivery was ordered.
+    0x0308 "delivery.ordered" v 1 Cloud DeliveryOrdered;
+
+    /// A printer was registered.
+    0x0401 "printer.registered" v 1 Cloud PrinterRegistered;
+    /// A printer's service was switched.
+    0x0402 "printer.switched" v 1 Device PrinterSwitched;
+    /// Whether the server accepts jobs for a printer changed.
+    0x0403 "accepting-jobs.changed" v 1 Both AcceptingJobsChanged;
+    /// A printer's status changed.
+    0x0404 "printer.status-changed" v 1 Device PrinterStatusChanged;
+    /// A print job was made.
+    0x0405 "print-job.created" v 1 Cloud PrintJobCreated;
+    /// A print job was fetched by its printer.
+    0x0406 "print-job.fetched" v 1 Device PrintJobFetched;
+    /// A print job was handed to the mechanism.
+    0x0407 "print-job.submitted" v 1 Device PrintJobSubmitted;
+    /// A print job ended.
+    0x0408 "print-job.ended" v 1 Both PrintJobEnded;
+
+    /// A fault appeared.
+    0x0501 "fault.raised" v 1 Device FaultRaised;
+    /// A fault is gone.
+    0x0502 "fault.cleared" v 1 Device FaultCleared;
+    /// A report of a fault was confirmed by the monitoring server.
+    0x0503 "alert.reported" v 1 Both AlertReported;
+    /// A technician was asked for.
+    0x0504 "dispatch.requested" v 1 Cloud DispatchRequested;
+    /// No technician was asked for, and why.
+    0x0505 "dispatch.withheld" v 1 Cloud DispatchWithheld;
+    /// Somebody called in.
+    0x0506 "call.marked" v 1 Both CallMarked;
+    /// Consent to monitoring was given or withdrawn.
+    0x0507 "consent.changed" v 1 Device ConsentChanged;
+    /// A device is alive.
+    0x0508 "heartbeat.sent" v 1 Device HeartbeatSent;
+
+    /// Aliases were joined to a person.
+    0x0601 "subject.linked" v 1 Cloud SubjectLinked;
+    /// A person was forgotten.
+    0x0602 "subject.forgotten" v 1 Cloud SubjectForgotten;
+
+    /// A device joined the fleet.
+    0x0701 "device.enrolled" v 1 Cloud DeviceEnrolled;
+    /// A device is to drain and leave.
+    0x0702 "device.retired" v 1 Cloud DeviceRetired;
+    /// A device is no longer trusted.
+    0x0703 "device.revoked" v 1 Cloud DeviceRevoked;
+
+    /// A jointly edited document changed.
+    0x0801 "document.changed" v 1 Both DocumentChanged;
+}
+
+/// An event of a kind this build does not know, kept as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UnknownEvent {
+    /// The kind's number.
+    pub code: u16,
+    /// The kind's version.
+    pub version: u8,
+    /// The CBOR body.
+    pub body: Bytes,
+}
+
+/// Opaque bytes; hex in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+crate::cbor::as_json_text!(Bytes, "bytes", "^([0-9a-f]{2})*$");
+
+impl core::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for Bytes {
+    type Err = crate::IdParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let pair = |pair: &[u8]| {
+            let digits = core::str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?;
+            u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
+        };
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(pair).collect();
+        bytes.map(Self).ok_or_else(|| crate::IdParseError::new("hex", "pairs of hex digits", text))
+    }
+}
+
+impl<C> minicbor::Encode<C> for Bytes {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Bytes {
+    fn decode(
+        d: &mut minicbor::Decoder<'b>,
+        _: &mut C,
+    ) -> Result<Self, minicbor::decode::Error> {
+        Ok(Self(d.bytes()?.to_vec()))
+    }
+}
+
+/// Defines an event's body: a CBOR map with integer keys, a JSON object.
+macro_rules! body {
+    ($($(#[$doc:meta])* pub struct $name:ident { $($fields:tt)* })*) => {
+        $($(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[cbor(map)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        pub struct $name { $($fields)* })*
+    };
+}
+
+/// Defines a field's enumeration: an index in CBOR, a kebab-case word in JSON.
+macro_rules! words {
+    ($($(#[$doc:meta])* pub enum $name:ident { $($variants:tt)* })*) => {
+        $($(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(minicbor::Encode, minicbor::Decode)]
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[cbor(index_only)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($variants)* })*
+    };
+}
+
+pub(crate) use {body, words};

@@ -1,0 +1,36 @@
+//! Every limit on what comes from outside, in one place, each with its reason.
+//!
+//! Invariant: a decoder that meets a larger value refuses it before it
+//! allocates. Rims and engine use these constants and state none of their own
+//! for the same thing.
+
+/// One record's body, bytes. An event is a fact, not a document; those are blobs.
+pub const RECORD_BODY_BYTES_MAX: u32 = 256 * 1024;
+/// One batch's records before compression, bytes: two of the largest records.
+pub const BATCH_RECORDS_BYTES_MAX: u32 = 512 * 1024;
+/// One batch as stored and sent, bytes: incompressible records grow a little.
+pub const BATCH_BYTES_MAX: u32 = BATCH_RECORDS_BYTES_MAX + 4 * 1024;
+/// Records in a batch: as many empty bodies as fit in it.
+pub const BATCH_RECORDS_MAX: u32 = BATCH_RECORDS_BYTES_MAX / 24;
+/// Sealing starts here, bytes of tail: small enough to send soon, large enough to compress.
+pub const SEAL_BYTES: usize = 64 * 1024;
+/// A control message, bytes: a few hundred heads or directory entries.
+pub const CONTROL_BYTES_MAX: u32 = 64 * 1024;
+/// A frame on a batch stream, bytes.
+pub const FRAME_BYTES_MAX: u32 = BATCH_BYTES_MAX + 64;
+/// Heads in one HAVE message; more are sent in further messages.
+pub const HEADS_PER_MESSAGE_MAX: usize = 256;
+/// Directory entries in one message.
+pub const DIRECTORY_ENTRIES_MAX: usize = 128;
+/// A sealed name, bytes: 255 bytes of name, padding, key and tag.
+pub const SEALED_NAME_BYTES_MAX: usize = 512;
+/// Bytes of batches a sender may have under way that are not yet durable at the receiver.
+pub const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Batches' bytes that one burst (batches closed by a head) may hold.
+pub const BURST_BYTES_MAX: u32 = 1024 * 1024;
+/// Any text field of an event, bytes: a name, a reason, a label.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// A device's or a user's name, bytes, as POSIX login names and DNS labels stay far below it.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Epochs of one log that a peer may announce.
+pub const EPOCHS_MAX: usize = 64;

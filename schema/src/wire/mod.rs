@@ -1,0 +1,241 @@
+//! The wire: frames, and the messages of a session's control stream.
+//!
+//! Invariant: a frame states its length first and is refused over its stream's
+//! limit before a byte of it is buffered. Messages are CBOR maps with integer
+//! keys: unknown keys are skipped, unknown message types are ignored, so a
+//! newer peer can talk to an older one. Who may say what, and when, is the
+//! engine's session.
+
+mod frame;
+
+pub use frame::{FrameReader, StreamKind, encode_frame};
+
+use crate::head::{Head, Receipt, SignedHead};
+use crate::ids::{DeviceId, EpochId, Hash, LogId, TenantId, UserAlias};
+use crate::limits::{DIRECTORY_ENTRIES_MAX, HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX};
+use crate::{Batch, DecodeError};
+use minicbor::{Decode, Encode};
+
+/// The ALPN of a session.
+pub const ALPN_SESSION: &[u8] = b"tallyroll/1";
+/// The protocol version of HELLO.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// The newest event schema this build writes.
+pub const SCHEMA_VERSION: u16 = 1;
+
+/// First message both ways.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`].
+    #[n(0)]
+    pub protocol: u16,
+    /// Oldest schema the sender reads.
+    #[n(1)]
+    pub schema_min: u16,
+    /// Newest schema the sender writes.
+    #[n(2)]
+    pub schema_max: u16,
+    /// The tenant both must mean.
+    #[n(3)]
+    pub tenant: TenantId,
+    /// The device of this session, named by both ends.
+    #[n(4)]
+    pub device: DeviceId,
+    /// Bytes of batches the sender takes before it gives CREDIT.
+    #[n(5)]
+    pub window: u32,
+    /// Software and version, for people.
+    #[n(6)]
+    pub agent: String,
+}
+
+/// What the sender offers: its own logs that concern the peer. Repeated for a new epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Have {
+    /// The newest head of each epoch, in order of log and epoch.
+    #[n(0)]
+    pub heads: Vec<Head>,
+    /// Whether further HAVEs of the opening exchange follow.
+    #[n(1)]
+    pub more: bool,
+}
+
+/// Asks for an epoch from a sequence on, now and as it grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Want {
+    /// The log.
+    #[n(0)]
+    pub log: LogId,
+    /// The epoch.
+    #[n(1)]
+    pub epoch: EpochId,
+    /// The first seq wanted.
+    #[n(2)]
+    pub from: u64,
+    /// The chain's value before it, as the asker holds it: another one is a fork.
+    #[n(3)]
+    pub hash: Hash,
+}
+
+/// One alias's name, sealed to the tenant's directory key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(map)]
+pub struct DirectoryEntry {
+    /// The alias.
+    #[n(0)]
+    pub alias: UserAlias,
+    /// RFC 9180 (HPKE) encapsulated key and ciphertext.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub sealed: Vec<u8>,
+}
+
+/// What went wrong, so that the peer knows what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ErrorCode {
+    /// Speaks no common protocol or schema.
+    #[n(0)]
+    Version,
+    /// Broke the protocol.
+    #[n(1)]
+    Protocol,
+    /// Is not, or no longer, allowed.
+    #[n(2)]
+    Denied,
+    /// Sent a batch that does not verify; the log is in quarantine.
+    #[n(3)]
+    Poison,
+    /// Shows another history than one already held.
+    #[n(4)]
+    Fork,
+    /// No room or too busy; come again later.
+    #[n(5)]
+    Busy,
+    /// Our own fault.
+    #[n(6)]
+    Internal,
+}
+
+/// An error, on one log or on the session.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ErrorMessage {
+    /// What kind.
+    #[n(0)]
+    pub code: ErrorCode,
+    /// Whether the same may succeed later.
+    #[n(1)]
+    pub retryable: bool,
+    /// The log it concerns; the session when absent.
+    #[n(2)]
+    pub log: Option<LogId>,
+    /// For people: what failed and what to do.
+    #[n(3)]
+    pub text: String,
+}
+
+/// A message of the control stream, or a part of a burst on a batch stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Opens the session.
+    Hello(Hello),
+    /// Says what is held.
+    Have(Have),
+    /// Asks for an epoch's batches.
+    Want(Want),
+    /// Allows so many more bytes of batches.
+    Credit(u32),
+    /// Confirms durability.
+    Receipt(Receipt),
+    /// Shows a head that contradicts one the peer holds.
+    Fork(SignedHead),
+    /// Reports an error.
+    Error(ErrorMessage),
+    /// Brings sealed names.
+    Directory(Vec<DirectoryEntry>),
+    /// Confirms that these aliases' names are durable.
+    DirectoryStored(Vec<UserAlias>),
+    /// A batch of a burst (batch streams only).
+    Batch(Batch),
+    /// Closes a burst: the head of its last batch (batch streams only).
+    Head(SignedHead),
+    /// A type this build does not know; ignored.
+    Unknown(u8),
+}
+
+/// Pairs every CBOR message with its type byte, once, for both directions.
+macro_rules! messages {
+    ($($tag:literal => $variant:ident),* $(,)?) => {
+        impl Message {
+            /// The frame's type byte and payload.
+            pub fn encode(&self) -> (u8, Vec<u8>) {
+                match self {
+                    $(Self::$variant(body) => ($tag, to_cbor(body)),)*
+                    Self::Batch(batch) => (BATCH, batch.bytes().to_vec()),
+                    Self::Unknown(tag) => (*tag, Vec::new()),
+                }
+            }
+
+            /// Reads a frame's payload.
+            ///
+            /// # Errors
+            /// When the payload does not fit its type or a limit is passed.
+            pub fn decode(tag: u8, payload: Vec<u8>) -> Result<Self, DecodeError> {
+                let message = match tag {
+                    $($tag => Self::$variant(minicbor::decode(&payload)?),)*
+                    BATCH => Self::Batch(Batch::decode(payload)?),
+                    unknown => Self::Unknown(unknown),
+                };
+                message.check()?;
+                Ok(message)
+            }
+        }
+    };
+}
+
+const BATCH: u8 = 64;
+
+messages! {
+    1 => Hello,
+    2 => Have,
+    3 => Want,
+    4 => Credit,
+    5 => Receipt,
+    6 => Fork,
+    7 => Error,
+    8 => Directory,
+    9 => DirectoryStored,
+    65 => Head,
+}
+
+impl Message {
+    fn check(&self) -> Result<(), DecodeError> {
+        match self {
+            Self::Have(have) => within("HAVE", have.heads.len(), HEADS_PER_MESSAGE_MAX),
+            Self::Directory(entries) => {
+                within("DIRECTORY", entries.len(), DIRECTORY_ENTRIES_MAX)?;
+                let longest = entries.iter().map(|entry| entry.sealed.len()).max();
+                within("sealed name", longest.unwrap_or(0), SEALED_NAME_BYTES_MAX)
+            }
+            Self::DirectoryStored(aliases) => {
+                within("DIRECTORY_STORED", aliases.len(), DIRECTORY_ENTRIES_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(DecodeError::Limit { what, found: found as u64, limit: limit as u64 })
+}
+
+/// CBOR of a message or event body. Writing to memory cannot fail.
+pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
+}
