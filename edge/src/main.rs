@@ -1,1 +1,142 @@
-fn main() {}
+//! `tallyroll-edge`: the command line of one device.
+//!
+//! Owns arguments, output and exit codes: 0 ok, 1 failure, 2 usage, 75 temporary.
+//! Every command finds the running agent through its socket, or works on the
+//! files when none runs. What the commands do is in [`commands`].
+
+mod commands;
+
+use clap::{Parser, Subcommand};
+use commands::import::ImportArguments;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tallyroll_edge::agent;
+use tallyroll_edge::control::Ask;
+use tallyroll_edge::data_dir::DataDir;
+use tallyroll_edge::link::join::join;
+use tallyroll_schema::JoinUrl;
+use tracing_subscriber::EnvFilter;
+
+/// Counts what a printer does, keeps it, and brings it to the cloud.
+#[derive(Parser)]
+#[command(name = "tallyroll-edge", version)]
+struct Arguments {
+    /// Where everything of this device lies.
+    #[arg(long, global = true, default_value = "tallyroll-edge-data", env = "TALLYROLL_EDGE_DATA")]
+    data: PathBuf,
+    /// What to log to stderr, as `info` or `tallyroll_edge=debug`.
+    #[arg(long, global = true, default_value = "info", env = "TALLYROLL_LOG")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make this machine a device of a fleet; `tallyroll enroll` prints the command.
+    Join {
+        /// tallyroll://HOST:PORT/NAME#FINGERPRINT
+        url: JoinUrl,
+        /// The PIN; `-` reads it from stdin, where no process list shows it.
+        #[arg(long)]
+        pin: String,
+    },
+    /// Run the agent: keep the link, answer commands.
+    Run,
+    /// Show how far events have come: durable here, durable at the cloud.
+    Status {
+        /// Show it again each second.
+        #[arg(long)]
+        watch: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Record events, JSON Lines on stdin; print each position once durable.
+    Record {
+        /// Answer in JSON Lines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show this device's own figures; works offline.
+    View {
+        /// Which.
+        #[arg(value_enum, default_value = "totals")]
+        what: Figures,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count what another program logged.
+    Import {
+        #[command(subcommand)]
+        source: ImportSource,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Figures {
+    /// A row per month and user.
+    Totals,
+    /// A row per user.
+    Balances,
+}
+
+#[derive(Subcommand)]
+enum ImportSource {
+    /// A CUPS page_log; lines that were counted before are not counted again.
+    PageLog(ImportArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && color_wanted())
+        .init();
+    // One thread of work beside the keeper's: a printer has little memory to spare.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(dispatch(arguments));
+            runtime.shutdown_background();
+            done
+        }
+        Err(why) => Err(miette::miette!("cannot start: {why}")),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("tallyroll-edge: {}", commands::explain(&error));
+        commands::exit_code(&error)
+    })
+}
+
+fn color_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
+    let dir = DataDir::new(arguments.data);
+    match arguments.command {
+        Command::Join { url, pin } => {
+            let enrolment = join(&dir, &url, &commands::read_pin(pin)?).await?;
+            println!("joined as {} ({})", enrolment.name, enrolment.device);
+            println!("next: tallyroll-edge run --data {}", dir.root().display());
+        }
+        Command::Run => agent::run(&dir).await?,
+        Command::Status { watch, json } => commands::status::show(&dir, watch, json).await?,
+        Command::Record { json } => return commands::record::run(&dir, json).await,
+        Command::View { what, json } => {
+            let ask = match what {
+                Figures::Totals => Ask::Totals,
+                Figures::Balances => Ask::Balances,
+            };
+            commands::view::show(&dir, ask, json).await?;
+        }
+        Command::Import { source: ImportSource::PageLog(import) } => {
+            return commands::import::run(&dir, import).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

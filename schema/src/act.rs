@@ -44,6 +44,13 @@ pub enum Act {
         /// When, if not now (milliseconds since the Unix epoch).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         acted_at: Option<Wall>,
+        /// The spooler's job, for sources that speak of one job in several lines.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spool_job: Option<JobId>,
+        /// That job's running total, for sources that log one; `impressions` is
+        /// then worked out from it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        running_total: Option<u32>,
     },
     /// Pages were scanned.
     #[serde(rename = "pages.captured")]

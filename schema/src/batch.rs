@@ -83,9 +83,9 @@ impl BatchHeader {
     }
 
     fn check(&self) -> Result<(), DecodeError> {
-        within("batch's records", self.records_len, BATCH_RECORDS_BYTES_MAX)?;
-        within("batch's count", self.count, BATCH_RECORDS_MAX)?;
-        within("batch's payload", self.payload_len, BATCH_BYTES_MAX)?;
+        within("batch's records", self.records_len.into(), BATCH_RECORDS_BYTES_MAX)?;
+        within("batch's count", self.count.into(), BATCH_RECORDS_MAX)?;
+        within("batch", Self::LEN as u64 + u64::from(self.payload_len), BATCH_BYTES_MAX)?;
         self.end_seq()?;
         if self.count == 0 {
             return Err(DecodeError::Malformed("batch: no records"));
@@ -96,6 +96,9 @@ impl BatchHeader {
         if self.compression == Compression::None && self.payload_len != self.records_len {
             return Err(DecodeError::Malformed("batch: plain payload of another length"));
         }
+        if self.compression == Compression::None && self.dictionary != 0 {
+            return Err(DecodeError::Malformed("batch: a dictionary, but no compression"));
+        }
         Ok(())
     }
 }
@@ -104,11 +107,11 @@ fn known(what: &'static str, found: u8, is_known: bool) -> Result<(), DecodeErro
     if is_known { Ok(()) } else { Err(DecodeError::Unknown { what, found: u64::from(found) }) }
 }
 
-fn within(what: &'static str, found: u32, limit: u32) -> Result<(), DecodeError> {
-    if found <= limit {
+fn within(what: &'static str, found: u64, limit: u32) -> Result<(), DecodeError> {
+    if found <= u64::from(limit) {
         return Ok(());
     }
-    Err(DecodeError::Limit { what, found: u64::from(found), limit: u64::from(limit) })
+    Err(DecodeError::Limit { what, found, limit: u64::from(limit) })
 }
 
 struct Input<'a> {
@@ -227,6 +230,22 @@ mod tests {
         assert_eq!(again, batch);
         assert_eq!(again.header().end_seq(), Ok(102));
         assert_eq!(again.payload(), [5; 48]);
+    }
+
+    /// Found while drawing the paper: the header was not counted, so that the largest batch
+    /// passed as one but was over the limit of its frame.
+    #[test]
+    fn the_largest_batch_is_that_with_its_header() {
+        let packed = BatchHeader { compression: Compression::Zstd, ..header(2, 48) };
+        let payload = vec![0; BATCH_BYTES_MAX as usize - BatchHeader::LEN + 1];
+        assert!(Batch::encode(packed, &payload[1..]).is_ok());
+        assert!(matches!(Batch::encode(packed, &payload), Err(DecodeError::Limit { .. })));
+    }
+
+    #[test]
+    fn a_dictionary_without_compression_is_refused() {
+        let named = BatchHeader { dictionary: 1, ..header(2, 48) };
+        assert!(Batch::encode(named, &[5; 48]).is_err());
     }
 
     #[test]

@@ -1,7 +1,27 @@
-//! The macros that give a newtype its CBOR and JSON forms.
+//! CBOR and JSON as this crate uses them: whole values, and the forms of its newtypes.
 //!
-//! Invariant: a byte identity is a CBOR byte string of exact length and a JSON
-//! string; what does not fit is an error, never truncated or padded.
+//! Invariant: a value is all of its bytes, nothing follows it. A byte identity is
+//! a CBOR byte string of exact length and a JSON string; what does not fit is an
+//! error, never truncated or padded.
+
+use crate::DecodeError;
+use minicbor::{Decode, Encode};
+
+/// CBOR of a message or event body. Writing to memory cannot fail.
+pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
+    minicbor::to_vec(value).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
+}
+
+/// Reads bytes that are one value.
+pub(crate) fn from_cbor<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let value = decoder.decode()?;
+    if decoder.position() == bytes.len() {
+        Ok(value)
+    } else {
+        Err(DecodeError::Malformed("CBOR: bytes after its end"))
+    }
+}
 
 /// CBOR form of `struct X([u8; N])`: a byte string of exactly N bytes.
 macro_rules! as_bytes {

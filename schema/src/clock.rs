@@ -10,8 +10,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch, as a device's own clock said it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(Encode, Decode, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[cbor(transparent)]
 #[serde(transparent)]
 pub struct Wall(#[n(0)] pub u64);
@@ -24,21 +38,29 @@ impl Wall {
 }
 
 /// How far a device trusts its own clock at the moment of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(Encode, Decode, Serialize, Deserialize, JsonSchema)]
-#[cbor(index_only)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClockQuality {
     /// Nobody has said anything about this clock.
     #[default]
-    #[n(0)]
-    Unknown,
+    Unknown = 0,
     /// Disciplined by a time source within the last day.
-    #[n(1)]
-    Synchronized,
+    Synchronized = 1,
     /// Known to be wrong: before this software's release, or it jumped.
-    #[n(2)]
-    Suspect,
+    Suspect = 2,
 }
 
 impl ClockQuality {

@@ -9,8 +9,9 @@ use core::fmt;
 use std::str::FromStr;
 
 /// An amount of credits in thousandths. Text form: `-2.500`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, minicbor::Encode, minicbor::Decode,
+)]
 #[cbor(transparent)]
 pub struct Credits(#[n(0)] i64);
 
@@ -81,9 +82,10 @@ fn parse(text: &str) -> Option<i64> {
     if !plain(whole) || !plain(decimals) || decimals.len() > 3 {
         return None;
     }
-    let thousandths: i64 = format!("{decimals:0<3}").parse().ok()?;
-    let magnitude = whole.parse::<i64>().ok()?.checked_mul(1000)?.checked_add(thousandths)?;
-    Some(if negative { -magnitude } else { magnitude })
+    // Wider than the result: the smallest amount has no positive counterpart.
+    let thousandths: i128 = format!("{decimals:0<3}").parse().ok()?;
+    let magnitude = whole.parse::<i128>().ok()?.checked_mul(1000)?.checked_add(thousandths)?;
+    i64::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
 
 cbor::as_json_text!(Credits, "credits, exact to a thousandth", "^-?[0-9]+(\\.[0-9]{1,3})?$");
@@ -98,7 +100,8 @@ mod tests {
         for (text, thousandths) in [("2.5", 2_500), ("-0.001", -1), ("0", 0), ("97.500", 97_500)] {
             assert_eq!(text.parse(), Ok(Credits(thousandths)), "{text}");
         }
-        for wrong in ["", "-", "1.", ".5", "1.2345", "+1", "1e3", "٣", "1.-1", "99999999999999999"] {
+        for wrong in ["", "-", "1.", ".5", "1.2345", "+1", "1e3", "٣", "1.-1", "99999999999999999"]
+        {
             assert!(wrong.parse::<Credits>().is_err(), "{wrong}");
         }
         assert_eq!(format!("[{:>9}]", Credits(-1)), "[   -0.001]");
@@ -106,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_reads_back(thousandths in -i64::MAX..i64::MAX) {
+        fn text_reads_back(thousandths in i64::MIN..=i64::MAX) {
             let credits = Credits(thousandths);
             prop_assert_eq!(credits.to_string().parse(), Ok(credits));
         }

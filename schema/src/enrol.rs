@@ -4,16 +4,17 @@
 //! checked against the fingerprint in the join URL, and the PIN is bound to the
 //! keys it came with: the same keys may ask again, other keys may not.
 
+use crate::cbor::{from_cbor, to_cbor};
 use crate::ids::{DeviceId, LogId, PublicKey, TenantId};
-use crate::limits::NAME_BYTES_MAX;
-use crate::wire::to_cbor;
+use crate::limits::{ENROLMENT_BYTES_MAX, NAME_BYTES_MAX, PIN_BYTES_MAX};
 use crate::{DecodeError, Signature};
 use minicbor::{Decode, Encode};
 
 /// The ALPN of an enrolment.
 pub const ALPN_ENROL: &[u8] = b"tallyroll-enrol/1";
-/// The largest request or answer, bytes.
-pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+/// The name in every server's certificate, which devices ask for wherever the cloud may be.
+/// What is pinned is the authority; under which address it is reached is of no consequence.
+pub const SERVER_NAME: &str = "tallyroll";
 
 /// What a new device asks.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -97,7 +98,7 @@ pub fn encode<T: Encode<()>>(message: &T) -> Vec<u8> {
 /// When the bytes are none or a limit is passed.
 pub fn decode_request(bytes: &[u8]) -> Result<JoinRequest, DecodeError> {
     let request: JoinRequest = decode(bytes)?;
-    if request.name.len() > NAME_BYTES_MAX || request.pin.len() > 64 {
+    if request.name.len() > NAME_BYTES_MAX || request.pin.len() > PIN_BYTES_MAX {
         return Err(DecodeError::Malformed("enrolment: name or PIN too long"));
     }
     Ok(request)
@@ -112,9 +113,9 @@ pub fn decode_answer(bytes: &[u8]) -> Result<JoinAnswer, DecodeError> {
 }
 
 fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
-    if bytes.len() > MESSAGE_BYTES_MAX {
-        let (found, limit) = (bytes.len() as u64, MESSAGE_BYTES_MAX as u64);
+    if bytes.len() > ENROLMENT_BYTES_MAX {
+        let (found, limit) = (bytes.len() as u64, ENROLMENT_BYTES_MAX as u64);
         return Err(DecodeError::Limit { what: "enrolment message", found, limit });
     }
-    Ok(minicbor::decode(bytes)?)
+    from_cbor(bytes)
 }

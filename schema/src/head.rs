@@ -56,8 +56,7 @@ impl FromStr for Signature {
 }
 
 /// A log's state up to and including a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[derive(Encode, Decode, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, JsonSchema)]
 #[cbor(map)]
 pub struct Head {
     /// The last record it covers; always a batch's last.
@@ -76,8 +75,7 @@ impl Head {
 }
 
 /// A head with its writer's signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[derive(Encode, Decode, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, JsonSchema)]
 #[cbor(map)]
 pub struct SignedHead {
     /// The head.
@@ -89,8 +87,7 @@ pub struct SignedHead {
 }
 
 /// Where and when the cloud committed a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[derive(Encode, Decode, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, JsonSchema)]
 #[cbor(map)]
 pub struct Commit {
     /// The cloud's number for the batch that the head closes.
@@ -102,8 +99,7 @@ pub struct Commit {
 }
 
 /// The cloud's signed word that it holds a log durably up to a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[derive(Encode, Decode, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, JsonSchema)]
 #[cbor(map)]
 pub struct Receipt {
     /// What is held.

@@ -1,7 +1,8 @@
 //! Identities and positions: a newtype for each, so that none stands for another.
 //!
-//! Invariant: an identity's text form is lower-case hex of its bytes and reads
-//! back to the same bytes. Positions order by log, epoch, then sequence.
+//! Invariant: every identity and position has one text form (lower-case hex, plain
+//! decimal numbers) and only that is read, so that equal texts and equal values are
+//! the same thing. Positions order by log, epoch, then sequence.
 //! Who mints identities (and with what entropy) is left to the rims.
 
 use crate::cbor;
@@ -33,15 +34,27 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (high, low) = (pair.first()?, pair.last()?);
-        *byte = u8::try_from(hex_digit(*high)? * 16 + hex_digit(*low)?).ok()?;
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        *byte = hex_byte(pair)?;
     }
     Some(bytes)
 }
 
+/// The byte that two lower-case hex digits stand for.
+pub(crate) fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let [high, low] = digits else { return None };
+    u8::try_from(hex_digit(*high)? * 16 + hex_digit(*low)?).ok()
+}
+
 fn hex_digit(digit: u8) -> Option<u32> {
-    char::from(digit).to_digit(16)
+    char::from(digit).to_digit(16).filter(|_| !digit.is_ascii_uppercase())
+}
+
+/// A decimal number as it is displayed: no sign, no leading zeros.
+fn parse_number<N: FromStr>(text: &str) -> Option<N> {
+    let plain = text.bytes().all(|digit| digit.is_ascii_digit());
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    if plain && !leading_zero { text.parse().ok() } else { None }
 }
 
 /// Defines a fixed-size identity with its CBOR (byte string), JSON (hex) and text forms.
@@ -110,6 +123,16 @@ identity!(/// A person or account that aliases are linked to; minted by the clou
 identity!(/// A job, unique within the device that ran it. Not the spooler's job number.
     JobId, 8, "job id");
 
+identity!(/// BLAKE3 of a certificate's DER bytes: by it devices pin the authority, and the cloud pins devices.
+    Fingerprint, 32, "certificate fingerprint");
+
+impl Fingerprint {
+    /// The fingerprint of a certificate, given its DER bytes.
+    pub fn of(certificate: &[u8]) -> Self {
+        Self(*blake3::hash(certificate).as_bytes())
+    }
+}
+
 impl Hash {
     /// The chain's value before an epoch's first batch.
     pub const ZERO: Self = Self([0; 32]);
@@ -152,7 +175,7 @@ impl FromStr for EpochId {
     fn from_str(text: &str) -> Result<Self, IdParseError> {
         let parse = || {
             let (counter, nonce) = text.split_once('-')?;
-            Some(Self { counter: counter.parse().ok()?, nonce: parse_hex(nonce)? })
+            Some(Self { counter: parse_number(counter)?, nonce: parse_hex(nonce)? })
         };
         parse().ok_or_else(|| IdParseError::new("epoch", "COUNTER-32 hex digits", text))
     }
@@ -160,8 +183,9 @@ impl FromStr for EpochId {
 
 /// Where one event stands, for ever. Also its idempotency key.
 /// Text form: `LOG/EPOCH/SEQ`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 #[cbor(array)]
 pub struct Position {
     /// The log.
@@ -189,7 +213,7 @@ impl FromStr for Position {
             let mut parts = text.splitn(3, '/');
             let log = parts.next()?.parse().ok()?;
             let epoch = parts.next()?.parse().ok()?;
-            let seq = parts.next()?.parse().ok()?;
+            let seq = parse_number(parts.next()?)?;
             Some(Self { log, epoch, seq })
         };
         parse().ok_or_else(|| IdParseError::new("position", "LOG/EPOCH/SEQ", text))
@@ -198,8 +222,19 @@ impl FromStr for Position {
 
 /// The cloud's numbering of accepted batches: integrators' cursors and `--at`
 /// are these. Text form: `EPOCH.INDEX`, `1.482`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-#[derive(minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    minicbor::Encode,
+    minicbor::Decode,
+)]
 #[cbor(array)]
 pub struct CommitPosition {
     /// Grows when a cloud lost its tail and started again from its devices.
@@ -222,15 +257,19 @@ impl FromStr for CommitPosition {
     fn from_str(text: &str) -> Result<Self, IdParseError> {
         let parse = || {
             let (epoch, index) = text.split_once('.')?;
-            Some(Self { epoch: epoch.parse().ok()?, index: index.parse().ok()? })
+            Some(Self { epoch: parse_number(epoch)?, index: parse_number(index)? })
         };
         parse().ok_or_else(|| IdParseError::new("commit position", "EPOCH.INDEX, as 1.482", text))
     }
 }
 
-cbor::as_json_text!(EpochId, "epoch", "^[0-9]+-[0-9a-f]{32}$");
-cbor::as_json_text!(Position, "position", "^[0-9a-f]{64}/[0-9]+-[0-9a-f]{32}/[0-9]+$");
-cbor::as_json_text!(CommitPosition, "commit position", "^[0-9]+\\.[0-9]+$");
+cbor::as_json_text!(EpochId, "epoch", "^(0|[1-9][0-9]*)-[0-9a-f]{32}$");
+cbor::as_json_text!(
+    Position,
+    "position",
+    "^[0-9a-f]{64}/(0|[1-9][0-9]*)-[0-9a-f]{32}/(0|[1-9][0-9]*)$"
+);
+cbor::as_json_text!(CommitPosition, "commit position", "^(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)$");
 
 #[cfg(test)]
 mod tests {
@@ -244,9 +283,21 @@ mod tests {
         let commit = CommitPosition { epoch: 1, index: 482 };
         assert_eq!(commit.to_string(), "1.482");
         assert_eq!("1.482".parse(), Ok(commit));
-        assert!("1,482".parse::<CommitPosition>().is_err());
-        assert!("+f".repeat(8).parse::<TenantId>().is_err(), "a sign is no hex digit");
+        for another_form in ["1,482", "01.482", "+1.482", "1.0482", "1.", "1.482 "] {
+            assert!(another_form.parse::<CommitPosition>().is_err(), "{another_form}");
+        }
+        assert!("AB".repeat(16).parse::<TenantId>().is_err(), "one value, one text");
+        assert!("+f".repeat(16).parse::<TenantId>().is_err(), "a sign is no hex digit");
         assert!("é".repeat(16).parse::<TenantId>().is_err(), "bytes, not chars, are counted");
+    }
+
+    #[test]
+    fn a_shortened_fingerprint_is_none() {
+        let fingerprint = Fingerprint::of(b"certificate");
+        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        for text in [&fingerprint.short(), "", &"a7".repeat(33), &"z".repeat(64)] {
+            assert!(text.parse::<Fingerprint>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! [`limits`]; stored bytes are never re-encoded (see `FORMAT.md`).
 //! Leaves all behaviour (chaining, merging, folding) to the engine.
 
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+
 mod act;
 mod batch;
 mod cbor;
@@ -13,8 +16,11 @@ mod clock;
 mod credits;
 pub mod enrol;
 pub mod event;
+#[cfg(test)]
+mod golden;
 mod head;
 mod ids;
+mod join_url;
 pub mod limits;
 mod record;
 pub mod wire;
@@ -26,9 +32,10 @@ pub use credits::{Credits, CreditsParseError};
 pub use event::{Event, Writer};
 pub use head::{Commit, Head, Receipt, Signature, SignedHead};
 pub use ids::{
-    CommitPosition, DeviceId, EpochId, Hash, IdParseError, JobId, LogId, Position, PublicKey,
-    SubjectId, TenantId, UserAlias,
+    CommitPosition, DeviceId, EpochId, Fingerprint, Hash, IdParseError, JobId, LogId, Position,
+    PublicKey, SubjectId, TenantId, UserAlias,
 };
+pub use join_url::JoinUrl;
 pub use record::{Record, RecordHeader, Records};
 
 /// Why bytes are not what they claim to be. Decoders return this and nothing else.

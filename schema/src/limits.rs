@@ -6,9 +6,9 @@
 
 /// One record's body, bytes. An event is a fact, not a document; those are blobs.
 pub const RECORD_BODY_BYTES_MAX: u32 = 256 * 1024;
-/// One batch's records before compression, bytes: two of the largest records.
+/// One batch's records before compression, bytes: the largest record, and as much again of others.
 pub const BATCH_RECORDS_BYTES_MAX: u32 = 512 * 1024;
-/// One batch as stored and sent, bytes: incompressible records grow a little.
+/// One batch as stored and sent, header included, bytes: incompressible records grow a little.
 pub const BATCH_BYTES_MAX: u32 = BATCH_RECORDS_BYTES_MAX + 4 * 1024;
 /// Records in a batch: as many empty bodies as fit in it.
 pub const BATCH_RECORDS_MAX: u32 = BATCH_RECORDS_BYTES_MAX / 24;
@@ -22,13 +22,17 @@ pub const FRAME_BYTES_MAX: u32 = BATCH_BYTES_MAX + 64;
 pub const HEADS_PER_MESSAGE_MAX: usize = 256;
 /// Directory entries in one message.
 pub const DIRECTORY_ENTRIES_MAX: usize = 128;
-/// A sealed name, bytes: 255 bytes of name, padding, key and tag.
-pub const SEALED_NAME_BYTES_MAX: usize = 512;
+/// A sealed name, bytes: the encapsulated key, the longest name padded, the tag.
+pub const SEALED_NAME_BYTES_MAX: usize = 32 + (1 + NAME_BYTES_MAX) + 16;
+/// An enrolment's request or answer, bytes: a few keys and names, with room to grow.
+pub const ENROLMENT_BYTES_MAX: usize = 8 * 1024;
+/// A PIN, bytes: an administrator types it.
+pub const PIN_BYTES_MAX: usize = 64;
 /// Bytes of batches a sender may have under way that are not yet durable at the receiver.
 pub const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Batches' bytes that one burst (batches closed by a head) may hold.
 pub const BURST_BYTES_MAX: u32 = 1024 * 1024;
-/// Any text field of an event, bytes: a name, a reason, a label.
+/// Any text field of an event, bytes: a name, a reason, a label. Kept by whoever writes it.
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// A device's or a user's name, bytes, as POSIX login names and DNS labels stay far below it.
 pub const NAME_BYTES_MAX: usize = 255;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Format, JobImpressions, JobKey};
+use super::{Entry, Format, JobKey, Pages};
+use tallyroll_engine::counts::SpoolJob;
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -21,12 +22,15 @@ fn entries(format: &Format, log: &str) -> Vec<Entry> {
     log.lines().map(|line| format.read(line.as_bytes()).expect(line)).collect()
 }
 
-/// The views' figures, by the rule of [`JobImpressions`]: a user's lines, per job, in order.
+/// The views' figures, by the rule of [`SpoolJob`]: a user's lines, per job, in order.
 fn impressions_per_user(entries: &[Entry]) -> BTreeMap<&str, u64> {
-    let mut jobs: BTreeMap<(&str, JobKey), JobImpressions> = BTreeMap::new();
+    let mut jobs: BTreeMap<(&str, JobKey), SpoolJob> = BTreeMap::new();
     for entry in entries {
         let job = jobs.entry((&entry.user, entry.job)).or_default();
-        *job = job.after(entry.pages);
+        *job = match entry.pages {
+            Pages::Total { impressions } => job.after(impressions, Some(impressions)),
+            Pages::Page { copies, .. } => job.after(copies, None),
+        };
     }
     let mut users = BTreeMap::new();
     for ((user, _), job) in jobs {

@@ -37,8 +37,14 @@ impl<R: Recorder> Importer<'_, R> {
     ///
     /// # Errors
     /// An [`ImportError`].
-    pub fn follow(&mut self, log: &Path, poll: Duration, stop: &dyn Fn() -> bool) -> Result<(), ImportError<R::Error>> {
-        let mut follower = Follower { log, stop, current: None, previous: None, parts: HashMap::new() };
+    pub fn follow(
+        &mut self,
+        log: &Path,
+        poll: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), ImportError<R::Error>> {
+        let mut follower =
+            Follower { log, stop, current: None, previous: None, parts: HashMap::new() };
         let compressed = follower.catch_up(self)?;
         self.summary.not_read.extend(compressed);
         loop {
@@ -68,7 +74,10 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     /// Reads all that is there now, across any rotation since the last look.
-    fn look<R: Recorder>(&mut self, importer: &mut Importer<'_, R>) -> Result<(), ImportError<R::Error>> {
+    fn look<R: Recorder>(
+        &mut self,
+        importer: &mut Importer<'_, R>,
+    ) -> Result<(), ImportError<R::Error>> {
         loop {
             if let Some(previous) = &mut self.previous {
                 previous.read_on(importer, self.stop)?;
@@ -80,6 +89,12 @@ impl Follower<'_> {
                     None => return Ok(()),
                 }
             };
+            if current.is_another().map_err(|error| read_error(&current.source.name, error))? {
+                importer.leave(&current.source);
+                self.current = None;
+                self.catch_up(importer)?;
+                continue;
+            }
             current.read_on(importer, self.stop)?;
             if (self.stop)() {
                 return Ok(());
@@ -90,33 +105,40 @@ impl Follower<'_> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => false,
                 Err(error) => return Err(self.error(error)),
             };
-            if renamed {
-                if let Some(finished) = std::mem::replace(&mut self.previous, self.current.take()) {
-                    importer.leave(&finished.source);
-                }
-            } else if current.is_another().map_err(|error| read_error(&current.source.name, error))? {
-                importer.leave(&current.source);
-                self.current = None;
-            } else {
+            if !renamed {
                 return Ok(());
+            }
+            if let Some(finished) = std::mem::replace(&mut self.previous, self.current.take()) {
+                importer.leave(&finished.source);
+                self.parts.insert(finished.identity, finished.offset);
             }
             self.catch_up(importer)?;
         }
     }
 
     /// Reads rotated parts that were not read to their end; returns the compressed ones.
-    fn catch_up<R: Recorder>(&mut self, importer: &mut Importer<'_, R>) -> Result<Vec<PathBuf>, ImportError<R::Error>> {
+    fn catch_up<R: Recorder>(
+        &mut self,
+        importer: &mut Importer<'_, R>,
+    ) -> Result<Vec<PathBuf>, ImportError<R::Error>> {
         let Rotated { plain, compressed } = match rotated(self.log) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Rotated::default(),
             found => found.map_err(|error| self.error(error))?,
         };
         let rejects = importer.rejects.identity().ok();
         for path in plain {
-            let Some(mut part) = Tail::open(&path).map_err(|error| read_error(&path.display().to_string(), error))? else {
+            let Some(mut part) = Tail::open(&path)
+                .map_err(|error| read_error(&path.display().to_string(), error))?
+            else {
                 continue;
             };
-            let bytes = part.file.metadata().map_err(|error| read_error(&part.source.name, error))?.len();
-            let open = self.previous.iter().chain(&self.current).any(|tail| tail.identity == part.identity);
+            let bytes =
+                part.file.metadata().map_err(|error| read_error(&part.source.name, error))?.len();
+            let open = self
+                .previous
+                .iter()
+                .chain(&self.current)
+                .any(|tail| tail.identity == part.identity);
             let read = self.parts.get(&part.identity).is_some_and(|read| *read == bytes);
             if open || read || rejects == Some(part.identity) {
                 continue;

@@ -22,7 +22,8 @@ impl Spool {
     }
 
     fn write(&self, name: &str, text: &str) {
-        let mut file = OpenOptions::new().append(true).create(true).open(self.path(name)).expect("open");
+        let mut file =
+            OpenOptions::new().append(true).create(true).open(self.path(name)).expect("open");
         file.write_all(text.as_bytes()).expect("write");
     }
 
@@ -40,7 +41,13 @@ impl Spool {
         let log = self.path("page_log");
         let rejects = RejectFile::open(&self.path("page_log.0")).expect("open");
         let mut importer = Importer::new(Format::default(), memory, rejects);
-        let mut follower = Follower { log: &log, stop: &|| false, current: None, previous: None, parts: HashMap::new() };
+        let mut follower = Follower {
+            log: &log,
+            stop: &|| false,
+            current: None,
+            previous: None,
+            parts: HashMap::new(),
+        };
         let compressed = follower.catch_up(&mut importer).expect("catch up");
         importer.summary.not_read.extend(compressed);
         follower.look(&mut importer).expect("look");
@@ -61,7 +68,10 @@ fn a_log_may_come_later_and_grow_by_halves_of_lines() {
     let (spool, mut memory) = (Spool::new(), Memory::default());
     let text = line(1, 1) + &line(2, 2);
     let (first, second) = text.split_at(text.len() / 2 + 9);
-    spool.follow(&mut memory, &[&|| spool.write("page_log", first), &|| spool.write("page_log", second)]);
+    spool.follow(
+        &mut memory,
+        &[&|| spool.write("page_log", first), &|| spool.write("page_log", second)],
+    );
     assert_eq!(jobs(&memory), [1, 2]);
 }
 
@@ -110,17 +120,22 @@ fn a_log_copied_and_cut_is_read_from_its_copy_and_its_new_beginning() {
         let (spool, mut memory) = (Spool::new(), Memory::default());
         spool.print("page_log", 1..4);
         let last = grown.end;
-        spool.follow(
+        let summary = spool.follow(
             &mut memory,
             &[&|| {
                 spool.print("page_log", 4..5);
                 std::fs::copy(spool.path("page_log"), spool.path("page_log.1")).expect("copy");
-                OpenOptions::new().write(true).truncate(true).open(spool.path("page_log")).expect("cut");
+                OpenOptions::new()
+                    .write(true)
+                    .truncate(true)
+                    .open(spool.path("page_log"))
+                    .expect("cut");
                 // It may be longer than before when somebody looks again.
                 spool.print("page_log", grown.clone());
             }],
         );
         assert_eq!(jobs(&memory), (1..last).collect::<Vec<_>>());
+        assert_eq!(summary.rejected, 0, "nothing was read from the middle of a line");
     }
 }
 
@@ -161,7 +176,10 @@ fn a_torn_last_line_of_a_finished_file_is_told() {
         ],
     );
     assert_eq!(jobs(&memory), [1, 2]);
-    assert_eq!(summary.incomplete.into_iter().collect::<Vec<_>>(), [spool.path("page_log").display().to_string()]);
+    assert_eq!(
+        summary.incomplete.into_iter().collect::<Vec<_>>(),
+        [spool.path("page_log").display().to_string()]
+    );
 }
 
 #[test]

@@ -189,7 +189,11 @@ impl<'r, R: Recorder> Importer<'r, R> {
     }
 
     /// Reads a piece of `input`, at most a buffer full; the bytes read, none at its end.
-    pub(super) fn pump(&mut self, source: &mut Source, input: &mut impl Read) -> Result<&[u8], ImportError<R::Error>> {
+    pub(super) fn pump(
+        &mut self,
+        source: &mut Source,
+        input: &mut impl Read,
+    ) -> Result<&[u8], ImportError<R::Error>> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let read = loop {
             match input.read(&mut buffer) {
@@ -199,7 +203,9 @@ impl<'r, R: Recorder> Importer<'r, R> {
         };
         let Source { name, lines, occurrences } = source;
         let taken = read.and_then(|count| {
-            lines.push(buffer.get(..count).unwrap_or_default(), |line| self.take(name, occurrences, line))?;
+            lines.push(buffer.get(..count).unwrap_or_default(), |line| {
+                self.take(name, occurrences, line)
+            })?;
             Ok(count)
         });
         self.buffer = buffer;
@@ -213,7 +219,8 @@ impl<'r, R: Recorder> Importer<'r, R> {
         }
         let outcomes = self.recorder.record(&self.batch).map_err(ImportError::Record)?;
         assert_eq!(outcomes.len(), self.batch.len(), "a recorder gives one outcome for each line");
-        let counted = outcomes.iter().filter(|outcome| **outcome == Outcome::Counted).count() as u64;
+        let counted =
+            outcomes.iter().filter(|outcome| **outcome == Outcome::Counted).count() as u64;
         self.summary.counted += counted;
         self.summary.already += outcomes.len() as u64 - counted;
         self.batch.clear();
@@ -227,7 +234,12 @@ impl<'r, R: Recorder> Importer<'r, R> {
         }
     }
 
-    fn take(&mut self, name: &str, occurrences: &mut Occurrences, line: Line<'_>) -> Result<(), ImportError<R::Error>> {
+    fn take(
+        &mut self,
+        name: &str,
+        occurrences: &mut Occurrences,
+        line: Line<'_>,
+    ) -> Result<(), ImportError<R::Error>> {
         self.summary.lines += 1;
         let read = if line.too_long { Err(Reject::TooLong) } else { self.format.read(line.bytes) };
         match read {
@@ -236,7 +248,10 @@ impl<'r, R: Recorder> Importer<'r, R> {
                 self.batch.push(Keyed { key, entry });
                 if self.batch.len() >= BATCH_LINES_MAX { self.flush() } else { Ok(()) }
             }
-            Err(reason) => self.reject(Rejection { source: name.to_owned(), line: line.number, reason }, line.bytes),
+            Err(reason) => self.reject(
+                Rejection { source: name.to_owned(), line: line.number, reason },
+                line.bytes,
+            ),
         }
     }
 
@@ -255,14 +270,20 @@ impl<'r, R: Recorder> Importer<'r, R> {
     }
 }
 
-pub(super) fn read_error<E: std::error::Error + 'static>(source_name: &str, source: io::Error) -> ImportError<E> {
+pub(super) fn read_error<E: std::error::Error + 'static>(
+    source_name: &str,
+    source: io::Error,
+) -> ImportError<E> {
     ImportError::Read { source_name: source_name.to_owned(), source }
 }
 
-fn rejects_error<E: std::error::Error + 'static>(rejects: &RejectFile, source: io::Error) -> ImportError<E> {
+fn rejects_error<E: std::error::Error + 'static>(
+    rejects: &RejectFile,
+    source: io::Error,
+) -> ImportError<E> {
     ImportError::Rejects { path: rejects.path().to_owned(), source }
 }
 
 #[cfg(test)]
 #[path = "import_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -38,7 +38,9 @@ impl Recorder for Memory {
 /// A line of the default format; its time is `second` seconds after some midnight.
 pub(in crate::counts) fn line(job: u32, second: u32) -> String {
     let (hour, minute, second) = (second / 3600 % 24, second / 60 % 60, second % 60);
-    format!("hall anna {job} [21/Nov/2026:{hour:02}:{minute:02}:{second:02} +0100] total 1 - localhost t - -\n")
+    format!(
+        "hall anna {job} [21/Nov/2026:{hour:02}:{minute:02}:{second:02} +0100] total 1 - localhost t - -\n"
+    )
 }
 
 struct Bench {
@@ -105,15 +107,21 @@ fn a_line_that_cannot_be_read_is_told_kept_once_and_passed() {
     let text = line(1, 1) + "garbage\n\n" + &"x".repeat(70_000) + "\n" + &line(2, 2);
     for round in 0..2 {
         let summary = bench.import(&text);
-        assert_eq!((summary.lines, summary.counted + summary.already, summary.rejected), (5, 2, 3), "{round}");
-        let told: Vec<_> = summary.rejections.iter().map(|rejection| (rejection.line, rejection.reason)).collect();
+        assert_eq!(
+            (summary.lines, summary.counted + summary.already, summary.rejected),
+            (5, 2, 3),
+            "{round}"
+        );
+        let told: Vec<_> =
+            summary.rejections.iter().map(|rejection| (rejection.line, rejection.reason)).collect();
         assert_eq!(told, [(2, Reject::Mismatch), (3, Reject::Empty), (4, Reject::TooLong)]);
     }
     assert_eq!(bench.memory.heard, [2, 3, 4, 2, 3, 4]);
     let kept = std::fs::read_to_string(bench.path("rejects")).expect("read");
     assert_eq!(kept.lines().count(), 6);
     let mut expected = String::new();
-    write!(expected, "# {}:2 {}\ngarbage\n", bench.path("page_log").display(), Reject::Mismatch).expect("write");
+    write!(expected, "# {}:2 {}\ngarbage\n", bench.path("page_log").display(), Reject::Mismatch)
+        .expect("write");
     assert!(kept.starts_with(&expected), "{kept}");
 }
 
@@ -124,7 +132,10 @@ fn a_line_still_being_written_is_left_in_a_file_and_taken_from_a_stream() {
     let summary = bench.import(&text);
     assert_eq!((summary.lines, summary.counted, summary.incomplete.len()), (1, 1, 1));
     let summary = bench.stream(text.as_bytes());
-    assert_eq!((summary.lines, summary.counted, summary.already, summary.incomplete.len()), (2, 1, 1, 0));
+    assert_eq!(
+        (summary.lines, summary.counted, summary.already, summary.incomplete.len()),
+        (2, 1, 1, 0)
+    );
 }
 
 #[test]

@@ -33,7 +33,11 @@ impl Lines {
     ///
     /// # Errors
     /// Whatever `take` returns; the lines after that one are lost to this splitter.
-    pub fn push<E>(&mut self, mut bytes: &[u8], mut take: impl FnMut(Line<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn push<E>(
+        &mut self,
+        mut bytes: &[u8],
+        mut take: impl FnMut(Line<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         while let Some(newline) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(newline);
             bytes = rest.get(1..).unwrap_or_default();
@@ -110,7 +114,10 @@ mod tests {
     #[test]
     fn a_line_ends_at_its_newline_only() {
         let (found, ended) = split(&[b"a\nb", b"c\n", b"\r\n", b"rest"]);
-        assert_eq!(found, [(1, b"a".to_vec(), false), (2, b"bc".to_vec(), false), (3, vec![], false)]);
+        assert_eq!(
+            found,
+            [(1, b"a".to_vec(), false), (2, b"bc".to_vec(), false), (3, vec![], false)]
+        );
         assert!(!ended);
     }
 

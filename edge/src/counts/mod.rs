@@ -19,5 +19,5 @@ mod fixture;
 
 pub use import::{ImportError, Importer, Keyed, Outcome, Recorder, Rejection, Summary};
 pub use key::{JobKey, LineKey};
-pub use page_log::{Entry, Format, FormatError, JobImpressions, Pages, Reject};
+pub use page_log::{Entry, Format, FormatError, Pages, Reject};
 pub use rejects::RejectFile;

@@ -35,7 +35,8 @@ impl RejectFile {
     }
 
     fn open_within(path: &Path, bytes_max: u64) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let mut file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
         file.seek(SeekFrom::Start(0))?;
         let mut known = HashSet::new();
         let mut reader = BufReader::new(&file);
@@ -71,7 +72,13 @@ impl RejectFile {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&mut self, source: &str, number: u64, reason: &impl std::fmt::Display, line: &[u8]) -> io::Result<bool> {
+    pub fn keep(
+        &mut self,
+        source: &str,
+        number: u64,
+        reason: &impl std::fmt::Display,
+        line: &[u8],
+    ) -> io::Result<bool> {
         let fingerprint = fingerprint(line);
         if self.known.contains(&fingerprint) {
             return Ok(true);

@@ -24,14 +24,17 @@ pub struct Rotated {
 pub fn rotated(log: &Path) -> io::Result<Rotated> {
     let mut found = Rotated::default();
     let mut plain = Vec::new();
-    let (Some(directory), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str())) else {
+    let (Some(directory), Some(name)) =
+        (log.parent(), log.file_name().and_then(|name| name.to_str()))
+    else {
         return Ok(found);
     };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     for entry in directory.read_dir()? {
         let entry = entry?;
         let file_name = entry.file_name();
-        let Some(suffix) = file_name.to_str().and_then(|file_name| file_name.strip_prefix(name)) else {
+        let Some(suffix) = file_name.to_str().and_then(|file_name| file_name.strip_prefix(name))
+        else {
             continue;
         };
         // A part may be compressed and removed while this looks around.
@@ -77,19 +80,34 @@ mod tests {
     fn only_parts_of_the_log_are_found() {
         let directory = tempfile::tempdir().expect("a directory");
         let names = [
-            "page_log.2.gz", "page_log.1", "page_log", "page_log.O", "page_log-20261121", "page_log.old",
-            "page_log.rejects", "page_log.custom", "page_log2", "page_log.1.swp", "error_log.1", "page_log.", "page_log-20261120.zst",
+            "page_log.2.gz",
+            "page_log.1",
+            "page_log",
+            "page_log.O",
+            "page_log-20261121",
+            "page_log.old",
+            "page_log.rejects",
+            "page_log.custom",
+            "page_log2",
+            "page_log.1.swp",
+            "error_log.1",
+            "page_log.",
+            "page_log-20261120.zst",
         ];
         for (age, name) in (0u64..).zip(names) {
             let file = std::fs::File::create(directory.path().join(name)).expect("create");
-            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(age)).expect("age");
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(age))
+                .expect("age");
         }
         std::fs::create_dir(directory.path().join("page_log.3")).expect("create");
         let found = rotated(&directory.path().join("page_log")).expect("read");
         let names = |paths: &[PathBuf]| -> Vec<String> {
             paths.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
         };
-        assert_eq!(names(&found.plain), ["page_log.1", "page_log.O", "page_log-20261121", "page_log.old"]);
+        assert_eq!(
+            names(&found.plain),
+            ["page_log.1", "page_log.O", "page_log-20261121", "page_log.old"]
+        );
         assert_eq!(names(&found.compressed), ["page_log-20261120.zst", "page_log.2.gz"]);
     }
 }

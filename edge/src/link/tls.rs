@@ -20,12 +20,10 @@ use rustls::{
     CertificateError, DigitallySignedStruct, Error, PeerIncompatible, RootCertStore,
     SignatureScheme, version,
 };
+use tallyroll_schema::Fingerprint;
+use tallyroll_schema::enrol::ALPN_ENROL;
+use tallyroll_schema::wire::ALPN_SESSION;
 use zeroize::Zeroizing;
-
-use super::fingerprint::Fingerprint;
-
-/// The name to connect with, wherever the cloud may be: its certificate bears this one.
-pub const SERVER_NAME: &str = "tallyroll";
 
 /// Often enough to keep the mappings of home routers, which forget UDP after 30 seconds or more.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -67,14 +65,9 @@ impl DeviceTls {
     pub fn generate() -> Result<Self, TlsError> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut parameters = CertificateParams::default();
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, "Tallyroll device");
+        parameters.distinguished_name.push(DnType::CommonName, "Tallyroll device");
         let certificate = parameters.self_signed(&key)?.into();
-        Ok(Self {
-            certificate,
-            key_pkcs8: Zeroizing::new(key.serialize_der()),
-        })
+        Ok(Self { certificate, key_pkcs8: Zeroizing::new(key.serialize_der()) })
     }
 
     /// What the cloud knows this device's connections by.
@@ -93,7 +86,7 @@ impl fmt::Debug for DeviceTls {
 
 /// What to connect with in order to join: the authority is known by its fingerprint alone.
 pub fn join_config(authority: Fingerprint, device: &DeviceTls) -> Result<ClientConfig, TlsError> {
-    client_config(authority, device, b"tallyroll-enrol/1")
+    client_config(authority, device, ALPN_ENROL)
 }
 
 /// What an enrolled device connects with.
@@ -101,7 +94,7 @@ pub fn session_config(
     authority: Fingerprint,
     device: &DeviceTls,
 ) -> Result<ClientConfig, TlsError> {
-    client_config(authority, device, b"tallyroll/1")
+    client_config(authority, device, ALPN_SESSION)
 }
 
 fn client_config(
@@ -110,10 +103,7 @@ fn client_config(
     protocol: &[u8],
 ) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = PinnedAuthority {
-        authority,
-        provider: Arc::clone(&provider),
-    };
+    let verifier = PinnedAuthority { authority, provider: Arc::clone(&provider) };
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .dangerous() // what rustls calls any verifier that is not its own; ours calls its own in the end
@@ -135,9 +125,7 @@ fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(Some(
-            VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into(),
-        ))
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into()))
         .max_concurrent_bidi_streams(BIDIRECTIONAL_STREAMS.into())
         .max_concurrent_uni_streams(UNIDIRECTIONAL_STREAMS.into())
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
@@ -163,9 +151,8 @@ impl ServerCertVerifier for PinnedAuthority {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let authority = intermediates
-            .iter()
-            .find(|certificate| Fingerprint::of(certificate) == self.authority);
+        let authority =
+            intermediates.iter().find(|certificate| Fingerprint::of(certificate) == self.authority);
         let authority = authority.ok_or(CertificateError::UnknownIssuer)?;
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
@@ -216,15 +203,14 @@ impl ServerCertVerifier for PinnedAuthority {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use rcgen::{BasicConstraints, Certificate, IsCa, Issuer, date_time_ymd};
+    use tallyroll_schema::enrol::SERVER_NAME;
 
     use super::*;
 
@@ -246,38 +232,23 @@ mod tests {
         parameters.not_before = date_time_ymd(2026, 1, 1);
         parameters.not_after = date_time_ymd(2026, 12, 31);
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-        Issued {
-            authority,
-            server: parameters.signed_by(&key, &issuer).unwrap(),
-        }
+        Issued { authority, server: parameters.signed_by(&key, &issuer).unwrap() }
     }
 
     fn verify(pinned: &Issued, server: &Issued, sent: &[&Issued], year: u64) -> Result<(), Error> {
         let authority = Fingerprint::of(pinned.authority.der());
-        let verifier = PinnedAuthority {
-            authority,
-            provider: Arc::new(ring::default_provider()),
-        };
-        let chain: Vec<_> = sent
-            .iter()
-            .map(|issued| issued.authority.der().clone())
-            .collect();
+        let verifier = PinnedAuthority { authority, provider: Arc::new(ring::default_provider()) };
+        let chain: Vec<_> = sent.iter().map(|issued| issued.authority.der().clone()).collect();
         let name = ServerName::try_from(SERVER_NAME).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * YEAR_SECONDS));
-        verifier
-            .verify_server_cert(server.server.der(), &chain, &name, &[], now)
-            .map(|_| ())
+        verifier.verify_server_cert(server.server.der(), &chain, &name, &[], now).map(|_| ())
     }
 
     #[test]
     fn the_clock_has_no_say() {
         let issued = issue(SERVER_NAME);
         for year in [1970, 2016, 2026, 2036, 9000] {
-            assert_eq!(
-                verify(&issued, &issued, &[&issued], year),
-                Ok(()),
-                "in {year}"
-            );
+            assert_eq!(verify(&issued, &issued, &[&issued], year), Ok(()), "in {year}");
         }
     }
 
@@ -285,18 +256,12 @@ mod tests {
     fn only_the_pinned_authority_is_trusted_in_any_year() {
         let [ours, other] = [issue(SERVER_NAME), issue(SERVER_NAME)];
         for year in [1970, 2026, 9000] {
-            assert!(
-                verify(&ours, &other, &[&other], year).is_err(),
-                "it sends its own authority"
-            );
+            assert!(verify(&ours, &other, &[&other], year).is_err(), "it sends its own authority");
             assert!(
                 verify(&ours, &other, &[&ours], year).is_err(),
                 "it sends ours, which did not issue it"
             );
-            assert!(
-                verify(&ours, &other, &[&other, &ours], year).is_err(),
-                "it sends both"
-            );
+            assert!(verify(&ours, &other, &[&other, &ours], year).is_err(), "it sends both");
             assert!(verify(&ours, &ours, &[], year).is_err(), "it sends none");
         }
     }
@@ -326,10 +291,7 @@ mod tests {
     fn a_key_of_another_certificate_is_noticed() {
         let [mut device, other] = [(), ()].map(|()| DeviceTls::generate().unwrap());
         device.key_pkcs8 = other.key_pkcs8;
-        assert!(matches!(
-            session_config(device.fingerprint(), &device),
-            Err(TlsError::Setup(_))
-        ));
+        assert!(matches!(session_config(device.fingerprint(), &device), Err(TlsError::Setup(_))));
     }
 
     #[test]
@@ -337,10 +299,7 @@ mod tests {
         let device = DeviceTls::generate().unwrap();
         assert_eq!(
             format!("{device:?}"),
-            format!(
-                "DeviceTls {{ fingerprint: {:?}, .. }}",
-                device.fingerprint()
-            )
+            format!("DeviceTls {{ fingerprint: {:?}, .. }}", device.fingerprint())
         );
     }
 }

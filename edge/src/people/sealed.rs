@@ -8,12 +8,10 @@ use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeS, Serializable as _, single_shot_seal};
+use tallyroll_schema::limits::{NAME_BYTES_MAX, SEALED_NAME_BYTES_MAX};
+use tallyroll_schema::wire::DIRECTORY_INFO;
 use zeroize::Zeroizing;
 
-/// The longest name that can be sealed, in bytes of UTF-8.
-pub const NAME_BYTES_MAX: usize = 255;
-
-const INFO: &[u8] = b"tallyroll directory v1";
 const PADDED_TO: usize = 32;
 
 type PublicKey = <X25519HkdfSha256 as Kem>::PublicKey;
@@ -29,8 +27,8 @@ pub enum SealError {
     DirectoryKey,
 }
 
-/// Seals `name`, which `device` knows by `alias`, to the tenant's public directory key. The result, of at most 304
-/// bytes, is the encapsulated key, the encrypted padded name, and the tag; sealing again gives other bytes.
+/// Seals `name`, which `device` knows by `alias`, to the tenant's public directory key. The result, of at most
+/// [`SEALED_NAME_BYTES_MAX`] bytes, is the encapsulated key, the encrypted padded name, and the tag; sealing again gives other bytes.
 ///
 /// # Panics
 /// When the system has no randomness to give; nothing secret can be done on such a machine.
@@ -48,7 +46,9 @@ pub fn seal_name(
         ChaCha20Poly1305,
         HkdfSha256,
         X25519HkdfSha256,
-    >(&OpModeS::Base, &recipient, INFO, &padded, &row)
+    >(
+        &OpModeS::Base, &recipient, DIRECTORY_INFO, &padded, &row
+    )
     .map_err(|_| SealError::DirectoryKey)?;
     Ok([encapsulated.to_bytes().as_slice(), &ciphertext].concat())
 }
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(sealed_bytes("ada"), sealed_bytes("konrad.zuse@example.com"));
         assert_eq!(sealed_bytes(&"n".repeat(31)), 80);
         assert_eq!(sealed_bytes(&"n".repeat(32)), 112);
-        assert_eq!(sealed_bytes(&"n".repeat(NAME_BYTES_MAX)), 304);
+        assert_eq!(sealed_bytes(&"n".repeat(NAME_BYTES_MAX)), SEALED_NAME_BYTES_MAX);
     }
 
     #[test]
@@ -100,14 +100,8 @@ mod tests {
     #[test]
     fn what_cannot_be_sealed_is_refused() {
         let long = "n".repeat(NAME_BYTES_MAX + 1);
-        assert_eq!(
-            seal_name(&KEY, &[1; 16], b"device", &long),
-            Err(SealError::TooLong(256))
-        );
+        assert_eq!(seal_name(&KEY, &[1; 16], b"device", &long), Err(SealError::TooLong(256)));
         // A point of small order would give a shared secret that everybody knows.
-        assert_eq!(
-            seal_name(&[0; 32], &[1; 16], b"device", "ada"),
-            Err(SealError::DirectoryKey)
-        );
+        assert_eq!(seal_name(&[0; 32], &[1; 16], b"device", "ada"), Err(SealError::DirectoryKey));
     }
 }

@@ -27,6 +27,8 @@ pub fn decide(card: &RateCard, act: Act, job: JobId, alias: UserAlias) -> Result
             source,
             job_number,
             acted_at,
+            spool_job,
+            running_total,
             ..
         } => {
             if media.as_ref().is_some_and(|media| media.len() > TEXT_BYTES_MAX) {
@@ -45,6 +47,8 @@ pub fn decide(card: &RateCard, act: Act, job: JobId, alias: UserAlias) -> Result
                 job_number,
                 acted_at,
                 charge,
+                spool_job,
+                running_total,
             }
             .into()
         }

@@ -9,8 +9,10 @@ pub mod card;
 mod decide;
 mod report;
 mod snapshot;
+mod spool;
 mod state;
 
 pub use decide::decide;
 pub use report::{BalanceRow, Report, TotalsRow, Who, month_name};
+pub use spool::SpoolJob;
 pub use state::{Counts, Usage, UsageKey};

@@ -14,18 +14,20 @@ mod sync;
 
 pub use status::{LogStatus, Status};
 
-use crate::counts::{Counts, card};
+use crate::counts::{Counts, SpoolJob, card};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::{genesis, seal as seal_batch};
-use crate::store::rows::{BatchRow, DeviceLogs, ImportRow, JournalGeneration, LogRow, TipRow};
+use crate::store::rows::{
+    BatchRow, DeviceLogs, ImportRow, JournalGeneration, LogRow, SpoolJobRow, TipRow,
+};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
 use own_log::OwnLog;
 use std::collections::BTreeMap;
-use tallyroll_schema::event::counts::{CountSource, RateCard};
+use tallyroll_schema::event::counts::{CountSource, PagesPrinted, RateCard};
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
     ClockQuality, DeviceId, EpochId, Event, HybridTime, JobId, LogId, Position, PublicKey, Record,
@@ -69,6 +71,7 @@ pub struct Device<F, S> {
     counts: Replay<Counts>,
     hybrid: HybridTime,
     unsealed_imports: BTreeMap<JobId, u64>,
+    unsealed_spool_jobs: BTreeMap<JobId, SpoolJob>,
     last_seal: Option<Duration>,
     closed: bool,
 }
@@ -109,6 +112,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             counts,
             hybrid: HybridTime::default(),
             unsealed_imports: BTreeMap::new(),
+            unsealed_spool_jobs: BTreeMap::new(),
             last_seal: None,
             closed: false,
         };
@@ -161,6 +165,17 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     pub fn is_imported(&self, line: JobId) -> Result<bool> {
         Ok(self.unsealed_imports.contains_key(&line)
             || self.rows().get::<ImportRow>(&line)?.is_some())
+    }
+
+    /// How far a spooler's job is counted.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn spool_job(&self, job: JobId) -> Result<SpoolJob> {
+        if let Some(unsealed) = self.unsealed_spool_jobs.get(&job) {
+            return Ok(*unsealed);
+        }
+        Ok(self.rows().get::<SpoolJobRow>(&job)?.map_or(SpoolJob::default(), |row| row.0))
     }
 
     /// The rate card in force as far as this device knows.
@@ -245,8 +260,18 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             if let Ok(Event::PagesPrinted(printed)) = record.event()
                 && printed.source == CountSource::PageLog
             {
-                self.unsealed_imports.insert(printed.job, seq);
+                self.take_in_page_log(seq, &printed)?;
             }
+        }
+        Ok(())
+    }
+
+    fn take_in_page_log(&mut self, seq: u64, printed: &PagesPrinted) -> Result<()> {
+        self.unsealed_imports.insert(printed.job, seq);
+        if let Some(job) = printed.spool_job {
+            let so_far = self.spool_job(job)?;
+            let after = so_far.after(printed.impressions, printed.running_total);
+            self.unsealed_spool_jobs.insert(job, after);
         }
         Ok(())
     }

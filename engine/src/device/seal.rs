@@ -8,7 +8,7 @@ use super::own_log::OwnLog;
 use super::{Device, Now};
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, seal as seal_batch};
-use crate::store::rows::{BatchRow, ImportRow, JournalGeneration, TipRow};
+use crate::store::rows::{BatchRow, ImportRow, JournalGeneration, SpoolJobRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
@@ -50,6 +50,9 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         for (line, seq) in &self.unsealed_imports {
             rows.put(line, &ImportRow { seq: *seq });
         }
+        for (job, so_far) in &self.unsealed_spool_jobs {
+            rows.put(job, &SpoolJobRow(*so_far));
+        }
         let generation = self.generation + 1;
         rows.put(&(), &JournalGeneration { generation });
         self.counts.snapshot_if_due(&mut rows);
@@ -61,6 +64,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.ledger.sealed(ledger);
         self.telemetry.sealed(telemetry);
         self.unsealed_imports.clear();
+        self.unsealed_spool_jobs.clear();
         self.last_seal = Some(now.monotonic);
         Ok(true)
     }

@@ -45,11 +45,13 @@ pub enum Table {
     Import = 10,
     /// Open invitations to join.
     Invite = 11,
+    /// How far each spooler job is counted.
+    SpoolJob = 12,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -62,6 +64,7 @@ impl Table {
         Self::Alias,
         Self::Import,
         Self::Invite,
+        Self::SpoolJob,
     ];
 }
 

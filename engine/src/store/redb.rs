@@ -52,6 +52,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Alias => "09-alias",
         Table::Import => "10-import",
         Table::Invite => "11-invite",
+        Table::SpoolJob => "12-spool-job",
     })
 }
 

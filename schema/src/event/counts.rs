@@ -171,6 +171,14 @@ body! {
         /// The price.
         #[n(10)]
         pub charge: Charge,
+        /// The spooler's job as far as its log tells it apart, for sources that
+        /// speak of one job in several lines.
+        #[n(11)]
+        pub spool_job: Option<JobId>,
+        /// What that source gave as the job's running total; `impressions` is then
+        /// what this line adds to it.
+        #[n(12)]
+        pub running_total: Option<u32>,
     }
 
     /// Pages were scanned.

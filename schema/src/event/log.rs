@@ -4,7 +4,7 @@
 //! is the log's id; `epoch.opened` is the first record of every later epoch.
 
 use super::{body, words};
-use crate::{DeviceId, EpochId, Hash, PublicKey, Signature, TenantId};
+use crate::{DeviceId, EpochId, Hash, LogId, PublicKey, Signature, TenantId};
 
 words! {
     /// What a log is for, and so who writes it and where it goes.
@@ -87,8 +87,27 @@ body! {
         /// The new signing key.
         #[n(0)]
         pub writer: PublicKey,
-        /// By the new key over the old one: it agreed to take over.
+        /// By the new key, over [`KeyRotated::consent_bytes`]: it agreed to take over.
         #[n(1)]
         pub consent: Signature,
+    }
+}
+
+impl KeyRotated {
+    /// The bytes that a log's next key signs to take over from its `old` one.
+    pub fn consent_bytes(
+        tenant: TenantId,
+        log: LogId,
+        old: &PublicKey,
+        new: &PublicKey,
+    ) -> Vec<u8> {
+        [
+            b"tallyroll key v1".as_slice(),
+            tenant.as_bytes(),
+            log.as_bytes(),
+            old.as_bytes(),
+            new.as_bytes(),
+        ]
+        .concat()
     }
 }

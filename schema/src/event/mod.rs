@@ -16,7 +16,7 @@ pub mod services;
 pub mod uploads;
 
 use crate::DecodeError;
-use crate::wire::to_cbor;
+use crate::cbor::{from_cbor, to_cbor};
 use alerts::*;
 use counts::*;
 use document::*;
@@ -103,7 +103,7 @@ macro_rules! events {
             /// When the kind is known and the body does not fit it.
             pub fn decode(kind: u16, version: u8, body: &[u8]) -> Result<Self, DecodeError> {
                 Ok(match kind {
-                    $($kind => Self::$variant(minicbor::decode(body)?),)*
+                    $($kind => Self::$variant(from_cbor(body)?),)*
                     code => Self::Unknown(UnknownEvent { code, version, body: Bytes(body.to_vec()) }),
                 })
             }
@@ -246,13 +246,27 @@ events! {
 
 /// An event of a kind this build does not know, kept as it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct UnknownEvent {
     /// The kind's number.
+    #[serde(deserialize_with = "unknown_code")]
     pub code: u16,
     /// The kind's version.
     pub version: u8,
     /// The CBOR body.
     pub body: Bytes,
+}
+
+/// JSON must not dress a kind this build knows as an unknown one: it would pass unread.
+fn unknown_code<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    let code = u16::deserialize(deserializer)?;
+    match Event::KINDS.iter().find(|(known, _, _)| *known == code) {
+        Some((_, name, _)) => {
+            let why = format!("code {code} is the kind `{name}`: write its fields, not its bytes");
+            Err(serde::de::Error::custom(why))
+        }
+        None => Ok(code),
+    }
 }
 
 /// Opaque bytes; hex in JSON.
@@ -271,11 +285,7 @@ impl std::str::FromStr for Bytes {
     type Err = crate::IdParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let pair = |pair: &[u8]| {
-            let digits = core::str::from_utf8(pair).ok().filter(|_| pair.len() == 2)?;
-            u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
-        };
-        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(pair).collect();
+        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(crate::ids::hex_byte).collect();
         bytes.map(Self).ok_or_else(|| crate::IdParseError::new("hex", "pairs of hex digits", text))
     }
 }
@@ -291,10 +301,7 @@ impl<C> minicbor::Encode<C> for Bytes {
 }
 
 impl<'b, C> minicbor::Decode<'b, C> for Bytes {
-    fn decode(
-        d: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         Ok(Self(d.bytes()?.to_vec()))
     }
 }
@@ -311,16 +318,35 @@ macro_rules! body {
     };
 }
 
-/// Defines a field's enumeration: an index in CBOR, a kebab-case word in JSON.
+/// Defines a field's enumeration: an index in CBOR, a kebab-case word in JSON. An index this
+/// build does not know makes the whole body unreadable here, even in an optional field: to
+/// leave it out would change what the event says. (minicbor's derived decoder leaves it out,
+/// and loses its place in the map while doing so.)
 macro_rules! words {
-    ($($(#[$doc:meta])* pub enum $name:ident { $($variants:tt)* })*) => {
-        $($(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        #[derive(minicbor::Encode, minicbor::Decode)]
+    ($($(#[doc = $doc:literal])* pub enum $name:ident {
+        $($(#[doc = $variant_doc:literal])* #[n($index:literal)] $variant:ident,)*
+    })*) => {
+        $($(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, minicbor::Encode)]
         #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[cbor(index_only)]
         #[serde(rename_all = "kebab-case")]
-        pub enum $name { $($variants)* })*
+        pub enum $name { $($(#[doc = $variant_doc])* #[n($index)] $variant,)* }
+
+        impl<'b, C> minicbor::Decode<'b, C> for $name {
+            fn decode(
+                d: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
+                match d.u32()? {
+                    $($index => Ok(Self::$variant),)*
+                    found => Err(minicbor::decode::Error::message(format!(
+                        concat!("unknown ", stringify!($name), " {}; a newer Tallyroll may have written it"),
+                        found,
+                    ))),
+                }
+            }
+        })*
     };
 }
 

@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn frames_are_found_however_the_bytes_are_cut() {
-        let messages = [Message::Credit(7), Message::DirectoryStored(vec![]), Message::Unknown(200)];
+        let messages =
+            [Message::Credit(7), Message::DirectoryStored(vec![]), Message::Unknown(200)];
         let bytes: Vec<u8> = messages.iter().flat_map(encode_frame).collect();
         for cut in 1..bytes.len() {
             let mut reader = FrameReader::new(StreamKind::Control);

@@ -10,6 +10,7 @@ mod frame;
 
 pub use frame::{FrameReader, StreamKind, encode_frame};
 
+use crate::cbor::{from_cbor, to_cbor};
 use crate::head::{Head, Receipt, SignedHead};
 use crate::ids::{DeviceId, EpochId, Hash, LogId, TenantId, UserAlias};
 use crate::limits::{DIRECTORY_ENTRIES_MAX, HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX};
@@ -18,6 +19,9 @@ use minicbor::{Decode, Encode};
 
 /// The ALPN of a session.
 pub const ALPN_SESSION: &[u8] = b"tallyroll/1";
+/// The `info` of HPKE (RFC 9180) when a name is sealed to the directory key. The associated
+/// data is the device's id and the alias, so that a row moved to another alias does not open.
+pub const DIRECTORY_INFO: &[u8] = b"tallyroll directory v1";
 /// The protocol version of HELLO.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// The newest event schema this build writes.
@@ -93,7 +97,7 @@ pub struct DirectoryEntry {
 }
 
 /// What went wrong, so that the peer knows what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode)]
 #[cbor(index_only)]
 pub enum ErrorCode {
     /// Speaks no common protocol or schema.
@@ -114,9 +118,24 @@ pub enum ErrorCode {
     /// No room or too busy; come again later.
     #[n(5)]
     Busy,
-    /// Our own fault.
+    /// The sender's own fault. What a newer sender says with a code that this build does not
+    /// know is read as this, so that its text still arrives.
     #[n(6)]
     Internal,
+}
+
+impl<'b, C> Decode<'b, C> for ErrorCode {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Ok(match d.u32()? {
+            0 => Self::Version,
+            1 => Self::Protocol,
+            2 => Self::Denied,
+            3 => Self::Poison,
+            4 => Self::Fork,
+            5 => Self::Busy,
+            _ => Self::Internal,
+        })
+    }
 }
 
 /// An error, on one log or on the session.
@@ -185,7 +204,7 @@ macro_rules! messages {
             /// When the payload does not fit its type or a limit is passed.
             pub fn decode(tag: u8, payload: Vec<u8>) -> Result<Self, DecodeError> {
                 let message = match tag {
-                    $($tag => Self::$variant(minicbor::decode(&payload)?),)*
+                    $($tag => Self::$variant(from_cbor(&payload)?),)*
                     BATCH => Self::Batch(Batch::decode(payload)?),
                     unknown => Self::Unknown(unknown),
                 };
@@ -233,9 +252,4 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeEr
         return Ok(());
     }
     Err(DecodeError::Limit { what, found: found as u64, limit: limit as u64 })
-}
-
-/// CBOR of a message or event body. Writing to memory cannot fail.
-pub(crate) fn to_cbor<T: Encode<()>>(value: &T) -> Vec<u8> {
-    minicbor::to_vec(value).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
 }

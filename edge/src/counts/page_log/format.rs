@@ -6,7 +6,8 @@
 //! Leaves the lines to [`super::reading`].
 
 /// The fields CUPS documents as standard, and its built-in default since 1.4.
-const DEFAULT: &str = "%p %u %j %T %P %C %{job-billing} %{job-originating-host-name} %{job-name} %{media} %{sides}";
+const DEFAULT: &str =
+    "%p %u %j %T %P %C %{job-billing} %{job-originating-host-name} %{job-name} %{media} %{sides}";
 
 /// How a `page_log` was written: CUPS's default, or the scheduler's `PageLogFormat`.
 ///
@@ -44,6 +45,8 @@ pub(super) enum Field {
     Media,
     Sides,
     ColorMode,
+    /// A whole number nobody here needs.
+    Number,
     /// One word nobody here needs.
     Word,
     /// Anything at all: a title, a billing text, an attribute unknown here.
@@ -84,7 +87,9 @@ impl Format {
         }
         let tail = tail.get(1..).unwrap_or_default();
         if opens_into_text(head.iter().rev()) || opens_into_text(tail.iter()) {
-            return refuse("nobody can tell where %u ends and free text begins; put %j %T between them".into());
+            return refuse(
+                "nobody can tell where %u ends and free text begins; put %j %T between them".into(),
+            );
         }
         Ok(Self { head: head.to_vec(), tail: Some(tail.to_vec()) })
     }
@@ -148,9 +153,16 @@ fn attribute(name: &str) -> Field {
         "media" => Field::Media,
         "sides" => Field::Sides,
         "print-color-mode" => Field::ColorMode,
-        "job-media-sheets-completed" | "job-impressions" | "job-media-sheets" | "job-k-octets" | "job-priority"
-        | "job-originating-host-name" | "job-uuid" | "job-state" | "copies" | "document-format" | "number-up"
-        | "orientation-requested" | "output-bin" | "print-quality" | "printer-resolution" | "finishings" => Field::Word,
+        "job-media-sheets-completed"
+        | "job-impressions"
+        | "job-media-sheets"
+        | "job-k-octets"
+        | "job-priority"
+        | "copies"
+        | "number-up"
+        | "print-quality"
+        | "orientation-requested" => Field::Number,
+        "job-originating-host-name" | "job-uuid" | "document-format" | "output-bin" => Field::Word,
         _ => Field::Text,
     }
 }
@@ -171,8 +183,13 @@ fn needed(piece: &Piece) -> Option<&'static str> {
 
 fn every_fact_once(pieces: &[Piece]) -> Result<(), FormatError> {
     let times = |field| pieces.iter().filter(|piece| **piece == Piece::Field(field)).count();
-    if let Some(twice) = pieces.iter().find(|piece| needed(piece).is_some() && times_of(piece, pieces) > 1) {
-        return refuse(format!("{} stands in it twice; once is enough", needed(twice).unwrap_or_default()));
+    if let Some(twice) =
+        pieces.iter().find(|piece| needed(piece).is_some() && times_of(piece, pieces) > 1)
+    {
+        return refuse(format!(
+            "{} stands in it twice; once is enough",
+            needed(twice).unwrap_or_default()
+        ));
     }
     for (field, advice) in [
         (Field::Time, "add %T (without a time a line cannot be told from its repeat)"),
@@ -207,7 +224,9 @@ fn opens_into_text<'a>(towards_line_middle_reversed: impl Iterator<Item = &'a Pi
     for piece in towards_line_middle_reversed {
         match piece {
             Piece::Field(Field::User) => return true,
-            Piece::Field(Field::Media | Field::Sides | Field::ColorMode | Field::Word | Field::Printer) => {}
+            Piece::Field(
+                Field::Media | Field::Sides | Field::ColorMode | Field::Word | Field::Printer,
+            ) => {}
             Piece::Field(_) => return false,
             Piece::Literal(literal) if literal.iter().all(u8::is_ascii_whitespace) => {}
             Piece::Literal(_) => return false,
@@ -232,13 +251,18 @@ mod tests {
         assert!(refusal("%p %u %T %P %C").contains("add %j"));
         assert!(refusal("%p %u %j %T").contains("add %P %C"));
         assert!(refusal("%p %u %j %T %C").contains("add %P %C"));
-        assert!(refusal("%p %u %j %T %{job-media-sheets-completed}").contains("%{job-impressions-completed}"));
+        assert!(
+            refusal("%p %u %j %T %{job-media-sheets-completed}")
+                .contains("%{job-impressions-completed}")
+        );
         assert!(refusal("").contains("add %T"));
     }
 
     #[test]
     fn what_cannot_be_told_apart_is_refused() {
-        assert!(refusal("%p %u %j %T %{job-name} %P %C %{job-billing}").contains("%P stands between"));
+        assert!(
+            refusal("%p %u %j %T %{job-name} %P %C %{job-billing}").contains("%P stands between")
+        );
         assert!(refusal("%p %j %T %P %C %u %{job-name}").contains("where %u ends"));
         assert!(refusal("%{job-name} %u %p %j %T %P %C").contains("where %u ends"));
         assert!(refusal("%p %u %j %T %P%C").contains("touches"));

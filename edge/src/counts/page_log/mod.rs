@@ -6,12 +6,10 @@
 //! Leaves to others: files ([`super::import`]), repeats ([`super::key`]), prices.
 
 mod format;
-mod job;
 mod reading;
 mod time;
 
 pub use format::{Format, FormatError};
-pub use job::JobImpressions;
 
 use super::key::JobKey;
 
@@ -24,7 +22,7 @@ pub struct Entry {
     pub user: String,
     /// CUPS's job number. It starts at 1 again when the spool is cleared, so it is no key.
     pub job_number: u32,
-    /// The same for all lines of one job; see [`JobImpressions`] for what it can and cannot tell.
+    /// The same for all lines of one job; see the engine's `SpoolJob` for what it can and cannot tell.
     pub job: JobKey,
     /// When CUPS wrote the line, in milliseconds since the Unix epoch.
     pub printed_at: i64,
@@ -71,6 +69,9 @@ pub enum Reject {
     /// The part after the free text is not there, and CUPS did not cut the line for length.
     #[error("ends too early for the format; part of the line is missing")]
     Cut,
+    /// A user's name or a medium that no event may hold.
+    #[error("its user name is over 255 bytes or its medium over 1024")]
+    FieldTooLong,
     /// Two readings with different figures.
     #[error("can be read in two ways; log %p %u %j %T %P %C before any %{{attribute}} to avoid it")]
     Ambiguous,

@@ -9,6 +9,7 @@
 use super::format::{Field, Format, Piece};
 use super::{Entry, Pages, Reject, time};
 use crate::counts::key::JobKey;
+use tallyroll_schema::limits;
 
 /// A user's or printer's name, or any other word, is not looked for beyond this.
 const NAME_BYTES_MAX: usize = 1023;
@@ -66,12 +67,21 @@ impl Format {
                 (head.joined(tail), free_text)
             }
         };
-        facts.into_entry(free_text).ok_or(Reject::Mismatch)
+        let entry = facts.into_entry(free_text).ok_or(Reject::Mismatch)?;
+        let media_len = entry.media.as_ref().map_or(0, String::len);
+        if entry.user.len() > limits::NAME_BYTES_MAX || media_len > limits::TEXT_BYTES_MAX {
+            return Err(Reject::FieldTooLong);
+        }
+        Ok(entry)
     }
 }
 
 /// The facts of the line's end, and the free text before it.
-fn read_tail<'a>(tail: &[Piece], rest: &'a [u8], line_bytes: usize) -> Result<(Facts<'a>, &'a [u8]), Reject> {
+fn read_tail<'a>(
+    tail: &[Piece],
+    rest: &'a [u8],
+    line_bytes: usize,
+) -> Result<(Facts<'a>, &'a [u8]), Reject> {
     let mut tails = Readings::default();
     let mut free_text = rest;
     for start in (0..=rest.len()).rev() {
@@ -93,7 +103,13 @@ fn read_tail<'a>(tail: &[Piece], rest: &'a [u8], line_bytes: usize) -> Result<(F
 }
 
 /// Tries every way to read `pieces` off the front of `rest`.
-fn walk<'a>(pieces: &[Piece], rest: &'a [u8], facts: Facts<'a>, to_the_end: bool, readings: &mut Readings<'a>) {
+fn walk<'a>(
+    pieces: &[Piece],
+    rest: &'a [u8],
+    facts: Facts<'a>,
+    to_the_end: bool,
+    readings: &mut Readings<'a>,
+) {
     if readings.contradicted {
         return;
     }
@@ -109,7 +125,13 @@ fn walk<'a>(pieces: &[Piece], rest: &'a [u8], facts: Facts<'a>, to_the_end: bool
                 walk(pieces, rest, facts, to_the_end, readings);
             }
         }
-        Piece::Field(field @ (Field::Job | Field::Time | Field::PageNumber | Field::Copies | Field::Impressions)) => {
+        Piece::Field(
+            field @ (Field::Job
+            | Field::Time
+            | Field::PageNumber
+            | Field::Copies
+            | Field::Impressions),
+        ) => {
             if let Some((facts, rest)) = facts.with_figure(*field, rest) {
                 walk(pieces, rest, facts, to_the_end, readings);
             }
@@ -124,24 +146,42 @@ fn walk<'a>(pieces: &[Piece], rest: &'a [u8], facts: Facts<'a>, to_the_end: bool
 }
 
 /// Where a name at the front of `rest` could end, shortest first: before each place the next piece stands.
-fn name_ends<'a>(field: Field, rest: &'a [u8], next: Option<&'a Piece>) -> impl Iterator<Item = usize> + 'a {
+fn name_ends<'a>(
+    field: Field,
+    rest: &'a [u8],
+    next: Option<&'a Piece>,
+) -> impl Iterator<Item = usize> + 'a {
     let reach = rest.get(..NAME_BYTES_MAX).unwrap_or(rest);
-    let limit = if field == Field::User {
-        time::first_in(reach)
-    } else {
-        reach.iter().position(u8::is_ascii_whitespace)
+    let limit = match field {
+        Field::User => time::first_in(reach),
+        _ => reach.iter().position(|byte| !belongs(field, *byte)),
     };
     let limit = limit.unwrap_or(reach.len());
     (1..=limit).filter(move |&end| match next {
-        Some(Piece::Literal(literal)) => rest.get(end..).is_some_and(|rest| rest.starts_with(literal)),
+        Some(Piece::Literal(literal)) => {
+            rest.get(end..).is_some_and(|rest| rest.starts_with(literal))
+        }
         Some(Piece::Field(_)) => true,
         None => end == rest.len(),
     })
 }
 
+/// May the byte stand in such a field? CUPS joins several values with commas.
+fn belongs(field: Field, byte: u8) -> bool {
+    match field {
+        Field::Number => byte.is_ascii_digit() || matches!(byte, b'-' | b','),
+        // RFC 8011, section 5.1.4: keywords.
+        Field::Sides | Field::ColorMode => {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',')
+        }
+        _ => !byte.is_ascii_whitespace(),
+    }
+}
+
 /// `-1` and the like never stand for something printed, so a figure is digits alone.
 fn figure(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let (digits, rest) = bytes.split_at(bytes.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    let (digits, rest) =
+        bytes.split_at(bytes.iter().take_while(|byte| byte.is_ascii_digit()).count());
     let value = std::str::from_utf8(digits).ok()?.parse().ok()?;
     Some((value, rest))
 }
@@ -162,7 +202,9 @@ impl<'a> Facts<'a> {
             self.printed_at = Some(printed_at);
             return Some((self, rest));
         }
-        if field == Field::PageNumber && let Some(rest) = bytes.strip_prefix(b"total") {
+        if field == Field::PageNumber
+            && let Some(rest) = bytes.strip_prefix(b"total")
+        {
             self.page = Some(PageNumber::Total);
             return Some((self, rest));
         }
@@ -213,7 +255,9 @@ impl<'a> Facts<'a> {
     fn pages(self) -> Option<Pages> {
         match (self.page, self.copies, self.impressions) {
             (Some(PageNumber::Total), Some(impressions), _) => Some(Pages::Total { impressions }),
-            (Some(PageNumber::Number(number)), Some(copies), _) => Some(Pages::Page { number, copies }),
+            (Some(PageNumber::Number(number)), Some(copies), _) => {
+                Some(Pages::Page { number, copies })
+            }
             (_, _, Some(impressions)) => Some(Pages::Total { impressions }),
             _ => None,
         }
@@ -239,7 +283,11 @@ impl<'a> Facts<'a> {
 fn color(mode: &[u8]) -> Option<bool> {
     match mode {
         b"color" | b"highlight" => Some(true),
-        b"monochrome" | b"process-monochrome" | b"auto-monochrome" | b"bi-level" | b"process-bi-level" => Some(false),
+        b"monochrome"
+        | b"process-monochrome"
+        | b"auto-monochrome"
+        | b"bi-level"
+        | b"process-bi-level" => Some(false),
         _ => None,
     }
 }

@@ -18,14 +18,20 @@ fn total(impressions: u32) -> Pages {
 
 #[test]
 fn the_default_of_each_cups_is_read() {
-    let entry = read(&format!("hall anna 7 {TIME} total 8 - localhost report iso_a4_210x297mm two-sided-long-edge"))
-        .expect("CUPS 2.4");
-    assert_eq!((entry.printer.as_str(), entry.user.as_str(), entry.job_number), ("hall", "anna", 7));
+    let entry = read(&format!(
+        "hall anna 7 {TIME} total 8 - localhost report iso_a4_210x297mm two-sided-long-edge"
+    ))
+    .expect("CUPS 2.4");
+    assert_eq!(
+        (entry.printer.as_str(), entry.user.as_str(), entry.job_number),
+        ("hall", "anna", 7)
+    );
     assert_eq!((entry.printed_at, entry.pages), (MILLISECOND, total(8)));
     assert_eq!(entry.media.as_deref(), Some("iso_a4_210x297mm"));
     assert_eq!(entry.sides.as_deref(), Some("two-sided-long-edge"));
     assert_eq!(entry.color, None);
-    let entry = read(&format!("hall anna 7 {TIME} 3 2 acme localhost report - -")).expect("CUPS 1.4");
+    let entry =
+        read(&format!("hall anna 7 {TIME} 3 2 acme localhost report - -")).expect("CUPS 1.4");
     assert_eq!(entry.pages, Pages::Page { number: 3, copies: 2 });
     assert_eq!((entry.media, entry.sides), (None, None));
 }
@@ -41,25 +47,43 @@ fn a_title_is_never_taken_for_figures() {
         "  ",
         "[21/Nov/2026",
     ] {
-        let entry = read(&format!("hall bob 5 7 {TIME} total 2 - localhost {title} - -")).expect(title);
-        assert_eq!((entry.user.as_str(), entry.job_number, entry.pages), ("bob 5", 7, total(2)), "{title}");
+        let entry =
+            read(&format!("hall bob 5 7 {TIME} total 2 - localhost {title} - -")).expect(title);
+        assert_eq!(
+            (entry.user.as_str(), entry.job_number, entry.pages),
+            ("bob 5", 7, total(2)),
+            "{title}"
+        );
     }
 }
 
 #[test]
 fn names_keep_their_bytes_apart() {
-    let line = [b"hall j\xf6rg 7 ".as_slice(), TIME.as_bytes(), b" total 2 - localhost t - -"].concat();
+    let line =
+        [b"hall j\xf6rg 7 ".as_slice(), TIME.as_bytes(), b" total 2 - localhost t - -"].concat();
     assert_eq!(Format::default().read(&line).expect("latin-1").user, "j\\xf6rg");
-    assert_eq!(read(&format!("hall jörg 7 {TIME} total 2 - localhost t - -")).expect("utf-8").user, "jörg");
+    assert_eq!(
+        read(&format!("hall jörg 7 {TIME} total 2 - localhost t - -")).expect("utf-8").user,
+        "jörg"
+    );
 }
 
 #[test]
 fn broken_lines_say_what_is_wrong() {
     assert_eq!(read(""), Err(Reject::Empty));
     assert_eq!(read("garbage"), Err(Reject::Mismatch));
-    assert_eq!(read(&format!("hall anna x {TIME} total 2 - localhost t - -")), Err(Reject::Mismatch));
-    assert_eq!(read(&format!("hall anna 7 {TIME} total -1 - localhost t - -")), Err(Reject::Mismatch));
-    assert_eq!(read(&format!("hall anna 4294967296 {TIME} total 1 - localhost t - -")), Err(Reject::Mismatch));
+    assert_eq!(
+        read(&format!("hall anna x {TIME} total 2 - localhost t - -")),
+        Err(Reject::Mismatch)
+    );
+    assert_eq!(
+        read(&format!("hall anna 7 {TIME} total -1 - localhost t - -")),
+        Err(Reject::Mismatch)
+    );
+    assert_eq!(
+        read(&format!("hall anna 4294967296 {TIME} total 1 - localhost t - -")),
+        Err(Reject::Mismatch)
+    );
     assert_eq!(read(&format!("hall anna 7 {TIME} total 12")), Err(Reject::Mismatch));
     assert_eq!(read(&format!("hall anna 7 {TIME} total 12 -")), Err(Reject::Cut));
 }
@@ -76,12 +100,19 @@ fn a_line_cups_cut_for_length_still_counts() {
 
 #[test]
 fn a_custom_format_is_read_from_both_ends() {
-    let format = "%T|%j|%p|%u|%{job-impressions-completed}|%{print-color-mode}|100%%|\"%{job-name}\"|%x";
-    let entry = read_as(format, &format!("{TIME}|7|hall|dora van Dyk|4|monochrome|100%|\"a|b\"|%x")).expect("custom");
-    assert_eq!((entry.user.as_str(), entry.pages, entry.color), ("dora van Dyk", total(4), Some(false)));
+    let format =
+        "%T|%j|%p|%u|%{job-impressions-completed}|%{print-color-mode}|100%%|\"%{job-name}\"|%x";
+    let entry =
+        read_as(format, &format!("{TIME}|7|hall|dora van Dyk|4|monochrome|100%|\"a|b\"|%x"))
+            .expect("custom");
+    assert_eq!(
+        (entry.user.as_str(), entry.pages, entry.color),
+        ("dora van Dyk", total(4), Some(false))
+    );
     let format = "\"%{job-name}\" %{sides} %T %p %u %j %P %C";
     let title = format!("x\" - {TIME} hall eve 9 total 9");
-    let entry = read_as(format, &format!("\"{title}\" one-sided {TIME} hall bob 5 7 total 2")).expect("title first");
+    let entry = read_as(format, &format!("\"{title}\" one-sided {TIME} hall bob 5 7 total 2"))
+        .expect("title first");
     assert_eq!((entry.user.as_str(), entry.job_number, entry.pages), ("bob 5", 7, total(2)));
     assert_eq!(entry.sides.as_deref(), Some("one-sided"));
 }
@@ -92,8 +123,14 @@ fn two_readings_are_none() {
     assert_eq!(read_as(format, &format!("{TIME} hall 7 bob 3 1 1 title")), Err(Reject::Ambiguous));
     assert!(read_as(format, &format!("{TIME} hall 7 bob 3 1 title")).is_ok());
     let quoted = "%p %j %T %P %C \"%u\" \"%{job-name}\"";
-    assert_eq!(read_as(quoted, &format!("hall 7 {TIME} total 1 \"bob\" \"a\" \"b\"")), Err(Reject::Ambiguous));
-    assert_eq!(read_as(quoted, &format!("hall 7 {TIME} total 1 \"bob\" \"a\"")).expect("one").user, "bob");
+    assert_eq!(
+        read_as(quoted, &format!("hall 7 {TIME} total 1 \"bob\" \"a\" \"b\"")),
+        Err(Reject::Ambiguous)
+    );
+    assert_eq!(
+        read_as(quoted, &format!("hall 7 {TIME} total 1 \"bob\" \"a\"")).expect("one").user,
+        "bob"
+    );
 }
 
 #[test]

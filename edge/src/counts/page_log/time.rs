@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn a_leap_second_is_the_second_before() {
-        assert_eq!(millisecond("[31/Dec/2016:23:59:60 +0000]"), millisecond("[31/Dec/2016:23:59:59 +0000]"));
+        assert_eq!(
+            millisecond("[31/Dec/2016:23:59:60 +0000]"),
+            millisecond("[31/Dec/2016:23:59:59 +0000]")
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod log;
 mod meta;
 mod receipt;
 mod snapshot;
+mod spool_job;
 mod tip;
 
 pub use alias::AliasRow;
@@ -28,6 +29,7 @@ pub use log::LogRow;
 pub use meta::{CloudLogs, DeviceLogs, JournalGeneration, MetaKey};
 pub use receipt::ReceiptRow;
 pub use snapshot::SnapshotRow;
+pub use spool_job::SpoolJobRow;
 pub use tip::TipRow;
 
 use tallyroll_schema::{EpochId, LogId};

@@ -1,0 +1,54 @@
+//! The running agent: keeper, link and control socket, until it is told to stop.
+//!
+//! Invariant: everything recorded is served and kept with or without a link, and
+//! a stop seals and leaves nothing behind. A failed write ends the process with
+//! the reason; the next start replays what is durable.
+
+use crate::control::reach::open_desk;
+use crate::control::{self, Desk};
+use crate::data_dir::DataDir;
+use crate::identity::{Enrolment, Keys};
+use crate::link::{self, LinkState, tls};
+use miette::{IntoDiagnostic, Result, WrapErr};
+use std::io::Write;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::info;
+
+/// Runs the device in `dir` until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Not joined, held by another process, files or sockets that cannot be used,
+/// or a failed write.
+pub async fn run(dir: &DataDir) -> Result<()> {
+    let enrolment = Enrolment::load(dir).into_diagnostic()?;
+    let _lock = dir.lock("run").into_diagnostic()?;
+    let keys = Keys::load_or_create(dir).into_diagnostic()?;
+    let config = tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?;
+    let (desk, running) = open_desk(dir, enrolment.clone())?;
+    let listener = control::listen(dir)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot listen on {}", dir.socket().display()))?;
+
+    let (state, link) = watch::channel(LinkState::Connecting);
+    let desk = Desk { link: Some(link), ..desk };
+    let serving = tokio::spawn(control::serve(listener, desk.clone()));
+    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), enrolment, config, state));
+    println!("ready device={} data={}", desk.enrolment.name, dir.root().display());
+    std::io::stdout().flush().into_diagnostic()?;
+
+    let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
+    let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
+    tokio::select! {
+        _ = terminate.recv() => info!("stopping"),
+        _ = interrupt.recv() => info!("stopping"),
+        () = desk.keeper.ended() => {}
+    }
+    serving.abort();
+    linking.abort();
+    drop((serving.await, linking.await)); // aborted: their handles to the keeper are gone
+    drop(desk);
+    let _ = std::fs::remove_file(dir.socket()); // a new one is made at the next start
+    let ended = tokio::task::spawn_blocking(|| running.join()).await.into_diagnostic()?;
+    ended.into_diagnostic()
+}

@@ -1,0 +1,62 @@
+//! `status`: how far events have come.
+//!
+//! Invariant: a state is shown only as far as the fsync or receipt behind it.
+
+use miette::{IntoDiagnostic, Result};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+use tallyroll_edge::control::Ask;
+use tallyroll_edge::control::reach::reach;
+use tallyroll_edge::data_dir::DataDir;
+
+/// Prints the status, once or each second.
+pub(crate) async fn show(dir: &DataDir, watch: bool, json: bool) -> Result<()> {
+    loop {
+        let way = reach(dir, "status")?;
+        let status = way.ask(Ask::Status).await?;
+        way.close().await?;
+        let text = if json { status.to_string() } else { describe(&status) };
+        let mut out = std::io::stdout().lock();
+        if watch && !json && out.is_terminal() {
+            write!(out, "\x1b[H\x1b[2J").into_diagnostic()?;
+        }
+        writeln!(out, "{text}").and_then(|()| out.flush()).into_diagnostic()?;
+        drop(out);
+        if !watch {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn describe(status: &Value) -> String {
+    let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    let link = match status["link"].as_str() {
+        Some("up") => "up".to_owned(),
+        Some("connecting") => "connecting".to_owned(),
+        Some(_) => format!("down: {}", text("why")),
+        None => "no agent is running; `tallyroll-edge run` starts it".to_owned(),
+    };
+    let mut lines = vec![
+        format!("device  {}  {}", text("name"), text("device")),
+        format!("cloud   {}", text("cloud")),
+        format!("link    {link}"),
+    ];
+    for log in status["logs"].as_array().into_iter().flatten() {
+        let count = |key: &str| log[key].as_u64().unwrap_or_default();
+        let (here, cloud) = (count("durable-local"), count("durable-cloud"));
+        lines.push(format!(
+            "{:<10}{here} events durable here, {cloud} durable at the cloud, {} to go",
+            log["class"].as_str().unwrap_or_default(),
+            here.saturating_sub(cloud),
+        ));
+    }
+    if status["closed"].as_bool() == Some(true) {
+        lines.push("a write failed; restart the agent, what is durable will be replayed".into());
+    }
+    if let Some(unread @ 1..) = status["incomplete"].as_u64() {
+        lines.push(format!("incomplete ({unread}): written by a newer version"));
+    }
+    lines.join("\n")
+}

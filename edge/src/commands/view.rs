@@ -1,0 +1,59 @@
+//! `view`: the device's own figures.
+//!
+//! Invariant: the rows are the engine's; this only lays them out.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use miette::Result;
+use serde_json::Value;
+use tallyroll_edge::control::Ask;
+use tallyroll_edge::control::reach::reach;
+use tallyroll_edge::data_dir::DataDir;
+
+const TOTALS: [(&str, &str); 9] = [
+    ("month", "month"),
+    ("name", "user"),
+    ("impressions", "impressions"),
+    ("sheets", "sheets"),
+    ("captured", "captured"),
+    ("converted", "converted"),
+    ("sent", "sent"),
+    ("saved", "saved"),
+    ("charged", "credits"),
+];
+const BALANCES: [(&str, &str); 2] = [("name", "user"), ("charged", "credits charged here")];
+
+/// Prints a view.
+pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
+    let way = reach(dir, "view")?;
+    let answer = way.ask(ask).await?;
+    way.close().await?;
+    if json {
+        println!("{answer}");
+        return Ok(());
+    }
+    let columns = if ask == Ask::Totals { &TOTALS[..] } else { &BALANCES[..] };
+    println!("{}", table(columns, answer["rows"].as_array().map_or(&[], Vec::as_slice)));
+    if let Some(unread @ 1..) = answer["incomplete"].as_u64() {
+        println!("incomplete ({unread}): written by a newer version");
+    }
+    Ok(())
+}
+
+fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|(_, title)| *title));
+    for row in rows {
+        table.add_row(columns.iter().map(|(key, _)| match &row[*key] {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }));
+    }
+    for (index, (key, _)) in columns.iter().enumerate() {
+        if let (Some(column), false) = (table.column_mut(index), ["month", "name"].contains(key)) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}

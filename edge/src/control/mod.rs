@@ -1,0 +1,202 @@
+//! The control socket: how commands and local software reach the device.
+//!
+//! Owns the questions ([`Ask`]) and their answers, as JSON Lines over a Unix
+//! socket that only the owner may open. Invariant: a question is answered the
+//! same by a running agent and by a command that opened the files itself.
+//! Recording is a stream of its own ([`recording`]).
+
+pub mod reach;
+pub mod recording;
+
+use crate::data_dir::DataDir;
+use crate::identity::Enrolment;
+use crate::keeper::{DiskDevice, Gone, Keeper};
+use crate::link::LinkState;
+use core::time::Duration;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
+use tallyroll_engine::device::Status;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+
+/// A question's first line, bytes.
+const ASK_BYTES_MAX: u64 = 4096;
+/// A client may take so long to ask.
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Clients at once; more wait.
+const CLIENTS_MAX: usize = 64;
+
+/// What a client may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// How far events have come.
+    Status,
+    /// A row per month and user.
+    Totals,
+    /// A row per user.
+    Balances,
+    /// Record the lines that follow.
+    Record,
+}
+
+/// What is answered, but for recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", untagged)]
+pub enum Answer {
+    /// To [`Ask::Status`].
+    Status(Box<AgentStatus>),
+    /// To [`Ask::Totals`].
+    Totals {
+        /// The rows.
+        rows: Vec<TotalsRow>,
+        /// Records this build does not understand.
+        incomplete: u64,
+    },
+    /// To [`Ask::Balances`].
+    Balances {
+        /// The rows.
+        rows: Vec<BalanceRow>,
+        /// Records this build does not understand.
+        incomplete: u64,
+    },
+    /// It could not be answered.
+    Error {
+        /// Why, and what to do.
+        error: String,
+    },
+}
+
+/// A device's standing, and its link's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AgentStatus {
+    /// Who it is.
+    #[serde(flatten)]
+    pub enrolment: Enrolment,
+    /// The link; absent when no agent runs.
+    #[serde(flatten)]
+    pub link: Option<LinkState>,
+    /// How far its events have come.
+    #[serde(flatten)]
+    pub status: Status,
+}
+
+/// Everything needed to answer.
+#[derive(Clone)]
+pub struct Desk {
+    /// The replica.
+    pub keeper: Keeper,
+    /// Who the device is.
+    pub enrolment: Enrolment,
+    /// The link's state, where an agent runs.
+    pub link: Option<watch::Receiver<LinkState>>,
+}
+
+impl Desk {
+    /// Answers a question, but for recording.
+    pub async fn answer(&self, ask: Ask) -> Answer {
+        let answered = match ask {
+            Ask::Status => self.status().await,
+            Ask::Totals => self.report(totals).await,
+            Ask::Balances => self.report(balances).await,
+            Ask::Record => Ok(Err("recording is a stream".into())),
+        };
+        match answered {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Answer::Error { error },
+            Err(gone) => Answer::Error { error: gone.to_string() },
+        }
+    }
+
+    async fn status(&self) -> Result<Result<Answer, String>, Gone> {
+        let status = self.keeper.query(|device| device.status()).await?;
+        let link = self.link.as_ref().map(|link| link.borrow().clone());
+        let enrolment = self.enrolment.clone();
+        let answer = |status| Answer::Status(Box::new(AgentStatus { enrolment, link, status }));
+        Ok(status.map(answer).map_err(|why| why.to_string()))
+    }
+
+    async fn report(
+        &self,
+        read: fn(&Report<'_>) -> Answer,
+    ) -> Result<Result<Answer, String>, Gone> {
+        let name = self.enrolment.name.clone();
+        let read = move |device: &mut DiskDevice| {
+            let names = device.names().map_err(|why| why.to_string())?;
+            let own = device.id();
+            let report = Report {
+                counts: device.counts(),
+                user_name: &|of, alias| {
+                    let known = names.iter().find(|(_, known)| *known == alias && of == own);
+                    known.map(|(name, _)| name.clone())
+                },
+                device_name: &|of| (of == own).then(|| name.clone()),
+            };
+            Ok(read(&report))
+        };
+        self.keeper.query(read).await
+    }
+}
+
+fn totals(report: &Report<'_>) -> Answer {
+    Answer::Totals { rows: report.totals(), incomplete: report.counts.incomplete() }
+}
+
+fn balances(report: &Report<'_>) -> Answer {
+    Answer::Balances { rows: report.balances(), incomplete: report.counts.incomplete() }
+}
+
+/// Opens the socket; the caller holds the directory's lock, so a file that is
+/// there was left behind.
+///
+/// # Errors
+/// The system's.
+pub fn listen(dir: &DataDir) -> io::Result<UnixListener> {
+    let path = dir.socket();
+    match std::fs::remove_file(&path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers clients for ever.
+pub async fn serve(listener: UnixListener, desk: Desk) {
+    let clients = std::sync::Arc::new(Semaphore::new(CLIENTS_MAX));
+    while let Ok(permit) = clients.clone().acquire_owned().await {
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors, most likely; it passes.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let desk = desk.clone();
+        tokio::spawn(async move {
+            if let Err(why) = serve_client(client, &desk).await {
+                tracing::debug!(%why, "control client");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_client(client: UnixStream, desk: &Desk) -> io::Result<()> {
+    let (reader, mut writer) = client.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    let mut ask = (&mut reader).take(ASK_BYTES_MAX);
+    tokio::time::timeout(ASK_TIMEOUT, ask.read_until(b'\n', &mut line)).await??;
+    let answer = match serde_json::from_slice(&line) {
+        Ok(Ask::Record) => return recording::pump(reader, writer, &desk.keeper).await,
+        Ok(ask) => desk.answer(ask).await,
+        Err(why) => Answer::Error { error: format!("no question this agent knows: {why}") },
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    writer.write_all(&text).await
+}

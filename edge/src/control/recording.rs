@@ -1,0 +1,147 @@
+//! The recording stream: entries in as JSON Lines, answers out in the same order.
+//!
+//! Invariant: pipelined but bounded: lines that are there go into one commit, and
+//! reading stops while [`GROUPS_MAX`] groups wait for theirs. A line that is no
+//! entry is answered with why; the lines around it go in.
+
+use crate::keeper::{Entry, Keeper, Recorded};
+use serde::{Deserialize, Serialize};
+use std::io;
+use tallyroll_schema::{Act, Event, Position};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, oneshot};
+
+/// One entry, bytes.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Lines that share a commit.
+const GROUP_LINES_MAX: usize = 512;
+/// Groups under way.
+const GROUPS_MAX: usize = 16;
+
+/// What became of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LineAnswer {
+    /// Durable, there.
+    Position(Position),
+    /// It was durable before; for page-log lines.
+    Already(bool),
+    /// Not recorded, and why.
+    Error(String),
+}
+
+type Parsed = Result<(), String>;
+
+/// Records lines until the stream ends; returns once all are answered.
+///
+/// # Errors
+/// The stream broke; what was answered is durable all the same.
+pub async fn pump<R, W>(reader: BufReader<R>, writer: W, keeper: &Keeper) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let (groups, waiting) = mpsc::channel(GROUPS_MAX);
+    let (read, written) = tokio::join!(read_groups(reader, keeper, groups), write(writer, waiting));
+    read.and(written)
+}
+
+type Group = (Vec<Parsed>, oneshot::Receiver<Vec<Recorded>>);
+
+async fn read_groups<R: AsyncRead + Unpin>(
+    mut reader: BufReader<R>,
+    keeper: &Keeper,
+    groups: mpsc::Sender<Group>,
+) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        let (mut parsed, mut entries) = (Vec::new(), Vec::new());
+        loop {
+            line.clear();
+            if read_line(&mut reader, &mut line).await? == 0 {
+                break;
+            }
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                match parse(&line) {
+                    Ok(entry) => {
+                        entries.push(entry);
+                        parsed.push(Ok(()));
+                    }
+                    Err(why) => parsed.push(Err(why)),
+                }
+            }
+            let more_is_here = reader.buffer().contains(&b'\n');
+            if !more_is_here || parsed.len() >= GROUP_LINES_MAX {
+                break;
+            }
+        }
+        if line.is_empty() && parsed.is_empty() {
+            return Ok(());
+        }
+        let answers = keeper.submit_recording(entries).await.map_err(io::Error::other)?;
+        if groups.send((parsed, answers)).await.is_err() {
+            return Ok(()); // the client reads no answers; writing said why
+        }
+    }
+}
+
+/// Reads a line, keeping at most [`LINE_BYTES_MAX`] and a bit of it.
+async fn read_line<R: AsyncRead + Unpin>(
+    reader: &mut BufReader<R>,
+    line: &mut Vec<u8>,
+) -> io::Result<usize> {
+    let limit = LINE_BYTES_MAX as u64 + 1;
+    let mut read = (&mut *reader).take(limit).read_until(b'\n', line).await?;
+    let mut rest = Vec::new();
+    while line.len() > LINE_BYTES_MAX && !line.ends_with(b"\n") && !rest.ends_with(b"\n") {
+        rest.clear();
+        match (&mut *reader).take(limit).read_until(b'\n', &mut rest).await? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(read)
+}
+
+fn parse(line: &[u8]) -> Result<Entry, String> {
+    if line.len() > LINE_BYTES_MAX {
+        return Err(format!("a line of over {LINE_BYTES_MAX} bytes"));
+    }
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    let kind = serde_json::from_slice::<Kind>(line).map_err(|why| {
+        format!("no JSON object with a `kind`: {why}; see schema/golden/act.schema.json")
+    })?;
+    if Act::KINDS.contains(&kind.kind.as_str()) {
+        serde_json::from_slice::<Act>(line).map(Entry::Act).map_err(|why| why.to_string())
+    } else {
+        serde_json::from_slice::<Event>(line).map(Entry::Event).map_err(|why| why.to_string())
+    }
+}
+
+async fn write<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    mut groups: mpsc::Receiver<Group>,
+) -> io::Result<()> {
+    while let Some((parsed, answers)) = groups.recv().await {
+        let mut answers = answers.await.map_err(io::Error::other)?.into_iter();
+        let mut text = Vec::new();
+        for line in parsed {
+            let answer = match line {
+                Err(why) => LineAnswer::Error(why),
+                Ok(()) => match answers.next() {
+                    Some(Recorded::At(position)) => LineAnswer::Position(position),
+                    Some(Recorded::Already) => LineAnswer::Already(true),
+                    Some(Recorded::Refused(why)) => LineAnswer::Error(why),
+                    None => LineAnswer::Error("no answer from the writer".into()),
+                },
+            };
+            serde_json::to_writer(&mut text, &answer)?;
+            text.push(b'\n');
+        }
+        writer.write_all(&text).await?;
+    }
+    writer.shutdown().await
+}

@@ -1,0 +1,141 @@
+//! The data directory: where everything of a device lies, and who may write it.
+//!
+//! Invariant: one process writes a directory at a time: it holds the lock file's
+//! flock, and the file says who it is. The lock goes with the process, however
+//! it ends.
+
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Paths below a device's data directory.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error("{} is held by {holder}; stop that process, or let it do the work", root.display())]
+    Held {
+        /// The directory.
+        root: PathBuf,
+        /// Process id and command, as the holder wrote them.
+        holder: String,
+    },
+    /// The system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Held while a process may write the directory.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl DataDir {
+    /// The directory at `root`, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where keys and enrolment lie.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// The store.
+    pub fn store(&self) -> PathBuf {
+        self.root.join("store.redb")
+    }
+
+    /// The running agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("control.sock")
+    }
+
+    /// Page-log lines that did not parse.
+    pub fn rejects(&self) -> PathBuf {
+        self.root.join("page-log.rejects")
+    }
+
+    /// Makes the directory, for its owner alone.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create(&self) -> Result<(), DataDirError> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&self.root).map_err(|source| io_error("make", &self.root, source))
+    }
+
+    /// Takes the directory for this process, whose command is `purpose`.
+    ///
+    /// # Errors
+    /// Another process has it, or the system's.
+    pub fn lock(&self, purpose: &str) -> Result<Lock, DataDirError> {
+        let path = self.root.join("lock");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).map_err(|source| io_error("open", &path, source))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = file.take(256).read_to_string(&mut holder); // for the message only
+                let holder = holder.trim().to_owned();
+                return Err(DataDirError::Held { root: self.root.clone(), holder });
+            }
+            Err(error) => return Err(io_error("lock", &path, error.into())),
+        }
+        let holder = format!("process {} ({purpose})\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(holder.as_bytes()))
+            .map_err(|source| io_error("write", &path, source))?;
+        Ok(Lock { _file: file })
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::Io { doing, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_told_who_has_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = DataDir::new(root.path().join("data"));
+        dir.create().expect("is made");
+        let lock = dir.lock("run").expect("is free");
+        let refused = dir.lock("record").expect_err("is held").to_string();
+        assert!(refused.contains(&format!("process {} (run)", std::process::id())), "{refused}");
+        drop(lock);
+        dir.lock("record").expect("is free again");
+    }
+}

@@ -1,0 +1,186 @@
+//! Who this device is: its keys, and what it was told when it joined.
+//!
+//! Invariant: keys are made here, once, and never leave; both files are readable
+//! by their owner alone. The keys are written before the first request to join,
+//! so that a lost answer can be asked for again with the same keys.
+
+use crate::data_dir::DataDir;
+use crate::link::tls::DeviceTls;
+use crate::secret_file;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+use std::io;
+use tallyroll_engine::keys::Signer;
+use tallyroll_schema::enrol::Welcome;
+use tallyroll_schema::event::Bytes;
+use tallyroll_schema::{DeviceId, Fingerprint, Hash, LogId, PublicKey, TenantId};
+use zeroize::Zeroizing;
+
+/// A device's private keys.
+pub struct Keys {
+    /// Signs its heads.
+    pub signer: Signer,
+    /// Proves it to the cloud.
+    pub tls: DeviceTls,
+}
+
+/// What a device was told when it joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Enrolment {
+    /// The name it was given.
+    pub name: String,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its id.
+    pub device: DeviceId,
+    /// Where its cloud is, `HOST:PORT`.
+    pub cloud: String,
+    /// BLAKE3 of the cloud's authority certificate.
+    pub authority: Fingerprint,
+    /// Signs receipts and decisions.
+    pub cloud_key: PublicKey,
+    /// Names are sealed to it.
+    pub directory_key: PublicKey,
+    /// The tenant's public log.
+    pub public_log: LogId,
+}
+
+/// Why there is no usable identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// The device never joined.
+    #[error(
+        "{0} is no joined device; run the `tallyroll-edge join` command that `tallyroll enroll` printed"
+    )]
+    NotJoined(String),
+    /// It joined already.
+    #[error("{0} has joined as {1}; use another --data directory for another device")]
+    Joined(String, String),
+    /// A file cannot be read or written.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path} is damaged: {why}; restore it from a backup, or join again in a new directory")]
+    Damaged {
+        /// Which.
+        path: String,
+        /// How.
+        why: String,
+    },
+    /// Keys could not be made.
+    #[error("cannot make keys: {0}")]
+    Keys(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct KeyFile {
+    signing_seed: Hash,
+    tls_certificate: Bytes,
+    tls_key: Bytes,
+}
+
+const KEYS: &str = "keys.json";
+const ENROLMENT: &str = "enrolment.json";
+
+impl Keys {
+    /// The directory's keys; makes them when there are none.
+    ///
+    /// # Errors
+    /// They cannot be read, made or kept.
+    pub fn load_or_create(dir: &DataDir) -> Result<Self, IdentityError> {
+        if let Some(keys) = Self::load(dir)? {
+            return Ok(keys);
+        }
+        let tls = DeviceTls::generate().map_err(|why| IdentityError::Keys(why.to_string()))?;
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut()).map_err(|why| IdentityError::Keys(why.to_string()))?;
+        let file = KeyFile {
+            signing_seed: Hash(*seed),
+            tls_certificate: Bytes(tls.certificate.to_vec()),
+            tls_key: Bytes(tls.key_pkcs8.to_vec()),
+        };
+        write(dir, KEYS, &file)?;
+        Ok(Self { signer: Signer::from_seed(&seed), tls })
+    }
+
+    fn load(dir: &DataDir) -> Result<Option<Self>, IdentityError> {
+        let Some(file) = read::<KeyFile>(dir, KEYS)? else { return Ok(None) };
+        let certificate = CertificateDer::from(file.tls_certificate.0);
+        let tls = DeviceTls { certificate, key_pkcs8: Zeroizing::new(file.tls_key.0) };
+        Ok(Some(Self { signer: Signer::from_seed(&file.signing_seed.0), tls }))
+    }
+}
+
+impl Enrolment {
+    /// What the directory's device was told.
+    ///
+    /// # Errors
+    /// It never joined, or the file cannot be used.
+    pub fn load(dir: &DataDir) -> Result<Self, IdentityError> {
+        let missing = || IdentityError::NotJoined(dir.root().display().to_string());
+        read(dir, ENROLMENT)?.ok_or_else(missing)
+    }
+
+    /// Refuses a directory whose device has joined.
+    ///
+    /// # Errors
+    /// It has, or the file cannot be used.
+    pub fn refuse_if_joined(dir: &DataDir) -> Result<(), IdentityError> {
+        match read::<Self>(dir, ENROLMENT)? {
+            None => Ok(()),
+            Some(old) => Err(IdentityError::Joined(dir.root().display().to_string(), old.name)),
+        }
+    }
+
+    /// Keeps what the cloud answered.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(
+        dir: &DataDir,
+        name: String,
+        cloud: String,
+        authority: Fingerprint,
+        welcome: Welcome,
+    ) -> Result<Self, IdentityError> {
+        let Welcome { tenant, device, cloud_key, directory_key, public_log } = welcome;
+        let enrolment =
+            Self { name, tenant, device, cloud, authority, cloud_key, directory_key, public_log };
+        write(dir, ENROLMENT, &enrolment)?;
+        Ok(enrolment)
+    }
+}
+
+fn path(dir: &DataDir, name: &str) -> String {
+    dir.identity().join(name).display().to_string()
+}
+
+fn read<T: serde::de::DeserializeOwned>(
+    dir: &DataDir,
+    name: &str,
+) -> Result<Option<T>, IdentityError> {
+    let file_error = |source| IdentityError::File { path: path(dir, name), source };
+    let Some(bytes) = secret_file::read(&dir.identity().join(name)).map_err(file_error)? else {
+        return Ok(None);
+    };
+    let read = serde_json::from_slice(&bytes);
+    // serde's text may quote the file, which may hold a key: only the place is told.
+    read.map(Some).map_err(|why| IdentityError::Damaged {
+        path: path(dir, name),
+        why: format!("line {}, column {}", why.line(), why.column()),
+    })
+}
+
+fn write<T: Serialize>(dir: &DataDir, name: &str, value: &T) -> Result<(), IdentityError> {
+    let file_error = |source| IdentityError::File { path: path(dir, name), source };
+    let bytes =
+        Zeroizing::new(serde_json::to_vec_pretty(value).map_err(|why| file_error(why.into()))?);
+    secret_file::write(&dir.identity(), name, &bytes).map_err(file_error)
+}

@@ -1,0 +1,307 @@
+//! The keeper: the one thread that owns the device's replica.
+//!
+//! Everything durable is asked of it through a bounded queue, and answered after
+//! the fsync. Invariant: recordings that wait together share one commit (group
+//! commit), and a tail is sealed when the engine says it is due. After a failed
+//! write the keeper ends and, with it, the process: what is durable is replayed
+//! at the next start.
+
+mod recording;
+
+pub use recording::{Entry, Recorded};
+
+use crate::data_dir::DataDir;
+use crate::identity::{Enrolment, Keys};
+use crate::journal_file::DiskFile;
+use core::time::Duration;
+use recording::Recorder;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tallyroll_engine::Error;
+use tallyroll_engine::device::{Device, DeviceConfig, Now};
+use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::sync::{Effect, Reply};
+use tallyroll_schema::{ClockQuality, Wall};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A device's replica on real files.
+pub type DiskDevice = Device<DiskFile, RedbStore>;
+
+/// redb's page cache: a printer's working set is its newest pages.
+const STORE_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Jobs that may wait: enough to fill a group commit, few enough to push back.
+const QUEUE_LEN: usize = 256;
+
+type Query = Box<dyn FnOnce(&mut DiskDevice) + Send>;
+
+enum Job {
+    Record { entries: Vec<Entry>, reply: oneshot::Sender<Vec<Recorded>> },
+    Perform { effect: Effect, reply: oneshot::Sender<Reply> },
+    Query(Query),
+}
+
+/// What others may watch of the keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Grows with each sealing.
+    pub sealed: u64,
+    /// Grows with each new alias.
+    pub minted: u64,
+}
+
+/// A handle to the keeper.
+#[derive(Clone)]
+pub struct Keeper {
+    jobs: mpsc::Sender<Job>,
+    progress: watch::Receiver<Progress>,
+    linked: watch::Sender<bool>,
+}
+
+/// The keeper has ended; its error was, or will be, the process's.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the device's writer has stopped; start again, what is durable will be replayed")]
+pub struct Gone;
+
+/// A keeper that is running, to be waited for.
+pub struct Running {
+    thread: std::thread::JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Waits until every handle is dropped and the keeper has ended.
+    ///
+    /// # Errors
+    /// What ended it early.
+    pub fn join(self) -> Result<(), Error> {
+        self.thread.join().unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// Opens the replica in `dir`.
+///
+/// # Errors
+/// Storage failed or is damaged.
+pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
+    let storage = |doing, source| Error::Storage { doing, source };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(dir.store()).map_err(|source| storage("opening the store", source))?;
+    let backend = redb::backends::FileBackend::new(file)
+        .map_err(|why| storage("opening the store", std::io::Error::other(why)))?;
+    let store = RedbStore::open(backend, STORE_CACHE_BYTES)?;
+    let journal =
+        DiskFile::open(&dir.journal()).map_err(|source| storage("opening the journal", source))?;
+    let mut nonces = [0; 32];
+    getrandom::fill(&mut nonces)
+        .map_err(|why| storage("asking for entropy", std::io::Error::other(why)))?;
+    let config = DeviceConfig {
+        tenant: enrolment.tenant,
+        signer: keys.signer,
+        cloud_key: enrolment.cloud_key,
+        public_log: enrolment.public_log,
+    };
+    Device::open(config, journal, store, Clock::start().now(), nonces)
+}
+
+/// Starts the keeper's thread; it needs the runtime for its timer.
+pub fn start(device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
+    let (jobs, queue) = mpsc::channel(QUEUE_LEN);
+    let (progress_sender, progress) = watch::channel(Progress::default());
+    let (linked, linked_receiver) = watch::channel(false);
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::spawn(move || {
+        let keeping = Keeping {
+            recorder: Recorder::new(enrolment),
+            device,
+            clock: Clock::start(),
+            progress: progress_sender,
+            linked: linked_receiver,
+        };
+        keeping.run(&runtime, queue)
+    });
+    (Keeper { jobs, progress, linked }, Running { thread })
+}
+
+impl Keeper {
+    /// Records entries in order; the answers come once all that went in is durable.
+    ///
+    /// # Errors
+    /// The keeper has ended; nothing is known of these entries.
+    pub async fn record(&self, entries: Vec<Entry>) -> Result<Vec<Recorded>, Gone> {
+        self.submit_recording(entries).await?.await.map_err(|_| Gone)
+    }
+
+    /// Queues entries; the receiver gets the answers.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub async fn submit_recording(
+        &self,
+        entries: Vec<Entry>,
+    ) -> Result<oneshot::Receiver<Vec<Recorded>>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Record { entries, reply }).await.map_err(|_| Gone)?;
+        Ok(answer)
+    }
+
+    /// Carries out what a session asked for; the receiver gets the reply.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub async fn perform(&self, effect: Effect) -> Result<oneshot::Receiver<Reply>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Perform { effect, reply }).await.map_err(|_| Gone)?;
+        Ok(answer)
+    }
+
+    /// Runs a function on the replica.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut DiskDevice) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        let (reply, answer) = oneshot::channel();
+        let query: Query = Box::new(move |device| drop(reply.send(ask(device))));
+        self.jobs.send(Job::Query(query)).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Tells the keeper whether a link is up, which decides when tails are sealed.
+    pub fn set_linked(&self, linked: bool) {
+        self.linked.send_replace(linked);
+    }
+
+    /// Watches sealing and minting.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Returns when the keeper has ended.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+}
+
+/// Reads the system's clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    started: Instant,
+}
+
+/// Before this software was written no clock can be right: 1 November 2026.
+const RELEASED: Wall = Wall(1_793_491_200_000);
+
+impl Clock {
+    /// A clock whose monotonic time begins now.
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        let quality = if wall < RELEASED { ClockQuality::Suspect } else { ClockQuality::Unknown };
+        Now { wall, quality, monotonic: self.started.elapsed() }
+    }
+}
+
+struct Keeping {
+    device: DiskDevice,
+    recorder: Recorder,
+    clock: Clock,
+    progress: watch::Sender<Progress>,
+    linked: watch::Receiver<bool>,
+}
+
+impl Keeping {
+    fn run(
+        mut self,
+        runtime: &tokio::runtime::Handle,
+        mut queue: mpsc::Receiver<Job>,
+    ) -> Result<(), Error> {
+        let mut waiting = Vec::new();
+        loop {
+            self.seal_if_due()?;
+            match runtime.block_on(self.wait(&mut queue, &mut waiting)) {
+                0 if queue.is_closed() && queue.is_empty() => break,
+                _ => self.work(core::mem::take(&mut waiting))?,
+            }
+        }
+        self.device.seal(self.clock.now())?;
+        Ok(())
+    }
+
+    /// Waits for jobs, the link's coming up, or the time to seal.
+    async fn wait(&mut self, queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>) -> usize {
+        let linked = *self.linked.borrow_and_update();
+        let due = self.device.seal_due(linked);
+        let now = self.clock.now().monotonic;
+        let pause = due.map_or(Duration::MAX, |due| due.saturating_sub(now));
+        tokio::select! {
+            count = queue.recv_many(waiting, QUEUE_LEN) => count,
+            Ok(()) = self.linked.changed() => 1,
+            () = tokio::time::sleep(pause.min(Duration::from_secs(3600))) => 1,
+        }
+    }
+
+    fn seal_if_due(&mut self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let linked = *self.linked.borrow();
+        if self.device.seal_due(linked).is_some_and(|due| due <= now.monotonic)
+            && self.device.seal(now)?
+        {
+            self.progress.send_modify(|progress| progress.sealed += 1);
+        }
+        Ok(())
+    }
+
+    /// Does the jobs in order; neighbouring recordings share commits.
+    fn work(&mut self, jobs: Vec<Job>) -> Result<(), Error> {
+        let mut recordings = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Record { entries, reply } => {
+                    recordings.push((entries, reply));
+                    continue;
+                }
+                Job::Perform { effect, reply } => {
+                    self.record(core::mem::take(&mut recordings))?;
+                    let answer = self.device.perform(self.clock.now(), effect)?;
+                    drop(reply.send(answer)); // the session may be gone
+                }
+                Job::Query(query) => {
+                    self.record(core::mem::take(&mut recordings))?;
+                    query(&mut self.device);
+                }
+            }
+        }
+        self.record(recordings)
+    }
+
+    fn record(
+        &mut self,
+        recordings: Vec<(Vec<Entry>, oneshot::Sender<Vec<Recorded>>)>,
+    ) -> Result<(), Error> {
+        let (mut entries, mut replies) = (Vec::new(), Vec::new());
+        for (more, reply) in recordings {
+            replies.push((more.len(), reply));
+            entries.extend(more);
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (answers, minted) = self.recorder.record(&mut self.device, self.clock, entries)?;
+        if minted {
+            self.progress.send_modify(|progress| progress.minted += 1);
+        }
+        let mut answers = answers.into_iter();
+        for (count, reply) in replies {
+            drop(reply.send(answers.by_ref().take(count).collect())); // the asker may be gone
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,247 @@
+//! From what a client says to what the ledger holds: alias, job, price, commit.
+//!
+//! Invariant: each entry gets one answer, in order, and only after the commit it
+//! went into; a wrong entry keeps no other one out. A page-log line's key is its
+//! job, so a line that is in the ledger is answered as counted already.
+
+use super::{Clock, DiskDevice};
+use crate::identity::Enrolment;
+use crate::people::mint;
+use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_engine::counts::{SpoolJob, decide};
+use tallyroll_engine::{Error, Kind};
+use tallyroll_schema::event::counts::CountSource;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::{Act, Event, JobId, Position, RecordHeader, UserAlias, Writer};
+
+/// One thing to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Something a user did.
+    Act(Act),
+    /// Something else that happened to the device.
+    Event(Event),
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// Durable, there.
+    At(Position),
+    /// It was durable before.
+    Already,
+    /// Not recorded, and why.
+    Refused(String),
+}
+
+/// Content of one commit, bytes: far below the journal's limit for one.
+const COMMIT_BYTES: usize = 256 * 1024;
+/// An event from outside, bytes: no kind needs more.
+const EVENT_BYTES_MAX: usize = 16 * 1024;
+/// Names whose aliases are kept at hand.
+const CACHED_NAMES_MAX: usize = 4096;
+
+pub(super) struct Recorder {
+    enrolment: Enrolment,
+    aliases: BTreeMap<String, UserAlias>,
+}
+
+impl Recorder {
+    pub(super) fn new(enrolment: Enrolment) -> Self {
+        Self { enrolment, aliases: BTreeMap::new() }
+    }
+
+    /// Records entries; returns an answer for each, and whether aliases were minted.
+    pub(super) fn record(
+        &mut self,
+        device: &mut DiskDevice,
+        clock: Clock,
+        entries: Vec<Entry>,
+    ) -> Result<(Vec<Recorded>, bool), Error> {
+        let minted = self.mint_missing(device, &entries)?;
+        let mut answers = Vec::with_capacity(entries.len());
+        let mut group = Group::default();
+        for entry in entries {
+            if group.bytes > COMMIT_BYTES {
+                core::mem::take(&mut group).commit(device, clock, &mut answers)?;
+            }
+            match self.decide(device, &mut group, entry) {
+                Ok(Some(event)) => {
+                    group.push(answers.len(), event);
+                    answers.push(Recorded::Already); // until its commit says where
+                }
+                Ok(None) => answers.push(Recorded::Already),
+                Err(error) if error.kind() == Kind::Rejected => {
+                    answers.push(Recorded::Refused(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        group.commit(device, clock, &mut answers)?;
+        Ok((answers, minted))
+    }
+
+    /// The event of an entry, or `None` when it is in the ledger already.
+    fn decide(
+        &self,
+        device: &DiskDevice,
+        group: &mut Group,
+        entry: Entry,
+    ) -> Result<Option<Event>, Error> {
+        let act = match entry {
+            Entry::Act(act) => act,
+            Entry::Event(event) => return check_event(event).map(Some),
+        };
+        if let (Act::Print { source: CountSource::PageLog, .. }, Some(line)) = (&act, act.job())
+            && (!group.lines.insert(line) || device.is_imported(line)?)
+        {
+            return Ok(None);
+        }
+        let Some(act) = only_what_is_new(device, group, act)? else { return Ok(None) };
+        let alias = self.aliases.get(act.user()).copied();
+        let alias = alias.ok_or_else(|| Error::Rejected(no_name()))?;
+        let job = match act.job() {
+            Some(job) => job,
+            None => random_job()?,
+        };
+        decide(&device.card(), act, job, alias).map(Some)
+    }
+
+    /// Gives every name that has none an alias, in one commit.
+    fn mint_missing(&mut self, device: &mut DiskDevice, entries: &[Entry]) -> Result<bool, Error> {
+        if self.aliases.len() > CACHED_NAMES_MAX {
+            self.aliases.clear();
+        }
+        let mut new = BTreeMap::new();
+        for entry in entries {
+            let Entry::Act(act) = entry else { continue };
+            let name = act.user();
+            if self.aliases.contains_key(name) || new.contains_key(name) {
+                continue;
+            }
+            if name.is_empty() || name.len() > NAME_BYTES_MAX {
+                continue; // refused when its turn comes
+            }
+            if let Some(alias) = device.alias(name)? {
+                self.aliases.insert(name.to_owned(), alias);
+                continue;
+            }
+            let entry = mint(self.enrolment.device, &self.enrolment.directory_key, name)
+                .map_err(Error::Rejected)?;
+            new.insert(name.to_owned(), entry);
+        }
+        if new.is_empty() {
+            return Ok(false);
+        }
+        let aliases: Vec<_> = new.iter().map(|(name, entry)| (name.clone(), entry.alias)).collect();
+        device.mint(new.into_iter().collect())?;
+        self.aliases.extend(aliases);
+        Ok(true)
+    }
+}
+
+/// Of a line about a spooler's job, what it adds; `None` when that is nothing.
+fn only_what_is_new(
+    device: &DiskDevice,
+    group: &mut Group,
+    mut act: Act,
+) -> Result<Option<Act>, Error> {
+    let Act::Print { spool_job: Some(job), running_total, impressions, .. } = &mut act else {
+        return Ok(Some(act));
+    };
+    let so_far = match group.spool_jobs.get(job) {
+        Some(so_far) => *so_far,
+        None => device.spool_job(*job)?,
+    };
+    let after = so_far.after(*impressions, *running_total);
+    group.spool_jobs.insert(*job, after);
+    let new = after.impressions().saturating_sub(so_far.impressions());
+    *impressions = u32::try_from(new).unwrap_or(u32::MAX);
+    Ok((new > 0).then_some(act))
+}
+
+/// Events that share a commit, and whose answers they are.
+#[derive(Default)]
+struct Group {
+    events: Vec<(LogClass, Event)>,
+    places: Vec<usize>,
+    bytes: usize,
+    lines: BTreeSet<JobId>,
+    spool_jobs: BTreeMap<JobId, SpoolJob>,
+}
+
+impl Group {
+    fn push(&mut self, place: usize, event: Event) {
+        self.bytes += RecordHeader::LEN + event.encode_body().len();
+        self.places.push(place);
+        self.events.push((class_of(&event), event));
+    }
+
+    fn commit(
+        self,
+        device: &mut DiskDevice,
+        clock: Clock,
+        answers: &mut [Recorded],
+    ) -> Result<(), Error> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let committed: Vec<Recorded> = match device.commit(clock.now(), &self.events) {
+            Ok(positions) => positions.into_iter().map(Recorded::At).collect(),
+            Err(error) if error.kind() == Kind::Full => {
+                vec![Recorded::Refused(error.to_string()); self.places.len()]
+            }
+            Err(error) => return Err(error),
+        };
+        for (place, recorded) in self.places.into_iter().zip(committed) {
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = recorded;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Levels and heartbeats go into the telemetry, all else into the ledger.
+fn class_of(event: &Event) -> LogClass {
+    match event {
+        Event::SupplyRead(_) | Event::HeartbeatSent(_) | Event::PrinterStatusChanged(_) => {
+            LogClass::Telemetry
+        }
+        _ => LogClass::Ledger,
+    }
+}
+
+fn check_event(event: Event) -> Result<Event, Error> {
+    let rejected = |why: String| Err(Error::Rejected(why));
+    if event.writer() == Writer::Cloud {
+        return rejected(format!("{} is written by the cloud, not by a device", event.name()));
+    }
+    if matches!(event, Event::LogOpened(_) | Event::EpochOpened(_) | Event::KeyRotated(_)) {
+        return rejected(format!("{} is written by the engine itself", event.name()));
+    }
+    if matches!(event, Event::Unknown(_)) {
+        return rejected(
+            "an event of an unknown kind; see `schema/golden/event.schema.json`".into(),
+        );
+    }
+    let len = event.encode_body().len();
+    if len > EVENT_BYTES_MAX {
+        return rejected(format!("an event of {len} bytes; {EVENT_BYTES_MAX} are allowed"));
+    }
+    Ok(event)
+}
+
+fn no_name() -> String {
+    format!("a user's name has 1 to {NAME_BYTES_MAX} bytes")
+}
+
+fn random_job() -> Result<JobId, Error> {
+    let mut job = JobId([0; 8]);
+    getrandom::fill(&mut job.0).map_err(|why| Error::Storage {
+        doing: "asking for entropy",
+        source: std::io::Error::other(why),
+    })?;
+    Ok(job)
+}

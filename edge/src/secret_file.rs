@@ -1,0 +1,80 @@
+//! A small file that holds a secret: readable by its owner alone, and there whole or not at all.
+//!
+//! Invariant: `write` never replaces a file in place. The bytes go to a neighbour, are made durable, and take the
+//! name by a rename whose directory is made durable too; a power cut leaves the old file or the new one.
+//! What the bytes mean, and what a missing file means, is left to the callers.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+/// The secret at `path`, or `None` when there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes `secret` to `directory/name`, durably and atomically; makes the directory when it is missing.
+pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<()> {
+    create_private_directory(directory)?;
+    let unfinished = directory.join(format!("{name}.unfinished"));
+    // One left behind by a crash may have other permissions: a fresh one has only those asked for here.
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+    file.write_all(secret)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, directory.join(name))?;
+    File::open(directory)?.sync_all()
+}
+
+fn create_private_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read_and_only_its_owner_may() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("authority");
+        assert!(read(&directory.join("key")).unwrap().is_none());
+        write(&directory, "key", b"first").unwrap();
+        write(&directory, "key", b"second").unwrap();
+        assert_eq!(**read(&directory.join("key")).unwrap().unwrap(), *b"second");
+        assert_eq!(
+            fs::metadata(directory.join("key")).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn an_unfinished_file_of_a_crash_is_no_secret_and_is_in_nobodys_way() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("key.unfinished"), b"to").unwrap();
+        assert!(read(&root.path().join("key")).unwrap().is_none());
+        write(root.path(), "key", b"torn no more").unwrap();
+        assert_eq!(**read(&root.path().join("key")).unwrap().unwrap(), *b"torn no more");
+        assert!(!root.path().join("key.unfinished").exists());
+    }
+}
