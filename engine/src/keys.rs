@@ -46,6 +46,11 @@ impl Signer {
         self.sign(&JoinRequest::signed_bytes(name, tls_fingerprint))
     }
 
+    #[cfg(test)]
+    pub(crate) fn seed(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     fn sign(&self, bytes: &[u8]) -> Signature {
         Signature(self.key.sign(bytes).to_bytes())
     }

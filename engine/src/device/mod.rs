@@ -323,3 +323,18 @@ pub(crate) fn create_log<S: Store>(
     rows.put(&(log, epoch), &TipRow::from(tip));
     Ok((log, epoch))
 }
+
+#[cfg(test)]
+impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
+    /// The device that a copy of this one's disk starts.
+    pub(crate) fn copy(&self, now: Now) -> Self {
+        let seed = self.config.signer.seed();
+        let config = DeviceConfig { signer: Signer::from_seed(&seed), ..self.config };
+        let file = self.journal.file().clone();
+        Self::open(config, file, self.store.clone(), now, [0; 32]).expect("opens")
+    }
+
+    pub(crate) fn restart(self, now: Now) -> Self {
+        self.copy(now)
+    }
+}

@@ -123,6 +123,11 @@ impl<S: Store> Hub<S> {
         self.last_commit
     }
 
+    /// Whether a write failed: nothing more is done until a restart.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     fn rows(&self) -> Rows<'_, S> {
         Rows::new(self.config.tenant, &self.store)
     }
@@ -184,4 +189,14 @@ fn known_logs<S: Store>(rows: &Rows<'_, S>) -> Result<KnownLogs> {
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((device_logs, written_by))
+}
+
+#[cfg(test)]
+impl<S: Store + Clone> Hub<S> {
+    /// The hub after a restart on the same disk.
+    pub(crate) fn restart(&self, now: Now) -> Self {
+        let signer = Signer::from_seed(&self.config.signer.seed());
+        let config = HubConfig { signer, ..self.config };
+        Self::open(config, self.store.clone(), now, [0; 32]).expect("opens")
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: reads change nothing. Verifying recomputes every chain from the
 //! stored bytes and needs no figure that the store could have invented.
 
-use super::Hub;
+use super::{Fleet, Hub};
 use crate::counts::Counts;
 use crate::fold::Replay;
 use crate::keys::{verify_head, verify_receipt};
@@ -64,6 +64,14 @@ impl<S: Store> Hub<S> {
     /// The position was never reached; storage failed.
     pub fn counts_at(&self, until: CommitPosition) -> Result<Counts> {
         Ok(Replay::<Counts>::at(&self.rows(), until)?.view().clone())
+    }
+
+    /// The devices at a past commit position.
+    ///
+    /// # Errors
+    /// The position was never reached; storage failed.
+    pub fn fleet_at(&self, until: CommitPosition) -> Result<Fleet> {
+        Ok(Replay::<Fleet>::at(&self.rows(), until)?.view().clone())
     }
 
     /// The last commit by a time of the cloud's clock.

@@ -150,6 +150,11 @@ impl<F: JournalFile> Journal<F> {
         (self.generation, self.next_entry, self.offset) = (generation, 0, 0);
     }
 
+    #[cfg(test)]
+    pub(crate) fn file(&self) -> &F {
+        &self.file
+    }
+
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.file
             .write_at(offset, bytes)

@@ -162,6 +162,7 @@ fn table_error(error: ::redb::TableError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::redb::ReadableTable;
 
     #[test]
     fn rows_survive_and_a_row_under_another_key_is_corrupt() {

@@ -17,6 +17,8 @@
 
 mod incoming;
 mod outgoing;
+#[cfg(test)]
+mod pair_tests;
 mod session;
 
 pub use session::{Role, Session, SessionConfig};

@@ -23,6 +23,8 @@ pub(super) struct Outgoing {
 #[derive(Debug)]
 struct Epoch {
     end_seq: u64,
+    /// The chain's value there.
+    end_hash: Hash,
     /// Where the peer stands, once it asked.
     peer: Option<(u64, Hash)>,
     stopped: bool,
@@ -36,9 +38,12 @@ impl Outgoing {
             let key = (stream_of(class), head.position.log, head.position.epoch);
             let end_seq = head.position.seq.saturating_add(1);
             match self.epochs.get_mut(&key) {
-                Some(epoch) => epoch.end_seq = epoch.end_seq.max(end_seq),
+                Some(epoch) if epoch.end_seq >= end_seq => {}
+                Some(epoch) => (epoch.end_seq, epoch.end_hash) = (end_seq, head.hash),
                 None => {
-                    self.epochs.insert(key, Epoch { end_seq, peer: None, stopped: false });
+                    let end_hash = head.hash;
+                    let epoch = Epoch { end_seq, end_hash, peer: None, stopped: false };
+                    self.epochs.insert(key, epoch);
                     untold.push(head);
                 }
             }
@@ -54,10 +59,12 @@ impl Outgoing {
         let Some(epoch) = self.epoch(want.log, want.epoch) else {
             return Err(error(ErrorCode::Denied, want.log, "this log is not offered here"));
         };
-        if want.from > epoch.end_seq {
+        // Where the peer is behind, the fetch compares the chains.
+        let other = want.from == epoch.end_seq && want.hash != epoch.end_hash;
+        if want.from > epoch.end_seq || other {
             epoch.stopped = true;
             let text = format!(
-                "seq {} is held there, but this log ends at {}: it was restored or copied",
+                "another history is held there up to seq {}, this one ends at {}: one is a copy",
                 want.from, epoch.end_seq
             );
             return Err(error(ErrorCode::Fork, want.log, &text));
@@ -104,7 +111,7 @@ impl Outgoing {
         self.fetching = false;
         if let Some(epoch) = self.epoch(log, epoch) {
             // The offer ran ahead of the store; the next one sets it right.
-            epoch.end_seq = epoch.peer.map_or(0, |(from, _)| from);
+            (epoch.end_seq, epoch.end_hash) = epoch.peer.unwrap_or((0, Hash::ZERO));
         }
     }
 

@@ -1,0 +1,280 @@
+//! A device and a hub talk through two sessions in memory: the whole way, without faults.
+//! What happens with faults is the simulator's.
+
+use super::{Effect, Output, Role, Session, SessionConfig};
+use crate::counts::{card, decide};
+use crate::device::{Device, DeviceConfig, Now};
+use crate::hub::{Hub, HubConfig, Invitation, pin_hash};
+use crate::keys::Signer;
+use crate::log::journal::JournalFile;
+use crate::store::MemoryStore;
+use core::time::Duration;
+use std::collections::VecDeque;
+use tallyroll_schema::enrol::JoinRequest;
+use tallyroll_schema::event::counts::ColorMode;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::wire::{ErrorCode, Message, StreamKind};
+use tallyroll_schema::{Act, DeviceId, Event, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
+
+const TENANT: TenantId = TenantId([1; 16]);
+
+#[derive(Debug, Clone, Default)]
+struct File(Vec<u8>);
+
+impl JournalFile for File {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+        bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let end = offset as usize + bytes.len();
+        self.0.resize(self.0.len().max(end), 0);
+        self.0[offset as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn now(seconds: u64) -> Now {
+    let wall = Wall(1_795_000_000_000 + seconds * 1000);
+    Now { wall, monotonic: Duration::from_secs(seconds), ..Now::default() }
+}
+
+fn hub() -> Hub<MemoryStore> {
+    let config = HubConfig {
+        tenant: TENANT,
+        signer: Signer::from_seed(&[2; 32]),
+        directory_key: PublicKey([3; 32]),
+    };
+    Hub::open(config, MemoryStore::default(), now(0), [4; 32]).expect("opens")
+}
+
+fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> Device<File, MemoryStore> {
+    let salt = Hash([5; 32]);
+    let invitation = Invitation { name: name.into(), pin_hash: pin_hash(&salt, "ABCD-EFGH"), salt };
+    hub.invite(now(1), invitation).expect("invites");
+    let signer = Signer::from_seed(&[seed; 32]);
+    let tls = [seed; 32];
+    let request = JoinRequest {
+        name: name.into(),
+        pin: "abcdefgh".into(),
+        signing_key: signer.public_key(),
+        proof: signer.sign_enrolment(name, &tls),
+        agent: String::new(),
+    };
+    let welcome = hub.join(now(2), &request, Hash(tls), [seed; 16]).expect("joins").welcome;
+    let config = DeviceConfig {
+        tenant: welcome.tenant,
+        signer,
+        cloud_key: welcome.cloud_key,
+        public_log: welcome.public_log,
+    };
+    Device::open(config, File::default(), MemoryStore::default(), now(3), [seed; 32])
+        .expect("opens")
+}
+
+fn capture(device: &mut Device<File, MemoryStore>, pages: u32, at: u64) {
+    let act = Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color };
+    let event = decide(&device.card(), act, JobId([7; 8]), UserAlias([8; 16])).expect("is priced");
+    device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
+}
+
+fn config(role: Role, device: DeviceId) -> SessionConfig {
+    SessionConfig { role, tenant: TENANT, device, window: 1 << 20, agent: String::new() }
+}
+
+type Wire = VecDeque<(StreamKind, Message)>;
+
+/// Runs two sessions until neither has anything to say; returns every message to the hub.
+fn talk(device: &mut Device<File, MemoryStore>, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
+    let id = device.id();
+    let (opening, theirs) = (device.opening().expect("reads"), hub.opening(id).expect("reads"));
+    let mut edge = Session::new(config(Role::Device, id), opening, Duration::ZERO);
+    let mut cloud = Session::new(config(Role::Cloud, id), theirs, Duration::ZERO);
+    let (mut up, mut down, mut seen) = (Wire::new(), Wire::new(), Vec::new());
+    loop {
+        while let Some(output) = edge.poll_output() {
+            match output {
+                Output::Send { stream, message } => up.push_back((stream, message)),
+                Output::Perform(effect) => {
+                    edge.complete(device.perform(now(9), effect).expect("is performed"));
+                }
+                Output::Close(error) => panic!("the edge closed: {error:?}"),
+            }
+        }
+        while let Some(output) = cloud.poll_output() {
+            match output {
+                Output::Send { stream, message } => down.push_back((stream, message)),
+                Output::Perform(effect) => {
+                    let replies = hub.perform(now(9), vec![(id, effect)]).expect("is performed");
+                    replies.into_iter().for_each(|reply| cloud.complete(reply));
+                }
+                Output::Close(error) => panic!("the cloud closed: {error:?}"),
+            }
+        }
+        match (up.pop_front(), down.pop_front()) {
+            (None, None) => return seen,
+            (from_edge, from_cloud) => {
+                if let Some((stream, message)) = from_edge {
+                    seen.push(message.clone());
+                    cloud.handle(stream, message);
+                }
+                if let Some((stream, message)) = from_cloud {
+                    edge.handle(stream, message);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_device_counts_the_cloud_counts_and_says_so() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    for at in 10..300 {
+        capture(&mut device, 2, at);
+    }
+    device.seal(now(300)).expect("seals");
+    talk(&mut device, &mut hub);
+
+    assert_eq!(hub.counts().usage(), device.counts().usage());
+    let status = device.status().expect("reads");
+    assert_eq!(status.logs[0].durable_local, 291, "genesis and 290 captures");
+    assert_eq!(status.logs[0].durable_cloud, 291);
+    assert_eq!(device.card(), card::default_card(), "the card came down the public log");
+    let ledger = status.logs[0].clone();
+    let verified = hub.verify_log(ledger.log, ledger.epoch, ledger.receipt.as_ref());
+    let verified = verified.expect("reads");
+    assert_eq!((verified.events, verified.signed, verified.wrong), (291, 291, None));
+}
+
+#[test]
+fn a_device_in_sync_sends_no_batch_again() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    device.seal(now(11)).expect("seals");
+    talk(&mut device, &mut hub);
+    let commit = hub.last_commit();
+    let again = talk(&mut device, &mut hub);
+    assert!(!again.iter().any(|message| matches!(message, Message::Batch(_))), "{again:?}");
+    assert_eq!(hub.last_commit(), commit);
+}
+
+#[test]
+fn a_restart_between_seal_and_sync_changes_nothing() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    device.seal(now(11)).expect("seals");
+    capture(&mut device, 1, 12);
+    let before = device.counts().clone();
+    let mut device = device.restart(now(20));
+    assert_eq!(device.counts(), &before);
+    device.seal(now(21)).expect("seals");
+    talk(&mut device, &mut hub);
+    assert_eq!(hub.counts().usage(), before.usage());
+    let again = hub.restart(now(30));
+    assert_eq!(again.counts().usage(), before.usage());
+    assert_eq!(again.counts_at(again.last_commit()).expect("reads").usage(), before.usage());
+}
+
+#[test]
+fn a_device_restored_from_an_old_copy_is_told_and_overwrites_nothing() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    device.seal(now(11)).expect("seals");
+    let mut old = device.copy(now(12));
+    capture(&mut device, 1, 13);
+    device.seal(now(14)).expect("seals");
+    talk(&mut device, &mut hub);
+    let held = hub.counts().clone();
+
+    let fork = |seen: &[Message]| {
+        seen.iter().any(|m| matches!(m, Message::Error(error) if error.code == ErrorCode::Fork))
+    };
+    let behind = talk(&mut old, &mut hub);
+    assert!(fork(&behind), "behind the cloud: {behind:?}");
+    capture(&mut old, 5, 15);
+    old.seal(now(16)).expect("seals");
+    let beside = talk(&mut old, &mut hub);
+    assert!(fork(&beside), "another history at the same seqs: {beside:?}");
+    assert_eq!(hub.counts(), &held);
+}
+
+#[test]
+fn a_device_cannot_bring_anothers_log() {
+    let mut hub = hub();
+    let mut honest = enrol(&mut hub, "honest", 11);
+    let thief = enrol(&mut hub, "thief", 12);
+    capture(&mut honest, 1, 10);
+    honest.seal(now(11)).expect("seals");
+    let offer = honest.offers()[0];
+    let (log, epoch) = (offer.head.position.log, offer.head.position.epoch);
+    let ask = super::Fetch { log, epoch, from: 0, after: Hash::ZERO, bytes_max: 1 << 20 };
+    let fetched = honest.perform(now(12), Effect::Fetch(ask)).expect("reads");
+    let super::Reply::Fetched(burst) = fetched else { panic!("nothing to steal") };
+    let stolen = vec![(thief.id(), Effect::Persist(burst))];
+    let replies = hub.perform(now(13), stolen).expect("is performed");
+    assert!(matches!(replies[0], super::Reply::Refused { .. }), "{replies:?}");
+    assert!(hub.counts().usage().is_empty());
+}
+
+#[test]
+fn a_pin_works_once_and_only_for_the_keys_that_used_it() {
+    let mut hub = hub();
+    let device = enrol(&mut hub, "branch-1", 11);
+    let ask = |seed: u8| {
+        let signer = Signer::from_seed(&[seed; 32]);
+        JoinRequest {
+            name: "branch-1".into(),
+            pin: "ABCDEFGH".into(),
+            signing_key: signer.public_key(),
+            proof: signer.sign_enrolment("branch-1", &[seed; 32]),
+            agent: String::new(),
+        }
+    };
+    let again = hub.join(now(3), &ask(11), Hash([11; 32]), [0; 16]).expect("the same keys");
+    assert!(again.again);
+    assert_eq!(again.welcome.device, device.id());
+    hub.join(now(3), &ask(12), Hash([12; 32]), [0; 16]).expect_err("other keys");
+
+    let salt = Hash([5; 32]);
+    let late = Invitation { name: "late".into(), pin_hash: pin_hash(&salt, "ABCDEFGH"), salt };
+    hub.invite(now(10), late).expect("invites");
+    let mut request = ask(13);
+    request.name = "late".into();
+    request.proof = Signer::from_seed(&[13; 32]).sign_enrolment("late", &[13; 32]);
+    hub.join(now(10 + 601), &request, Hash([13; 32]), [0; 16]).expect_err("ten minutes are over");
+
+    let wrong = JoinRequest { pin: "WRONGPIN".into(), ..request.clone() };
+    for _ in 0..5 {
+        hub.join(now(11), &wrong, Hash([13; 32]), [0; 16]).expect_err("a wrong PIN");
+    }
+    hub.join(now(11), &request, Hash([13; 32]), [0; 16]).expect_err("five wrong tries were made");
+}
+
+#[test]
+fn unknown_kinds_reach_the_cloud_untouched_and_are_told() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let unknown = Event::decode(0x7abc, 3, &[0xa0]).expect("any kind is kept");
+    device.commit(now(10), &[(LogClass::Ledger, unknown.clone())]).expect("commits");
+    device.seal(now(11)).expect("seals");
+    talk(&mut device, &mut hub);
+    assert_eq!(hub.counts().incomplete(), 1);
+    let ledger = device.status().expect("reads").logs[0].clone();
+    let mut last = None;
+    hub.read_log(ledger.log, ledger.epoch, 1, &mut |_, record| {
+        last = Some(record.event());
+        core::ops::ControlFlow::Continue(())
+    })
+    .expect("reads");
+    assert_eq!(last, Some(Ok(unknown)));
+}
