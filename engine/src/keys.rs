@@ -46,6 +46,14 @@ impl Signer {
         self.sign(&JoinRequest::signed_bytes(name, tls_fingerprint))
     }
 
+    /// A secret of this key's holder for another use, named by `context`, over
+    /// public `material`.
+    pub(crate) fn derive_secret(&self, context: &str, material: &[u8]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(self.key.as_bytes()).update(material);
+        *hasher.finalize().as_bytes()
+    }
+
     #[cfg(test)]
     pub(crate) fn seed(&self) -> [u8; 32] {
         self.key.to_bytes()

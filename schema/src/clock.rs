@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
     Decode,
     Serialize,
     Deserialize,
-    JsonSchema,
+    JsonSchema
 )]
 #[cbor(transparent)]
 #[serde(transparent)]
@@ -50,7 +50,7 @@ impl Wall {
     Default,
     Serialize,
     Deserialize,
-    JsonSchema,
+    JsonSchema
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum ClockQuality {

@@ -10,7 +10,16 @@ use std::str::FromStr;
 
 /// An amount of credits in thousandths. Text form: `-2.500`.
 #[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, minicbor::Encode, minicbor::Decode,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    minicbor::Encode,
+    minicbor::Decode
 )]
 #[cbor(transparent)]
 pub struct Credits(#[n(0)] i64);

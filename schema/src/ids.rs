@@ -184,7 +184,16 @@ impl FromStr for EpochId {
 /// Where one event stands, for ever. Also its idempotency key.
 /// Text form: `LOG/EPOCH/SEQ`.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    minicbor::Encode,
+    minicbor::Decode
 )]
 #[cbor(array)]
 pub struct Position {
@@ -233,7 +242,7 @@ impl FromStr for Position {
     Hash,
     Default,
     minicbor::Encode,
-    minicbor::Decode,
+    minicbor::Decode
 )]
 #[cbor(array)]
 pub struct CommitPosition {

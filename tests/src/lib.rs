@@ -4,3 +4,4 @@
 //! Invariant: everything random here is drawn from a seed that a failing test prints.
 
 pub mod proxy;
+pub mod sim;

@@ -18,9 +18,9 @@ use crate::counts::{Counts, SpoolJob, card};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
-use crate::log::{genesis, seal as seal_batch};
+use crate::log::{genesis, newest_time, seal as seal_batch};
 use crate::store::rows::{
-    BatchRow, DeviceLogs, ImportRow, JournalGeneration, LogRow, SpoolJobRow, TipRow,
+    BatchRow, DeviceLogs, ImportRow, JournalState, LogRow, SpoolJobRow, TipRow,
 };
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
@@ -30,8 +30,8 @@ use std::collections::BTreeMap;
 use tallyroll_schema::event::counts::{CountSource, PagesPrinted, RateCard};
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
-    ClockQuality, DeviceId, EpochId, Event, HybridTime, JobId, LogId, Position, PublicKey, Record,
-    TenantId, Timestamp, Wall,
+    ClockQuality, DeviceId, EpochId, Event, Hash, HybridTime, JobId, LogId, Position, PublicKey,
+    Record, TenantId, Timestamp, Wall,
 };
 
 /// Who a device is and whom it believes.
@@ -65,7 +65,7 @@ pub struct Device<F, S> {
     id: DeviceId,
     store: S,
     journal: Journal<F>,
-    generation: u64,
+    journal_state: JournalState,
     ledger: OwnLog,
     telemetry: OwnLog,
     counts: Replay<Counts>,
@@ -95,22 +95,25 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             None => create_logs(&config, &mut store, now, nonces)?,
         };
         let rows = Rows::new(tenant, &store);
-        let generation = rows.get::<JournalGeneration>(&())?.unwrap_or_default().generation;
+        let journal_state: JournalState =
+            rows.get(&())?.ok_or_else(|| Error::corrupt("store", "no journal state"))?;
         let ledger = OwnLog::load(&rows, LogClass::Ledger, logs.ledger)?;
         let telemetry = OwnLog::load(&rows, LogClass::Telemetry, logs.telemetry)?;
         let counts = Replay::load(&rows)?;
-        let (journal, sections) = Journal::open(file, generation)?;
+        let hybrid = newest_time(&rows, logs.ledger)?.max(newest_time(&rows, logs.telemetry)?);
+        let (journal, sections) =
+            Journal::open(file, journal_state.key.0, journal_state.generation)?;
         let id = DeviceId::of_key(tenant, &config.signer.public_key());
         let mut device = Self {
             config,
             id,
             store,
             journal,
-            generation,
+            journal_state,
             ledger,
             telemetry,
             counts,
-            hybrid: HybridTime::default(),
+            hybrid,
             unsealed_imports: BTreeMap::new(),
             unsealed_spool_jobs: BTreeMap::new(),
             last_seal: None,
@@ -238,8 +241,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
                 LogClass::Telemetry => (&self.telemetry, &mut telemetry, &mut telemetry_seq),
                 other => return Err(Error::Rejected(format!("a device writes no {other:?} log"))),
             };
-            hybrid = hybrid.next(now.wall);
-            let time = Timestamp { wall: now.wall, hybrid, quality: now.quality };
+            let time = timestamp(hybrid, now);
+            hybrid = time.hybrid;
             section.records.extend_from_slice(&Record::encode(event, time)?);
             positions.push(own.position(*seq));
             *seq += 1;
@@ -288,15 +291,23 @@ fn create_logs<S: Store>(
     let (ledger_nonce, telemetry_nonce) = nonces.split_at(16);
     let mut create = |class, nonce: &[u8]| {
         let nonce = nonce.try_into().unwrap_or_default();
-        create_log(&mut rows, &config.signer, class, None, now, nonce)
+        let time = timestamp(HybridTime::default(), now);
+        create_log(&mut rows, &config.signer, class, None, time, nonce)
     };
     let ledger = create(LogClass::Ledger, ledger_nonce)?;
     let telemetry = create(LogClass::Telemetry, telemetry_nonce)?;
     let logs = DeviceLogs { ledger, telemetry };
     rows.put(&(), &logs);
+    let key = Hash(config.signer.derive_secret("tallyroll journal key v1", &nonces));
+    rows.put(&(), &JournalState { generation: 0, key });
     let changes = rows.into_changes();
     store.commit(changes)?;
     Ok(logs)
+}
+
+/// The time of a record that comes after one at `last`.
+pub(crate) fn timestamp(last: HybridTime, now: Now) -> Timestamp {
+    Timestamp { wall: now.wall, hybrid: last.next(now.wall), quality: now.quality }
 }
 
 /// Writes a new log's genesis as its first batch.
@@ -305,14 +316,12 @@ pub(crate) fn create_log<S: Store>(
     signer: &Signer,
     class: LogClass,
     about: Option<DeviceId>,
-    now: Now,
+    time: Timestamp,
     nonce: [u8; 16],
 ) -> Result<(LogId, EpochId)> {
     let epoch = EpochId { counter: 0, nonce };
     let (tenant, writer) = (rows.tenant(), signer.public_key());
     let opened = LogOpened { tenant, class, writer, about, epoch };
-    let hybrid = HybridTime::default().next(now.wall);
-    let time = Timestamp { wall: now.wall, hybrid, quality: now.quality };
     let (log, record) = genesis(&opened, time)?;
     let batch = seal_batch(log, epoch, 0, 1, &record)?;
     let tip = crate::log::Tip::START

@@ -8,7 +8,7 @@ use super::own_log::OwnLog;
 use super::{Device, Now};
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, seal as seal_batch};
-use crate::store::rows::{BatchRow, ImportRow, JournalGeneration, SpoolJobRow, TipRow};
+use crate::store::rows::{BatchRow, ImportRow, JournalState, SpoolJobRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
@@ -53,13 +53,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         for (job, so_far) in &self.unsealed_spool_jobs {
             rows.put(job, &SpoolJobRow(*so_far));
         }
-        let generation = self.generation + 1;
-        rows.put(&(), &JournalGeneration { generation });
+        let generation = self.journal_state.generation + 1;
+        let journal_state = JournalState { generation, ..self.journal_state };
+        rows.put(&(), &journal_state);
         self.counts.snapshot_if_due(&mut rows);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
 
-        self.generation = generation;
+        self.journal_state = journal_state;
         self.journal.reset(generation);
         self.ledger.sealed(ledger);
         self.telemetry.sealed(telemetry);

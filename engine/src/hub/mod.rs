@@ -17,9 +17,10 @@ pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use read::{LogSummary, Verified};
 
 use crate::counts::{Counts, card};
-use crate::device::{Now, create_log};
+use crate::device::{Now, create_log, timestamp};
 use crate::fold::Replay;
 use crate::keys::Signer;
+use crate::log::newest_time;
 use crate::store::rows::{CloudLogs, CommitRow, LogRow, TipRow, split_epoch_key};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
@@ -73,6 +74,10 @@ impl<S: Store> Hub<S> {
         let last = rows.last::<CommitRow>(&[])?;
         let last_commit = last.and_then(|(key, _)| CommitRow::position(&key));
         let (device_logs, written_by) = known_logs(&rows)?;
+        let mut hybrid = HybridTime::default();
+        for epoch in [&logs.public, &logs.accounts].into_iter().chain(device_logs.values()) {
+            hybrid = hybrid.max(newest_time(&rows, *epoch)?);
+        }
         let (fleet, counts) = (Replay::load(&rows)?, Replay::load(&rows)?);
         let mut hub = Self {
             config,
@@ -80,13 +85,14 @@ impl<S: Store> Hub<S> {
             device_logs,
             written_by,
             last_commit: last_commit.unwrap_or_default(),
-            hybrid: HybridTime::default(),
+            hybrid,
             fleet,
             counts,
             store,
             closed: false,
         };
-        if existing.is_none() {
+        // Not only in an empty store: the last start may have ended before this.
+        if hub.counts().newest_card().is_none() {
             let card = card::default_card();
             hub.decide(now, logs.public, &[RateCardPublished { card }.into()])?;
         }
@@ -158,7 +164,8 @@ fn create_logs<S: Store>(
     let (public_nonce, accounts_nonce) = nonces.split_at(16);
     let mut create = |class, nonce: &[u8]| {
         let nonce = nonce.try_into().unwrap_or_default();
-        create_log(&mut rows, &config.signer, class, None, now, nonce)
+        let time = timestamp(HybridTime::default(), now);
+        create_log(&mut rows, &config.signer, class, None, time, nonce)
     };
     let public = create(LogClass::Public, public_nonce)?;
     let accounts = create(LogClass::Accounts, accounts_nonce)?;

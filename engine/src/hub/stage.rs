@@ -4,14 +4,14 @@
 //! and nothing in memory moves before the commit is durable.
 
 use super::Hub;
-use crate::device::{Now, create_log};
+use crate::device::{Now, create_log, timestamp};
 use crate::log::{Opened, Tip, open, seal};
 use crate::store::rows::{BatchRow, CommitRow, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, Record, Timestamp,
+    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, Record,
 };
 
 /// The part of a commit that is not rows.
@@ -63,9 +63,9 @@ impl<S: Store> Hub<S> {
     ) -> Result<Position> {
         let mut records = Vec::new();
         for event in events {
-            staged.hybrid = staged.hybrid.next(now.wall);
-            let (wall, hybrid, quality) = (now.wall, staged.hybrid, now.quality);
-            records.extend_from_slice(&Record::encode(event, Timestamp { wall, hybrid, quality })?);
+            let time = timestamp(staged.hybrid, now);
+            staged.hybrid = time.hybrid;
+            records.extend_from_slice(&Record::encode(event, time)?);
         }
         let missing = |what: &str| Error::corrupt("own log", what);
         let tip: TipRow = rows.get(&(log, epoch))?.ok_or_else(|| missing("no tip row"))?;
@@ -92,7 +92,9 @@ impl<S: Store> Hub<S> {
         about: Option<DeviceId>,
         nonce: [u8; 16],
     ) -> Result<(LogId, EpochId)> {
-        let (log, epoch) = create_log(rows, &self.config.signer, class, about, now, nonce)?;
+        let time = timestamp(staged.hybrid, now);
+        staged.hybrid = time.hybrid;
+        let (log, epoch) = create_log(rows, &self.config.signer, class, about, time, nonce)?;
         let missing = || Error::corrupt("own log", "its genesis was not staged");
         let LogRow(genesis) = rows.get(&log)?.ok_or_else(missing)?;
         let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(missing)?;

@@ -70,6 +70,7 @@ pub struct Section {
 #[derive(Debug)]
 pub struct Journal<F> {
     file: F,
+    key: [u8; 32],
     generation: u64,
     next_entry: u64,
     offset: usize,
@@ -84,7 +85,7 @@ impl<F: JournalFile> Journal<F> {
     ///
     /// # Errors
     /// Storage failed, or damage within the acknowledged entries.
-    pub fn open(mut file: F, generation: u64) -> Result<(Self, Vec<Section>)> {
+    pub fn open(mut file: F, key: [u8; 32], generation: u64) -> Result<(Self, Vec<Section>)> {
         let doing = "preparing the journal";
         if file.len().map_err(|error| Error::storage(doing, error))? < JOURNAL_BYTES as u64 {
             file.write_at(0, &vec![0; JOURNAL_BYTES])
@@ -95,9 +96,9 @@ impl<F: JournalFile> Journal<F> {
         let doing = "reading the journal";
         file.read_at(0, &mut bytes).map_err(|error| Error::storage(doing, error))?;
 
-        let mut journal = Self { file, generation, next_entry: 0, offset: 0 };
+        let mut journal = Self { file, key, generation, next_entry: 0, offset: 0 };
         let mut sections = Vec::new();
-        while let Some(payload) = entry_at(&bytes, journal.offset, generation, journal.next_entry) {
+        while let Some(payload) = journal.entry_at(&bytes, journal.offset, journal.next_entry) {
             sections.extend(read_sections(payload).map_err(|why| Error::corrupt("journal", why))?);
             journal.offset += HEADER_LEN + payload.len();
             journal.next_entry += 1;
@@ -135,7 +136,7 @@ impl<F: JournalFile> Journal<F> {
             content.extend_from_slice(&section.records);
         }
         let mut entry = entry_header(content.len(), self.generation, self.next_entry);
-        let checksum = checksum(&entry, &content);
+        let checksum = checksum(&self.key, &entry, &content);
         entry.extend_from_slice(&checksum);
         entry.extend_from_slice(&content);
         self.write(self.offset as u64, &entry)?;
@@ -165,14 +166,14 @@ impl<F: JournalFile> Journal<F> {
     /// An entry is only written after the one before it is durable. So a later
     /// entry of this generation after the end means damage before it.
     fn refuse_entries_after_the_end(&self, bytes: &[u8]) -> Result<()> {
-        let rest = bytes.get(self.offset..).unwrap_or_default();
+        let rest = bytes.get(self.offset..used_len(bytes)).unwrap_or_default();
         for (at, header) in rest.windows(CHECKED_LEN).enumerate() {
             if !header.starts_with(&MAGIC) {
                 continue;
             }
             let number = le_u64(header, 16);
             let later = le_u64(header, 8) == self.generation && number > self.next_entry;
-            if later && entry_at(bytes, self.offset + at, self.generation, number).is_some() {
+            if later && self.entry_at(bytes, self.offset + at, number).is_some() {
                 let (entry, offset) = (self.next_entry, self.offset);
                 let why = format!(
                     "entry {entry} at byte {offset} does not verify, yet entry {number} after it does"
@@ -182,16 +183,23 @@ impl<F: JournalFile> Journal<F> {
         }
         Ok(())
     }
-}
 
-/// The content of the entry at `offset`, if it is the one with this number.
-fn entry_at(bytes: &[u8], offset: usize, generation: u64, number: u64) -> Option<&[u8]> {
-    let (header, rest) = bytes.get(offset..)?.split_at_checked(HEADER_LEN)?;
-    let (checked, sum) = header.split_at_checked(CHECKED_LEN)?;
-    let len = u32::from_le_bytes(checked.get(4..8)?.try_into().ok()?) as usize;
-    let content = rest.get(..len)?;
-    let expected = entry_header(len, generation, number);
-    (checked == expected && sum == checksum(checked, content)).then_some(content)
+    /// Where the zeros begin that were never written over: most of a journal, and quickly skipped.
+    fn used_len(bytes: &[u8]) -> usize {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let used = bytes.chunks(ZEROS.len()).rposition(|chunk| !ZEROS.starts_with(chunk));
+        used.map_or(0, |last| (last + 1) * ZEROS.len()).min(bytes.len())
+    }
+
+    /// The content of the entry at `offset`, if it is the one with this number.
+    fn entry_at<'b>(&self, bytes: &'b [u8], offset: usize, number: u64) -> Option<&'b [u8]> {
+        let (header, rest) = bytes.get(offset..)?.split_at_checked(HEADER_LEN)?;
+        let (checked, sum) = header.split_at_checked(CHECKED_LEN)?;
+        let len = u32::from_le_bytes(checked.get(4..8)?.try_into().ok()?) as usize;
+        let content = rest.get(..len)?;
+        let expected = entry_header(len, self.generation, number);
+        (checked == expected && sum == checksum(&self.key, checked, content)).then_some(content)
+    }
 }
 
 fn entry_header(content_len: usize, generation: u64, number: u64) -> Vec<u8> {
@@ -199,9 +207,10 @@ fn entry_header(content_len: usize, generation: u64, number: u64) -> Vec<u8> {
     [&MAGIC[..], &len.to_le_bytes(), &generation.to_le_bytes(), &number.to_le_bytes()].concat()
 }
 
-fn checksum(header: &[u8], content: &[u8]) -> [u8; HEADER_LEN - CHECKED_LEN] {
+/// Keyed, so that nobody's text can be made to look like an entry.
+fn checksum(key: &[u8; 32], header: &[u8], content: &[u8]) -> [u8; HEADER_LEN - CHECKED_LEN] {
     let mut sum = [0; HEADER_LEN - CHECKED_LEN];
-    blake3::Hasher::new().update(header).update(content).finalize_xof().fill(&mut sum);
+    blake3::Hasher::new_keyed(key).update(header).update(content).finalize_xof().fill(&mut sum);
     sum
 }
 
@@ -258,12 +267,14 @@ mod tests {
         }
     }
 
+    const KEY: [u8; 32] = [7; 32];
+
     fn section(first_seq: u64, len: usize) -> Section {
         Section { class: LogClass::Ledger, first_seq, records: vec![first_seq as u8 + 1; len] }
     }
 
     fn journal_of(entries: u64) -> Bytes {
-        let (mut journal, _) = Journal::open(Bytes::default(), 1).expect("opens");
+        let (mut journal, _) = Journal::open(Bytes::default(), KEY, 1).expect("opens");
         for seq in 0..entries {
             journal.append(&[section(seq, 50)]).expect("appends");
         }
@@ -272,13 +283,27 @@ mod tests {
 
     #[test]
     fn replays_what_was_appended_and_nothing_of_an_older_generation() {
-        let (mut journal, sections) = Journal::open(journal_of(3), 1).expect("opens");
+        let (mut journal, sections) = Journal::open(journal_of(3), KEY, 1).expect("opens");
         assert_eq!(sections, [section(0, 50), section(1, 50), section(2, 50)]);
         journal.append(&[section(3, 50)]).expect("appends");
-        let (mut journal, sections) = Journal::open(journal.file, 2).expect("opens");
+        let (mut journal, sections) = Journal::open(journal.file, KEY, 2).expect("opens");
         assert_eq!(sections, []);
         journal.append(&[section(4, 10)]).expect("appends");
-        assert_eq!(Journal::open(journal.file, 2).expect("opens").1, [section(4, 10)]);
+        assert_eq!(Journal::open(journal.file, KEY, 2).expect("opens").1, [section(4, 10)]);
+    }
+
+    /// A user's text lay in an old entry and read like a later one; the device did not start.
+    #[test]
+    fn a_text_that_looks_like_an_entry_is_none() {
+        let (mut forger, _) = Journal::open(Bytes::default(), [0; 32], 2).expect("opens");
+        for seq in 0..3 {
+            forger.append(&[section(seq, 50)]).expect("appends");
+        }
+        let forged = forger.file.0[..3 * (HEADER_LEN + SECTION_LEN + 50)].to_vec();
+        let (mut journal, _) = Journal::open(Bytes::default(), KEY, 1).expect("opens");
+        let text = Section { class: LogClass::Ledger, first_seq: 0, records: forged };
+        journal.append(&[text]).expect("appends");
+        assert_eq!(Journal::open(journal.file, KEY, 2).expect("opens").1, []);
     }
 
     #[test]
@@ -289,7 +314,7 @@ mod tests {
         for bit in 0..end * 8 {
             let mut changed = file.clone();
             changed.0[bit / 8] ^= 1 << (bit % 8);
-            match Journal::open(changed, 1) {
+            match Journal::open(changed, KEY, 1) {
                 // The last entry may be one that was never acknowledged.
                 Ok((_, sections)) => assert!(bit / 8 >= last && sections.len() == 2, "bit {bit}"),
                 Err(error) => assert!(bit / 8 < last, "bit {bit}: {error}"),

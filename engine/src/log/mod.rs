@@ -5,8 +5,10 @@
 //! batches is left to the store and the sync session.
 
 pub mod journal;
+mod newest;
 mod seal;
 
+pub(crate) use newest::newest_time;
 pub use seal::{Opened, open, seal};
 
 use tallyroll_schema::event::log::LogOpened;

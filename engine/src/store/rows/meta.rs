@@ -6,7 +6,7 @@
 
 use super::cbor_row;
 use minicbor::{Decode, Encode};
-use tallyroll_schema::{EpochId, LogId};
+use tallyroll_schema::{EpochId, Hash, LogId};
 
 /// Which singleton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum MetaKey {
     DeviceLogs = 1,
     /// [`CloudLogs`].
     CloudLogs = 2,
-    /// [`JournalGeneration`].
-    JournalGeneration = 3,
+    /// [`JournalState`].
+    JournalState = 3,
 }
 
 /// The logs this store's device writes.
@@ -47,18 +47,21 @@ pub struct CloudLogs {
     pub commit_epoch: u32,
 }
 
-/// The generation that valid journal entries carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+/// What makes a journal's entries valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct JournalGeneration {
-    /// Counts the times the journal was emptied.
+pub struct JournalState {
+    /// Counts the times the journal was emptied; older entries are sealed and void.
     #[n(0)]
     pub generation: u64,
+    /// Keys the entries' checksums; secret, so that no content can pass for an entry.
+    #[n(1)]
+    pub key: Hash,
 }
 
 cbor_row!(DeviceLogs, Meta, (), |()| vec![MetaKey::DeviceLogs as u8]);
 cbor_row!(CloudLogs, Meta, (), |()| vec![MetaKey::CloudLogs as u8]);
-cbor_row!(JournalGeneration, Meta, (), |()| vec![MetaKey::JournalGeneration as u8]);
+cbor_row!(JournalState, Meta, (), |()| vec![MetaKey::JournalState as u8]);
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +73,6 @@ mod tests {
         let of = |byte| (LogId([byte; 32]), EpochId { counter: 0, nonce: [byte; 16] });
         assert_reads_back(&DeviceLogs { ledger: of(1), telemetry: of(2) });
         assert_reads_back(&CloudLogs { public: of(3), accounts: of(4), commit_epoch: 1 });
-        assert_reads_back(&JournalGeneration { generation: 7 });
+        assert_reads_back(&JournalState { generation: 7, key: Hash([8; 32]) });
     }
 }

@@ -26,7 +26,7 @@ pub use head::HeadRow;
 pub use import::ImportRow;
 pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
-pub use meta::{CloudLogs, DeviceLogs, JournalGeneration, MetaKey};
+pub use meta::{CloudLogs, DeviceLogs, JournalState, MetaKey};
 pub use receipt::ReceiptRow;
 pub use snapshot::SnapshotRow;
 pub use spool_job::SpoolJobRow;
