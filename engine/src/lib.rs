@@ -5,6 +5,9 @@
 //! runs this very code. The log *calls* a small storage trait; sync *returns*
 //! its effects. Sockets, files, keys on disk and names are left to the rims.
 
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::cast_possible_truncation))]
+
 pub mod counts;
 pub mod device;
 mod error;

@@ -17,7 +17,7 @@ pub enum Reach {
     /// An agent runs and listens.
     Agent(DataDir),
     /// No agent runs; this process has opened the files.
-    Alone(Alone),
+    Alone(Box<Alone>),
 }
 
 /// A device opened by this process.
@@ -40,7 +40,7 @@ pub fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
     }
     let lock = dir.lock(purpose).into_diagnostic()?;
     let (desk, running) = open_desk(dir, enrolment)?;
-    Ok(Reach::Alone(Alone { desk, running, _lock: lock }))
+    Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
 }
 
 /// Opens the device's files and starts its keeper; the caller holds the lock.
@@ -107,7 +107,8 @@ impl Reach {
     /// # Errors
     /// A write failed.
     pub async fn close(self) -> Result<()> {
-        if let Self::Alone(Alone { desk, running, _lock }) = self {
+        if let Self::Alone(alone) = self {
+            let Alone { desk, running, _lock } = *alone;
             drop(desk);
             let ended = tokio::task::spawn_blocking(|| running.join()).await.into_diagnostic()?;
             ended.into_diagnostic()?;

@@ -8,7 +8,7 @@ use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeS, Serializable as _, single_shot_seal};
-use tallyroll_schema::limits::{NAME_BYTES_MAX, SEALED_NAME_BYTES_MAX};
+use tallyroll_schema::limits::NAME_BYTES_MAX;
 use tallyroll_schema::wire::DIRECTORY_INFO;
 use zeroize::Zeroizing;
 
@@ -28,7 +28,7 @@ pub enum SealError {
 }
 
 /// Seals `name`, which `device` knows by `alias`, to the tenant's public directory key. The result, of at most
-/// [`SEALED_NAME_BYTES_MAX`] bytes, is the encapsulated key, the encrypted padded name, and the tag; sealing again gives other bytes.
+/// [`tallyroll_schema::limits::SEALED_NAME_BYTES_MAX`] bytes, is the encapsulated key, the encrypted padded name, and the tag; sealing again gives other bytes.
 ///
 /// # Panics
 /// When the system has no randomness to give; nothing secret can be done on such a machine.
@@ -68,6 +68,7 @@ fn pad(name: &str) -> Result<Zeroizing<Vec<u8>>, SealError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallyroll_schema::limits::SEALED_NAME_BYTES_MAX;
 
     /// The X25519 base point: a valid public key.
     const KEY: [u8; 32] = {

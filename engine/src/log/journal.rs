@@ -184,13 +184,6 @@ impl<F: JournalFile> Journal<F> {
         Ok(())
     }
 
-    /// Where the zeros begin that were never written over: most of a journal, and quickly skipped.
-    fn used_len(bytes: &[u8]) -> usize {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        let used = bytes.chunks(ZEROS.len()).rposition(|chunk| !ZEROS.starts_with(chunk));
-        used.map_or(0, |last| (last + 1) * ZEROS.len()).min(bytes.len())
-    }
-
     /// The content of the entry at `offset`, if it is the one with this number.
     fn entry_at<'b>(&self, bytes: &'b [u8], offset: usize, number: u64) -> Option<&'b [u8]> {
         let (header, rest) = bytes.get(offset..)?.split_at_checked(HEADER_LEN)?;
@@ -200,6 +193,13 @@ impl<F: JournalFile> Journal<F> {
         let expected = entry_header(len, self.generation, number);
         (checked == expected && sum == checksum(&self.key, checked, content)).then_some(content)
     }
+}
+
+/// Where the zeros begin that were never written over: most of a journal, and quickly skipped.
+fn used_len(bytes: &[u8]) -> usize {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let used = bytes.chunks(ZEROS.len()).rposition(|chunk| !ZEROS.starts_with(chunk));
+    used.map_or(0, |last| (last + 1) * ZEROS.len()).min(bytes.len())
 }
 
 fn entry_header(content_len: usize, generation: u64, number: u64) -> Vec<u8> {

@@ -74,6 +74,9 @@ pub type Changes = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 /// Called with each key and value of a scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 'a;
 
+/// Called with each key, without the tenant, and row of a scan.
+pub type VisitRow<'a, R> = dyn FnMut(&[u8], R) -> Result<ControlFlow<()>> + 'a;
+
 /// Ordered tables with atomic, durable commits. One writer.
 pub trait Store {
     /// A value, verified against its checksum.
@@ -170,7 +173,7 @@ impl<'a, S: Store> Rows<'a, S> {
         &self,
         prefix: &[u8],
         from: &[u8],
-        visit: &mut dyn FnMut(&[u8], R) -> Result<ControlFlow<()>>,
+        visit: &mut VisitRow<'_, R>,
     ) -> Result<()> {
         let (first, end) = (self.full_key(from), after_prefix(&self.full_key(prefix)));
         self.store.scan(R::TABLE, &first, &end, &mut |key, value| {
