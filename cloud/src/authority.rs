@@ -19,14 +19,11 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use tallyroll_schema::Fingerprint;
+use tallyroll_schema::enrol::SERVER_NAME;
 use zeroize::Zeroizing;
 
-use crate::fingerprint::Fingerprint;
 use crate::secret_file;
-
-/// The name every server certificate bears and every device asks for. The authority is what is pinned: under which
-/// host name or address a cloud is reached is of no consequence, and may change.
-pub const SERVER_NAME: &str = "tallyroll";
 
 const FILE_NAME: &str = "authority.pem";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -73,10 +70,7 @@ impl Authority {
     /// server's certificate.
     pub fn open_or_create(directory: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
         let path = directory.join(FILE_NAME);
-        let file_error = |source| AuthorityError::File {
-            path: path.clone(),
-            source,
-        };
+        let file_error = |source| AuthorityError::File { path: path.clone(), source };
         let pem = match secret_file::read(&path).map_err(file_error)? {
             Some(pem) => pem,
             None => {
@@ -97,11 +91,7 @@ impl Authority {
             .map_err(|error| error.to_string())?;
         let (server_certificate, server_key) =
             issue_server_certificate(issuer_key, now).map_err(|error| error.to_string())?;
-        Ok(Self {
-            certificate,
-            server_certificate,
-            server_key,
-        })
+        Ok(Self { certificate, server_certificate, server_key })
     }
 
     /// What devices pin: the fingerprint of the authority's certificate. `join` carries it.
@@ -133,17 +123,13 @@ fn new_authority_pem() -> Result<Zeroizing<Vec<u8>>, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ED25519)?;
     let certificate = authority_parameters().self_signed(&key)?;
     let key_pem = Zeroizing::new(key.serialize_pem());
-    Ok(Zeroizing::new(
-        [key_pem.as_bytes(), certificate.pem().as_bytes()].concat(),
-    ))
+    Ok(Zeroizing::new([key_pem.as_bytes(), certificate.pem().as_bytes()].concat()))
 }
 
 /// Names the issuer in the authority's certificate and in each certificate it issues: the two must agree for ever.
 fn authority_parameters() -> CertificateParams {
     let mut parameters = CertificateParams::default();
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "Tallyroll authority");
+    parameters.distinguished_name.push(DnType::CommonName, "Tallyroll authority");
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     parameters.not_before = rcgen::date_time_ymd(1970, 1, 1);
@@ -156,15 +142,10 @@ fn issue_server_certificate(
     authority_key: KeyPair,
     now: SystemTime,
 ) -> Result<(CertificateDer<'static>, Zeroizing<Vec<u8>>), rcgen::Error> {
-    let started = now
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .min(LATEST_START);
+    let started = now.duration_since(UNIX_EPOCH).unwrap_or_default().min(LATEST_START);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let mut parameters = CertificateParams::new([SERVER_NAME.to_owned()])?;
-    parameters
-        .distinguished_name
-        .push(DnType::CommonName, "Tallyroll server");
+    parameters.distinguished_name.push(DnType::CommonName, "Tallyroll server");
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.not_before = epoch + started.saturating_sub(SERVER_VALID_BEFORE);
@@ -231,11 +212,7 @@ mod tests {
         let border = "-----BEGIN CERTIFICATE-----";
         let key = key.split(border).next().unwrap();
         let certificate = certificate.split_once(border).unwrap().1;
-        fs::write(
-            authority_file(here.path()),
-            [key, border, certificate].concat(),
-        )
-        .unwrap();
+        fs::write(authority_file(here.path()), [key, border, certificate].concat()).unwrap();
         let error = Authority::open_or_create(here.path(), now()).unwrap_err();
         assert!(matches!(error, AuthorityError::Damaged { .. }), "{error}");
     }
@@ -243,11 +220,7 @@ mod tests {
     #[test]
     fn no_clock_is_too_wild_to_start_with() {
         let directory = tempfile::tempdir().unwrap();
-        for clock in [
-            UNIX_EPOCH - DAY,
-            UNIX_EPOCH,
-            UNIX_EPOCH + Duration::from_secs(1 << 50),
-        ] {
+        for clock in [UNIX_EPOCH - DAY, UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(1 << 50)] {
             Authority::open_or_create(directory.path(), clock).unwrap();
         }
     }
@@ -258,10 +231,7 @@ mod tests {
         let authority = Authority::open_or_create(directory.path(), now()).unwrap();
         assert_eq!(
             format!("{authority:?}"),
-            format!(
-                "Authority {{ fingerprint: {:?}, .. }}",
-                authority.fingerprint()
-            )
+            format!("Authority {{ fingerprint: {:?}, .. }}", authority.fingerprint())
         );
     }
 }

@@ -1,1 +1,133 @@
-fn main() {}
+//! `tallyroll`: the command line of the cloud.
+//!
+//! Owns arguments, output and exit codes: 0 ok, 1 failure, 2 usage, 3 a
+//! verification did not hold, 75 temporary. Every command finds the running
+//! process through its socket, or works on the files when none runs. What the
+//! commands do is in [`commands`].
+
+mod commands;
+mod demo;
+
+use clap::{Parser, Subcommand};
+use commands::view::Moment;
+use commands::{enroll, fleet, log, serve, view};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_cloud::public::Public;
+use tallyroll_schema::Credits;
+use tracing_subscriber::EnvFilter;
+
+/// Takes in what a fleet of printers counted, and shows and proves it.
+#[derive(Parser)]
+#[command(name = "tallyroll", version)]
+struct Arguments {
+    /// Where everything of this cloud lies.
+    #[arg(long, global = true, default_value = "tallyroll-data", env = "TALLYROLL_DATA")]
+    data: PathBuf,
+    /// What to log to stderr, as `info` or `tallyroll_cloud=debug`.
+    #[arg(long = "log", global = true, default_value = "info", env = "RUST_LOG")]
+    log_filter: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve devices; the first start makes the cloud.
+    Serve(serve::ServeArguments),
+    /// Invite a device; prints the one command to run at the branch.
+    Enroll {
+        /// The device's name: a-z, A-Z, 0-9, `-`, `_`, `.`
+        name: String,
+        /// Where the branch reaches this cloud, if not where `serve` says.
+        #[arg(long, value_name = "HOST[:PORT]")]
+        public: Option<Public>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the devices: who they are, whether they are connected, what they sent.
+    Devices {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a device deliver what it has and take no more part.
+    Retire(fleet::StandingArguments),
+    /// Believe nothing more from a device, and cut its link.
+    Revoke(fleet::StandingArguments),
+    /// Give a user credits; a negative amount takes them back.
+    Grant {
+        /// A user that some device has seen.
+        username: String,
+        /// Credits, with at most three decimals.
+        #[arg(allow_negative_numbers = true)]
+        amount: Credits,
+        /// For the statement.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show figures, now or as of any past moment.
+    View {
+        /// Which.
+        #[arg(value_enum)]
+        figures: view::FiguresArgument,
+        /// A commit position (1.482) or a time (2026-11-21T08:00:00Z).
+        #[arg(long, value_name = "TIME|POSITION")]
+        at: Option<Moment>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read and verify the logs themselves.
+    Log {
+        #[command(subcommand)]
+        command: log::LogCommand,
+    },
+    /// Play a cloud, its branches, an outage and two kills on this machine, and check the books.
+    Demo(demo::DemoArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter =
+        EnvFilter::try_new(&arguments.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && commands::color_wanted())
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            eprintln!("tallyroll: cannot start threads: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(dispatch(arguments));
+    runtime.shutdown_background();
+    done.unwrap_or_else(|error| commands::explain(&error))
+}
+
+async fn dispatch(arguments: Arguments) -> commands::Result {
+    let dir = DataDir::new(arguments.data);
+    match arguments.command {
+        Command::Serve(arguments) => serve::run(&dir, arguments).await,
+        Command::Enroll { name, public, json } => enroll::run(&dir, name, public, json).await,
+        Command::Devices { json } => fleet::list(&dir, json).await,
+        Command::Retire(arguments) => fleet::retire(&dir, arguments).await,
+        Command::Revoke(arguments) => fleet::revoke(&dir, arguments).await,
+        Command::Grant { username, amount, reason, json } => {
+            fleet::grant(&dir, username, amount, reason, json).await
+        }
+        Command::View { figures, at, json } => view::run(&dir, figures, at, json).await,
+        Command::Log { command } => log::run(&dir, command).await,
+        Command::Demo(arguments) => Ok(demo::run(arguments).await?),
+    }
+}

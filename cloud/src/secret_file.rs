@@ -29,11 +29,7 @@ pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<(
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(secret)?;
     file.sync_all()?;
     fs::rename(&unfinished, directory.join(name))?;
@@ -44,10 +40,7 @@ fn create_private_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     match directory.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => Ok(()),
@@ -69,17 +62,10 @@ mod tests {
         write(&directory, "key", b"second").unwrap();
         assert_eq!(**read(&directory.join("key")).unwrap().unwrap(), *b"second");
         assert_eq!(
-            fs::metadata(directory.join("key"))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777,
+            fs::metadata(directory.join("key")).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        assert_eq!(
-            fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -88,10 +74,7 @@ mod tests {
         fs::write(root.path().join("key.unfinished"), b"to").unwrap();
         assert!(read(&root.path().join("key")).unwrap().is_none());
         write(root.path(), "key", b"torn no more").unwrap();
-        assert_eq!(
-            **read(&root.path().join("key")).unwrap().unwrap(),
-            *b"torn no more"
-        );
+        assert_eq!(**read(&root.path().join("key")).unwrap().unwrap(), *b"torn no more");
         assert!(!root.path().join("key.unfinished").exists());
     }
 }

@@ -22,7 +22,7 @@ use tracing::info;
 /// or a failed write.
 pub async fn run(dir: &DataDir) -> Result<()> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
-    let _lock = dir.lock("run").into_diagnostic()?;
+    let _lock = dir.lock("run")?;
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let config = tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?;
     let (desk, running) = open_desk(dir, enrolment.clone())?;

@@ -16,8 +16,9 @@ pub struct DataDir {
     root: PathBuf,
 }
 
-/// Why a directory cannot be used.
-#[derive(Debug, thiserror::Error)]
+/// Why a directory cannot be used. A diagnostic of its own, so that a command which
+/// fails with it can tell by its exit code that another process is at work.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DataDirError {
     /// Another process has it.
     #[error("{} is held by {holder}; stop that process, or let it do the work", root.display())]

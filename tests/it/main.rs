@@ -7,5 +7,11 @@
     reason = "a test that cannot go on shall stop where it stands"
 )]
 
+mod branch;
+mod cloud;
+mod idle;
+mod kill;
+mod loss;
+mod page_log;
 mod proxy;
 mod tls;

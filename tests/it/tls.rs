@@ -7,10 +7,12 @@ use std::time::{Duration, SystemTime};
 use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tallyroll_cloud::authority::Authority;
 use tallyroll_cloud::links::tls::{Purpose, peer_fingerprint, purpose, server_config};
-use tallyroll_cloud::people::sealed::{DirectoryKey, OpenError, SEALED_BYTES_MAX};
-use tallyroll_edge::link::fingerprint::Fingerprint;
-use tallyroll_edge::link::tls::{DeviceTls, SERVER_NAME, join_config, session_config};
-use tallyroll_edge::people::sealed::{NAME_BYTES_MAX, seal_name};
+use tallyroll_cloud::people::sealed::{DirectoryKey, OpenError};
+use tallyroll_edge::link::tls::{DeviceTls, join_config, session_config};
+use tallyroll_edge::people::sealed::seal_name;
+use tallyroll_schema::Fingerprint;
+use tallyroll_schema::enrol::SERVER_NAME;
+use tallyroll_schema::limits::{NAME_BYTES_MAX, SEALED_NAME_BYTES_MAX};
 use tempfile::TempDir;
 
 /// The TLS alert of this name (RFC 8446, section 6).
@@ -196,7 +198,7 @@ fn a_name_sealed_at_a_device_opens_at_its_cloud_alone() {
         &"n".repeat(NAME_BYTES_MAX),
     ] {
         let sealed = seal_name(&ours.public(), &alias, device, name).unwrap();
-        assert!(sealed.len() <= SEALED_BYTES_MAX);
+        assert!(sealed.len() <= SEALED_NAME_BYTES_MAX);
         assert_eq!(ours.open(device, &alias, &sealed).as_deref(), Ok(name));
         assert_eq!(other.open(device, &alias, &sealed), Err(OpenError::Refused));
         assert_eq!(

@@ -3,5 +3,7 @@
 //! engine under a virtual world, `it/` runs real processes and sockets.
 //! Invariant: everything random here is drawn from a seed that a failing test prints.
 
+pub mod drill;
+pub mod fleet;
 pub mod proxy;
 pub mod sim;

@@ -20,8 +20,11 @@ use rustls::{
     SignatureScheme, version,
 };
 
+use tallyroll_schema::Fingerprint;
+use tallyroll_schema::enrol::ALPN_ENROL;
+use tallyroll_schema::wire::ALPN_SESSION;
+
 use crate::authority::Authority;
-use crate::fingerprint::Fingerprint;
 
 /// A link that has been silent for so long is dead. Devices send a keep-alive every ten seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,8 +59,8 @@ impl Purpose {
 
     const fn protocol(self) -> &'static [u8] {
         match self {
-            Self::Session => b"tallyroll/1",
-            Self::Enrolment => b"tallyroll-enrol/1",
+            Self::Session => ALPN_SESSION,
+            Self::Enrolment => ALPN_ENROL,
         }
     }
 }
@@ -80,9 +83,7 @@ pub fn server_config(authority: &Authority) -> Result<quinn::ServerConfig, TlsEr
         .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(AnyKeyHolder::new(&provider)))
         .with_single_cert(authority.server_chain(), authority.server_key())?;
-    tls.alpn_protocols = Purpose::ALL
-        .map(|purpose| purpose.protocol().to_vec())
-        .into();
+    tls.alpn_protocols = Purpose::ALL.map(|purpose| purpose.protocol().to_vec()).into();
     // A resumed handshake skips the client's certificate and the proof of its key. Never to resume is the simplest
     // way to have both each time; a link lives for days, so the round trip saved would be worth nothing.
     tls.session_storage = Arc::new(NoServerSessionStorage {});
@@ -100,9 +101,7 @@ pub fn server_config(authority: &Authority) -> Result<quinn::ServerConfig, TlsEr
 fn transport() -> TransportConfig {
     let mut transport = TransportConfig::default();
     transport
-        .max_idle_timeout(Some(
-            VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into(),
-        ))
+        .max_idle_timeout(Some(VarInt::from_u32(IDLE_TIMEOUT.as_millis() as u32).into()))
         .max_concurrent_bidi_streams(BIDIRECTIONAL_STREAMS.into())
         .max_concurrent_uni_streams(UNIDIRECTIONAL_STREAMS.into())
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
@@ -114,23 +113,15 @@ fn transport() -> TransportConfig {
 
 /// The fingerprint of the certificate whose key the peer has proven to hold. It is not yet a known device's.
 pub fn peer_fingerprint(connection: &Connection) -> Option<Fingerprint> {
-    let certificates = connection
-        .peer_identity()?
-        .downcast::<Vec<CertificateDer<'static>>>()
-        .ok()?;
-    certificates.first().map(Fingerprint::of)
+    let certificates =
+        connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    certificates.first().map(|certificate| Fingerprint::of(certificate))
 }
 
 /// What the peer came for.
 pub fn purpose(connection: &Connection) -> Option<Purpose> {
-    let agreed = connection
-        .handshake_data()?
-        .downcast::<HandshakeData>()
-        .ok()?
-        .protocol?;
-    Purpose::ALL
-        .into_iter()
-        .find(|purpose| purpose.protocol() == agreed)
+    let agreed = connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol?;
+    Purpose::ALL.into_iter().find(|purpose| purpose.protocol() == agreed)
 }
 
 /// Accepts any one well-formed certificate whose key signs the handshake. Its names, dates and its own signature mean
@@ -142,9 +133,7 @@ struct AnyKeyHolder {
 
 impl AnyKeyHolder {
     fn new(provider: &CryptoProvider) -> Self {
-        Self {
-            algorithms: provider.signature_verification_algorithms,
-        }
+        Self { algorithms: provider.signature_verification_algorithms }
     }
 }
 
@@ -206,17 +195,14 @@ mod tests {
     use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
     use super::*;
-    use crate::authority::SERVER_NAME;
+    use tallyroll_schema::enrol::SERVER_NAME;
 
     type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
     fn identity() -> Identity {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
-        (
-            vec![certificate.into()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
+        (vec![certificate.into()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
     }
 
     /// What a client shows, whether or not the key belongs to the certificate.
@@ -253,9 +239,8 @@ mod tests {
         let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
 
         let client = Endpoint::client(local).unwrap();
-        let connecting = client
-            .connect_with(config, server.local_addr().unwrap(), SERVER_NAME)
-            .unwrap();
+        let connecting =
+            client.connect_with(config, server.local_addr().unwrap(), SERVER_NAME).unwrap();
         let (accepted, _connected) =
             tokio::join!(async { server.accept().await.unwrap().await }, connecting);
         accepted
@@ -266,9 +251,7 @@ mod tests {
         for purpose_wanted in Purpose::ALL {
             let (chain, key) = identity();
             let expected = Fingerprint::of(&chain[0]);
-            let connection = connect(Some((chain, key)), purpose_wanted.protocol())
-                .await
-                .unwrap();
+            let connection = connect(Some((chain, key)), purpose_wanted.protocol()).await.unwrap();
             assert_eq!(peer_fingerprint(&connection), Some(expected));
             assert_eq!(purpose(&connection), Some(purpose_wanted));
         }
@@ -276,26 +259,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_without_a_certificate_is_refused() {
-        connect(None, Purpose::Session.protocol())
-            .await
-            .unwrap_err();
+        connect(None, Purpose::Session.protocol()).await.unwrap_err();
     }
 
     #[tokio::test]
     async fn a_peer_that_shows_the_certificate_of_another_is_refused() {
         let [(chain, _), (_, key)] = [identity(), identity()];
-        connect(Some((chain, key)), Purpose::Session.protocol())
-            .await
-            .unwrap_err();
+        connect(Some((chain, key)), Purpose::Session.protocol()).await.unwrap_err();
     }
 
     #[tokio::test]
     async fn a_peer_that_shows_more_than_one_certificate_is_refused() {
         let (mut chain, key) = identity();
         chain.extend(identity().0);
-        connect(Some((chain, key)), Purpose::Session.protocol())
-            .await
-            .unwrap_err();
+        connect(Some((chain, key)), Purpose::Session.protocol()).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -13,14 +13,12 @@ use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeR, Serializable as _, single_shot_open};
+use tallyroll_schema::limits::SEALED_NAME_BYTES_MAX;
+use tallyroll_schema::wire::DIRECTORY_INFO;
 use zeroize::Zeroizing;
 
 use crate::secret_file;
 
-/// The largest sealed name: encapsulated key, padded name, tag.
-pub const SEALED_BYTES_MAX: usize = ENCAPSULATED_BYTES + 256 + 16;
-
-const INFO: &[u8] = b"tallyroll directory v1";
 const ENCAPSULATED_BYTES: usize = 32;
 const FILE_NAME: &str = "directory.key";
 
@@ -67,10 +65,7 @@ impl DirectoryKey {
     /// Opens the key kept in `directory`, or makes one there when the directory holds none.
     pub fn open_or_create(directory: &Path) -> Result<Self, DirectoryKeyError> {
         let path = directory.join(FILE_NAME);
-        let file_error = |source| DirectoryKeyError::File {
-            path: path.clone(),
-            source,
-        };
+        let file_error = |source| DirectoryKeyError::File { path: path.clone(), source };
         let secret = match secret_file::read(&path).map_err(file_error)? {
             Some(secret) => secret,
             None => {
@@ -81,9 +76,7 @@ impl DirectoryKey {
             }
         };
         // Any bytes of the right number are an X25519 key.
-        PrivateKey::from_bytes(&secret)
-            .map(Self)
-            .map_err(|_| DirectoryKeyError::Damaged { path })
+        PrivateKey::from_bytes(&secret).map(Self).map_err(|_| DirectoryKeyError::Damaged { path })
     }
 
     /// The public half, to which devices seal.
@@ -98,10 +91,9 @@ impl DirectoryKey {
         alias: &[u8; 16],
         sealed: &[u8],
     ) -> Result<String, OpenError> {
-        let too_long = sealed.len() > SEALED_BYTES_MAX;
-        let Some((encapsulated, ciphertext)) = sealed
-            .split_at_checked(ENCAPSULATED_BYTES)
-            .filter(|_| !too_long)
+        let too_long = sealed.len() > SEALED_NAME_BYTES_MAX;
+        let Some((encapsulated, ciphertext)) =
+            sealed.split_at_checked(ENCAPSULATED_BYTES).filter(|_| !too_long)
         else {
             return Err(OpenError::Length(sealed.len()));
         };
@@ -111,7 +103,7 @@ impl DirectoryKey {
             &OpModeR::Base,
             &self.0,
             &encapsulated,
-            INFO,
+            DIRECTORY_INFO,
             ciphertext,
             &[device, alias].concat(),
         );
@@ -128,13 +120,25 @@ impl fmt::Debug for DirectoryKey {
 /// A padded name is its length in one byte, its bytes, and zeros up to a multiple of 32.
 fn unpad(padded: &[u8]) -> Result<String, OpenError> {
     let (&length, rest) = padded.split_first().ok_or(OpenError::NotAName)?;
-    let (name, zeros) = rest
-        .split_at_checked(length.into())
-        .ok_or(OpenError::NotAName)?;
+    let (name, zeros) = rest.split_at_checked(length.into()).ok_or(OpenError::NotAName)?;
     if zeros.iter().any(|&byte| byte != 0) {
         return Err(OpenError::NotAName);
     }
     String::from_utf8(name.to_vec()).map_err(|_| OpenError::NotAName)
+}
+
+/// Seals a name as a device does.
+#[cfg(test)]
+pub(super) fn seal_for_test(
+    key: &DirectoryKey,
+    device: &[u8],
+    alias: &[u8; 16],
+    name: &str,
+) -> Vec<u8> {
+    let mut padded = vec![u8::try_from(name.len()).unwrap()];
+    padded.extend_from_slice(name.as_bytes());
+    padded.resize(padded.len().next_multiple_of(32), 0);
+    tests::seal_to(key, &padded, &[device, alias].concat())
 }
 
 #[cfg(test)]
@@ -151,31 +155,28 @@ mod tests {
     }
 
     fn seal(plaintext: &[u8]) -> Vec<u8> {
-        let recipient = X25519HkdfSha256::sk_to_pk(&key().0);
-        let row = [DEVICE, &ALIAS].concat();
-        let (encapsulated, ciphertext) = single_shot_seal::<
-            ChaCha20Poly1305,
-            HkdfSha256,
-            X25519HkdfSha256,
-        >(
-            &OpModeS::Base, &recipient, INFO, plaintext, &row
-        )
-        .unwrap();
+        seal_to(&key(), plaintext, &[DEVICE, &ALIAS].concat())
+    }
+
+    pub(super) fn seal_to(key: &DirectoryKey, plaintext: &[u8], row: &[u8]) -> Vec<u8> {
+        let recipient = X25519HkdfSha256::sk_to_pk(&key.0);
+        let (encapsulated, ciphertext) =
+            single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+                &OpModeS::Base,
+                &recipient,
+                DIRECTORY_INFO,
+                plaintext,
+                row,
+            )
+            .unwrap();
         [encapsulated.to_bytes().as_slice(), &ciphertext].concat()
     }
 
     #[test]
     fn a_key_stays_the_same_from_start_to_start() {
         let directory = tempfile::tempdir().unwrap();
-        let first = DirectoryKey::open_or_create(directory.path())
-            .unwrap()
-            .public();
-        assert_eq!(
-            DirectoryKey::open_or_create(directory.path())
-                .unwrap()
-                .public(),
-            first
-        );
+        let first = DirectoryKey::open_or_create(directory.path()).unwrap().public();
+        assert_eq!(DirectoryKey::open_or_create(directory.path()).unwrap().public(), first);
     }
 
     #[test]
@@ -185,10 +186,7 @@ mod tests {
         for damaged in [b"".as_slice(), &[7; 31], &[7; 33]] {
             std::fs::write(&path, damaged).unwrap();
             let error = DirectoryKey::open_or_create(directory.path()).unwrap_err();
-            assert!(
-                matches!(error, DirectoryKeyError::Damaged { .. }),
-                "{error}"
-            );
+            assert!(matches!(error, DirectoryKeyError::Damaged { .. }), "{error}");
             assert_eq!(std::fs::read(&path).unwrap(), damaged);
         }
     }
@@ -197,14 +195,8 @@ mod tests {
     fn a_name_opens_for_its_row_alone() {
         let sealed = seal(b"\x03ada\0\0\0\0");
         assert_eq!(key().open(DEVICE, &ALIAS, &sealed), Ok("ada".to_owned()));
-        assert_eq!(
-            key().open(b"other", &ALIAS, &sealed),
-            Err(OpenError::Refused)
-        );
-        assert_eq!(
-            key().open(DEVICE, &[2; 16], &sealed),
-            Err(OpenError::Refused)
-        );
+        assert_eq!(key().open(b"other", &ALIAS, &sealed), Err(OpenError::Refused));
+        assert_eq!(key().open(DEVICE, &[2; 16], &sealed), Err(OpenError::Refused));
         let other = DirectoryKey(PrivateKey::from_bytes(&[8; 32]).unwrap());
         assert_eq!(other.open(DEVICE, &ALIAS, &sealed), Err(OpenError::Refused));
     }
@@ -232,40 +224,27 @@ mod tests {
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                key().open(DEVICE, &ALIAS, &changed),
-                Err(OpenError::Refused),
-                "bit {bit}"
-            );
+            assert_eq!(key().open(DEVICE, &ALIAS, &changed), Err(OpenError::Refused), "bit {bit}");
         }
         for length in ENCAPSULATED_BYTES..sealed.len() {
-            assert_eq!(
-                key().open(DEVICE, &ALIAS, &sealed[..length]),
-                Err(OpenError::Refused)
-            );
+            assert_eq!(key().open(DEVICE, &ALIAS, &sealed[..length]), Err(OpenError::Refused));
         }
     }
 
     #[test]
     fn what_is_too_short_or_too_long_is_not_even_tried() {
-        assert_eq!(
-            key().open(DEVICE, &ALIAS, &[0; 31]),
-            Err(OpenError::Length(31))
-        );
-        let long = vec![0; SEALED_BYTES_MAX + 1];
+        assert_eq!(key().open(DEVICE, &ALIAS, &[0; 31]), Err(OpenError::Length(31)));
+        let long = vec![0; SEALED_NAME_BYTES_MAX + 1];
         assert_eq!(
             key().open(DEVICE, &ALIAS, &long),
-            Err(OpenError::Length(SEALED_BYTES_MAX + 1))
+            Err(OpenError::Length(SEALED_NAME_BYTES_MAX + 1))
         );
     }
 
     #[test]
     fn a_device_that_seals_no_name_is_told_apart() {
         for nonsense in [b"".as_slice(), b"\x04ada", b"\x03ada\0\x01", b"\x01\xff"] {
-            assert_eq!(
-                key().open(DEVICE, &ALIAS, &seal(nonsense)),
-                Err(OpenError::NotAName)
-            );
+            assert_eq!(key().open(DEVICE, &ALIAS, &seal(nonsense)), Err(OpenError::NotAName));
         }
     }
 

@@ -35,6 +35,7 @@ fn describe(status: &Value) -> String {
     let link = match status["link"].as_str() {
         Some("up") => "up".to_owned(),
         Some("connecting") => "connecting".to_owned(),
+        Some("stopped") => format!("up, but a log goes no further: {}", text("why")),
         Some(_) => format!("down: {}", text("why")),
         None => "no agent is running; `tallyroll-edge run` starts it".to_owned(),
     };

@@ -38,7 +38,7 @@ pub fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
         Err(why) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&why.kind()) => {}
         Err(why) => return Err(miette!("cannot reach {}: {why}", dir.socket().display())),
     }
-    let lock = dir.lock(purpose).into_diagnostic()?;
+    let lock = dir.lock(purpose)?;
     let (desk, running) = open_desk(dir, enrolment)?;
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
 }

@@ -21,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// The directory has joined already, the cloud cannot be reached or trusted, or it refuses.
 pub async fn join(dir: &DataDir, url: &JoinUrl, pin: &str) -> Result<Enrolment> {
     dir.create().into_diagnostic()?;
-    let _lock = dir.lock("join").into_diagnostic()?;
+    let _lock = dir.lock("join")?;
     Enrolment::refuse_if_joined(dir).into_diagnostic()?;
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let config = tls::join_config(url.authority, &keys.tls).into_diagnostic()?;

@@ -36,6 +36,8 @@ pub enum LinkState {
     Connecting,
     /// Up.
     Up,
+    /// Up, but some log goes no further, and why: a person must look.
+    Stopped(String),
     /// Down, and why.
     Down(String),
 }
@@ -62,7 +64,7 @@ pub async fn keep_up(
                 info!(cloud = %enrolment.cloud, "linked");
                 state.send_replace(LinkState::Up);
                 keeper.set_linked(true);
-                let ended = session::run(&keeper, &enrolment, &connection).await;
+                let ended = session::run(&keeper, &enrolment, &connection, &state).await;
                 keeper.set_linked(false);
                 connection.close(0u32.into(), b"");
                 let why = ended?;

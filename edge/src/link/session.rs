@@ -4,6 +4,7 @@
 //! one by one and come back in that order; nothing is read while more than
 //! [`WAITING_MAX`] messages wait to be written, so a slow peer bounds us.
 
+use super::LinkState;
 use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
 use core::time::Duration;
@@ -13,9 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tallyroll_engine::sync::{Opening, Output, Role, Session, SessionConfig};
 use tallyroll_schema::wire::{FrameReader, Message, StreamKind, encode_frame};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// Bytes of the cloud's batches we buffer: rate cards and leases are small.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -34,6 +36,7 @@ pub async fn run(
     keeper: &Keeper,
     enrolment: &Enrolment,
     connection: &Connection,
+    state: &watch::Sender<LinkState>,
 ) -> Result<String, Gone> {
     let opened = keeper.query(|device| (device.opening(), device.unstored_directory())).await?;
     let (Ok(opening), Ok(directory)) = opened else {
@@ -45,7 +48,7 @@ pub async fn run(
         Err(why) => return Ok(why),
     };
     link.session.offer_directory(directory);
-    let ended = link.run().await;
+    let ended = link.run(state).await;
     tasks.shutdown().await;
     ended
 }
@@ -82,11 +85,17 @@ impl<'a> Link<'a> {
         Ok(Self { keeper, session, began: Instant::now(), writers, arrived })
     }
 
-    async fn run(&mut self) -> Result<String, Gone> {
+    async fn run(&mut self, state: &watch::Sender<LinkState>) -> Result<String, Gone> {
         let mut progress = self.keeper.progress();
+        let mut stops_told = 0;
         loop {
             if let Some(why) = self.carry_out().await? {
                 return Ok(why);
+            }
+            for stop in self.session.stops().get(stops_told..).unwrap_or_default() {
+                warn!(log = ?stop.log, why = stop.text, "a log goes no further");
+                state.send_replace(LinkState::Stopped(stop.text.clone()));
+                stops_told += 1;
             }
             let deadline = self.session.deadline().map(|deadline| self.began + deadline);
             let far = Instant::now() + Duration::from_secs(3600);

@@ -120,7 +120,7 @@ impl Report<'_> {
         rows
     }
 
-    /// A row per month, device and user, in that order.
+    /// A row per month, device and user, in that order; by name where there is one.
     pub fn totals(&self) -> Vec<TotalsRow> {
         let mut sums: BTreeMap<(u32, DeviceId, Who), (Usage, UserAlias)> = BTreeMap::new();
         for (key, usage) in &self.counts.usage {
@@ -141,7 +141,9 @@ impl Report<'_> {
             saved: usage.saved,
             charged: credits(usage.charged),
         };
-        sums.into_iter().map(row).collect()
+        let mut rows: Vec<TotalsRow> = sums.into_iter().map(row).collect();
+        rows.sort_by(|a, b| order(a).cmp(&order(b)));
+        rows
     }
 
     fn who(&self, device: DeviceId, alias: UserAlias) -> Who {
@@ -150,6 +152,12 @@ impl Report<'_> {
             None => Who::Alias { device, alias },
         }
     }
+}
+
+/// As people look things up: by month, then place, then person.
+fn order(row: &TotalsRow) -> impl Ord {
+    let TotalsRow { month, device, device_name, name, who, .. } = row;
+    (month.clone(), device_name.clone(), *device, name.clone(), *who)
 }
 
 /// `2026-11` for a month of [`super::UsageKey`].

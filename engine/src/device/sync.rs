@@ -102,8 +102,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let newer = rows
             .get::<ReceiptRow>(&epoch)?
             .is_none_or(|ReceiptRow(held)| held.head.position.seq < position.seq);
-        let signed = verify_receipt(self.config.tenant, &self.config.cloud_key, &receipt);
-        if ours && newer && signed {
+        let signed = || verify_receipt(self.config.tenant, &self.config.cloud_key, &receipt);
+        if ours && newer && signed() {
             let mut rows = rows;
             rows.put(&epoch, &ReceiptRow(receipt));
             let changes = rows.into_changes();

@@ -17,6 +17,7 @@ pub struct RedbStore {
 }
 
 const CHECKSUM_LEN: usize = 8;
+const MAGIC_LEN: u64 = 9;
 
 impl RedbStore {
     /// Opens or creates the database on a backend, with a page cache of `cache_bytes`.
@@ -24,6 +25,8 @@ impl RedbStore {
     /// # Errors
     /// Storage failed, or the file is no database or a broken one.
     pub fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self> {
+        start_over_if_cut_short(&backend)
+            .map_err(|error| Error::storage("looking at the database", error))?;
         let mut builder = Builder::new();
         builder.set_cache_size(cache_bytes);
         let database = builder.create_with_backend(backend).map_err(database_error)?;
@@ -36,6 +39,27 @@ impl RedbStore {
         let read = self.database.begin_read().map_err(transaction_error)?;
         read.open_table(definition(table)).map_err(table_error)
     }
+}
+
+/// A new database gets its magic number last. A file without one that never names our first table
+/// was cut short then: nothing was ever committed to it, and redb would refuse it for ever.
+fn start_over_if_cut_short(backend: &impl StorageBackend) -> std::io::Result<()> {
+    const CHUNK: u64 = 1 << 20;
+    let (len, name) = (backend.len()?, b"00-meta");
+    let mut magic = vec![0; MAGIC_LEN.min(len) as usize];
+    backend.read(0, &mut magic)?;
+    if len == 0 || magic.iter().any(|byte| *byte != 0) {
+        return Ok(());
+    }
+    for start in (0..len).step_by(CHUNK as usize) {
+        let end = len.min(start + CHUNK + name.len() as u64);
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or_default()];
+        backend.read(start, &mut bytes)?;
+        if bytes.windows(name.len()).any(|window| window == name) {
+            return Ok(()); // there were commits, so this is damage; redb says so
+        }
+    }
+    backend.set_len(0)
 }
 
 fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -132,6 +156,9 @@ fn checked<'v>(table: Table, key: &[u8], value: &'v [u8]) -> Result<&'v [u8]> {
 
 fn storage_error(error: ::redb::StorageError) -> Error {
     match error {
+        ::redb::StorageError::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+            Error::corrupt("database", source)
+        }
         ::redb::StorageError::Io(source) => Error::storage("using the database", source),
         ::redb::StorageError::PreviousIo => Error::Closed,
         other => Error::corrupt("database", other),
@@ -181,5 +208,42 @@ mod tests {
         }
         write.commit().expect("commits");
         assert!(matches!(store.read(Table::Tip, b"b"), Err(Error::Corrupt { .. })));
+    }
+
+    /// The simulator cut the power while redb made a new database: its file was there, without the
+    /// magic number, and every later start refused it, though nothing had ever been in it.
+    #[test]
+    fn a_first_start_cut_short_is_started_over_and_a_lost_header_is_corrupt() {
+        let unfinished = ::redb::backends::InMemoryBackend::new();
+        unfinished.set_len(8192).expect("grows");
+        unfinished.write(4096, &[7; 100]).expect("writes");
+        RedbStore::open(unfinished, 1 << 20).expect("starts over");
+
+        let shared = Shared(std::sync::Arc::new(::redb::backends::InMemoryBackend::new()));
+        drop(RedbStore::open(shared.clone(), 1 << 20).expect("opens"));
+        shared.write(0, &[0; 512]).expect("damages");
+        let refused = RedbStore::open(shared, 1 << 20);
+        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+    }
+
+    #[derive(Debug, Clone)]
+    struct Shared(std::sync::Arc<::redb::backends::InMemoryBackend>);
+
+    impl StorageBackend for Shared {
+        fn len(&self) -> std::io::Result<u64> {
+            self.0.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+            self.0.read(offset, out)
+        }
+        fn set_len(&self, len: u64) -> std::io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.0.sync_data()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+            self.0.write(offset, data)
+        }
     }
 }

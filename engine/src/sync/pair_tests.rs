@@ -278,3 +278,45 @@ fn unknown_kinds_reach_the_cloud_untouched_and_are_told() {
     .expect("reads");
     assert_eq!(last, Some(Ok(unknown)));
 }
+
+/// The hybrid times of a device's ledger as the hub has it.
+fn ledger_times(hub: &Hub<MemoryStore>) -> Vec<tallyroll_schema::HybridTime> {
+    let logs = hub.logs().expect("lists");
+    let ledger = logs.iter().find(|log| log.class == LogClass::Ledger).expect("is there");
+    let mut times = Vec::new();
+    let mut visit = |_, record: &tallyroll_schema::Record<'_>| {
+        times.push(record.header.time.hybrid);
+        core::ops::ControlFlow::Continue(())
+    };
+    hub.read_log(ledger.log, ledger.epoch, 0, &mut visit).expect("reads");
+    times
+}
+
+/// The simulator set a clock back while a device was off: what is sealed was not looked at when it
+/// started again, so hybrid times ran backwards within its ledger.
+#[test]
+fn time_goes_on_after_a_restart_with_a_clock_set_back() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 1);
+    capture(&mut device, 1, 1000);
+    device.seal(now(1000)).expect("seals");
+    let mut device = device.restart(now(5));
+    capture(&mut device, 1, 6);
+    device.seal(now(7)).expect("seals");
+    talk(&mut device, &mut hub);
+    let times = ledger_times(&hub);
+    assert!(times.is_sorted_by(|before, after| before < after), "{times:?}");
+}
+
+/// The simulator found a genesis and the record after it at one time: a log's first record did not
+/// move its writer's hybrid clock.
+#[test]
+fn a_logs_second_record_is_later_than_its_genesis() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 1);
+    capture(&mut device, 1, 3); // the very time of its opening
+    device.seal(now(3)).expect("seals");
+    talk(&mut device, &mut hub);
+    let times = ledger_times(&hub);
+    assert!(times.len() == 2 && times[0] < times[1], "{times:?}");
+}

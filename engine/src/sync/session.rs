@@ -16,6 +16,8 @@ use tallyroll_schema::wire::{
 };
 use tallyroll_schema::{DeviceId, TenantId};
 
+/// Logs whose stop is told; more stop all the same.
+const STOPS_MAX: usize = 16;
 /// How long a peer may take to say HELLO.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,7 @@ pub struct Session {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     outputs: VecDeque<Output>,
+    stops: Vec<ErrorMessage>,
     closed: bool,
 }
 
@@ -74,6 +77,7 @@ impl Session {
             peer: None,
             hello_by: now.saturating_add(HELLO_TIMEOUT),
             outputs: VecDeque::new(),
+            stops: Vec::new(),
             closed: false,
         };
         for (epoch, tip) in opening.held {
@@ -90,6 +94,12 @@ impl Session {
     /// What the peer said of itself, once it did.
     pub fn peer(&self) -> Option<&Hello> {
         self.peer.as_ref()
+    }
+
+    /// The logs that go no further in this session and why, as either end found:
+    /// a fork, poison, or one that is not the device's. The rim tells people.
+    pub fn stops(&self) -> &[ErrorMessage] {
+        &self.stops
     }
 
     /// When [`Session::handle_timeout`] wants to be called.
@@ -143,7 +153,7 @@ impl Session {
             },
             Message::Want(want) => {
                 if let Err(error) = self.outgoing.want(&want) {
-                    self.send(Message::Error(error));
+                    self.stop(error);
                 }
                 self.pump();
             }
@@ -190,7 +200,7 @@ impl Session {
                 self.give_credit(bytes);
                 match self.incoming.refused(epoch, &refusal) {
                     Ok(want) => self.send(Message::Want(want)),
-                    Err(error) => self.send(Message::Error(error)),
+                    Err(error) => self.stop(error),
                 }
             }
             Reply::Fetched(burst) => {
@@ -205,7 +215,7 @@ impl Session {
                 let text = refusal.to_string();
                 let error =
                     ErrorMessage { code: ErrorCode::Fork, retryable: false, log: Some(log), text };
-                self.send(Message::Error(error));
+                self.stop(error);
                 self.pump();
             }
             Reply::DirectoryStored(aliases) => self.send(Message::DirectoryStored(aliases)),
@@ -230,7 +240,10 @@ impl Session {
 
     fn handle_error(&mut self, error: ErrorMessage) {
         match error.log {
-            Some(log) => self.outgoing.stop(log),
+            Some(log) => {
+                self.outgoing.stop(log);
+                self.note(error);
+            }
             None => {
                 self.closed = true;
                 self.outputs.push_back(Output::Close(error));
@@ -265,6 +278,20 @@ impl Session {
 
     fn perform(&mut self, effect: Effect) {
         self.outputs.push_back(Output::Perform(effect));
+    }
+
+    /// Tells the peer that a log goes no further.
+    fn stop(&mut self, error: ErrorMessage) {
+        self.send(Message::Error(error.clone()));
+        self.note(error);
+    }
+
+    /// A log is noted once, by the first reason.
+    fn note(&mut self, error: ErrorMessage) {
+        let known = self.stops.iter().any(|stop| stop.log == error.log);
+        if !known && self.stops.len() < STOPS_MAX {
+            self.stops.push(error);
+        }
     }
 
     fn close(&mut self, code: ErrorCode, text: &str) {

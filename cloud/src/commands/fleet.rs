@@ -1,0 +1,99 @@
+//! `devices`, `retire`, `revoke`, `grant`: who takes part, and with what credits.
+//!
+//! Invariant: what is printed as done is durable. The rules are the engine's.
+
+use super::table::{Column, Side, table, time};
+use super::{Result, ask, print};
+use clap::Args;
+use serde_json::Value;
+use std::process::ExitCode;
+use tallyroll_cloud::control::Ask;
+use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_schema::Credits;
+
+#[derive(Args)]
+pub(crate) struct StandingArguments {
+    /// Its name or id.
+    name: String,
+    /// For the log.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists the devices.
+pub(crate) async fn list(dir: &DataDir, json: bool) -> Result {
+    let devices = ask(dir, "devices", Ask::Devices).await?;
+    if json {
+        print(&devices)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let connected = |row: &Value| match row["connected"].as_bool() {
+        Some(true) => "yes".to_owned(),
+        Some(false) => "no".to_owned(),
+        None => "nothing is served".to_owned(),
+    };
+    let receipt = |row: &Value| match row["last-receipt"]["received-at"].as_u64() {
+        Some(at) => time(at),
+        None => "-".to_owned(),
+    };
+    let columns = [
+        Column::key("name", "device"),
+        Column::key("device", "id"),
+        Column::key("standing", "standing"),
+        Column::of("enrolled", &|row| time(row["enrolled-at"].as_u64().unwrap_or_default())),
+        Column::of("connected", &connected),
+        Column::key("events", "events held").on(Side::Right),
+        Column::of("last receipt", &receipt),
+    ];
+    let rows = devices.as_array().map_or(&[][..], Vec::as_slice);
+    if rows.is_empty() {
+        eprintln!("No device is enrolled; `tallyroll enroll NAME` invites one.");
+    }
+    print(table(&columns, rows))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Retires a device.
+pub(crate) async fn retire(dir: &DataDir, arguments: StandingArguments) -> Result {
+    let StandingArguments { name, reason, json } = arguments;
+    let changed = ask(dir, "retire", Ask::Retire { device: name, reason }).await?;
+    tell(&changed, json, "is retired: it delivers what it has and takes no more part")
+}
+
+/// Revokes a device.
+pub(crate) async fn revoke(dir: &DataDir, arguments: StandingArguments) -> Result {
+    let StandingArguments { name, reason, json } = arguments;
+    let changed = ask(dir, "revoke", Ask::Revoke { device: name, reason }).await?;
+    tell(&changed, json, "is revoked: nothing more is believed from it")
+}
+
+fn tell(changed: &Value, json: bool, what: &str) -> Result {
+    if json {
+        print(changed)?;
+    } else {
+        let text = |key: &str| changed[key].as_str().unwrap_or_default();
+        print(format!("{} ({}) {what}", text("name"), text("device")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Gives a user credits.
+pub(crate) async fn grant(
+    dir: &DataDir,
+    user: String,
+    credits: Credits,
+    reason: String,
+    json: bool,
+) -> Result {
+    let granted = ask(dir, "grant", Ask::Grant { user, credits, reason }).await?;
+    if json {
+        print(&granted)?;
+    } else {
+        let text = |key: &str| granted[key].as_str().unwrap_or_default();
+        print(format!("{} credits to {}", text("credits"), text("user")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,128 @@
+//! The commands: what they ask, what they print.
+//!
+//! Invariant: answers go to stdout and nothing else does; words about the work go
+//! to stderr. An error says what failed, why, and what to do next. A reader who
+//! closed the pipe has seen enough: that is no failure.
+
+pub(crate) mod enroll;
+pub(crate) mod fleet;
+pub(crate) mod log;
+pub(crate) mod serve;
+mod table;
+pub(crate) mod view;
+
+use crate::demo::DemoError;
+use serde_json::Value;
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tallyroll_cloud::control::reach::{ReachError, reach};
+use tallyroll_cloud::control::{Ask, Failure};
+use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_cloud::server::ServeError;
+
+const TEMPORARY: u8 = 75;
+const DOES_NOT_HOLD: u8 = 3;
+
+/// What a command comes to.
+pub(crate) type Result<T = ExitCode> = std::result::Result<T, CommandError>;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    /// The cloud cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The cloud cannot be reached.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    /// The cloud cannot answer.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// A file that was named cannot be used.
+    #[error("{} holds no receipt", path.display())]
+    Receipt {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: Box<dyn Error>,
+    },
+    /// The demo broke off.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The answer cannot be printed.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
+}
+
+impl CommandError {
+    fn is_temporary(&self) -> bool {
+        match self {
+            Self::Serve(why) => why.is_temporary(),
+            Self::Reach(why) => why.is_temporary(),
+            Self::Failed(failure) => failure.temporary,
+            Self::Receipt { .. } | Self::Demo(_) | Self::Stdout(_) => false,
+        }
+    }
+}
+
+/// Whether the user allows color.
+pub(crate) fn color_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Tells an error on stderr; returns the exit code it means.
+pub(crate) fn explain(error: &CommandError) -> ExitCode {
+    if matches!(error, CommandError::Stdout(why) if why.kind() == ErrorKind::BrokenPipe) {
+        return ExitCode::SUCCESS;
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(why) = cause {
+        // Some errors quote their cause already.
+        if !text.ends_with(&why.to_string()) {
+            text = format!("{text}: {why}");
+        }
+        cause = why.source();
+    }
+    eprintln!("tallyroll: {text}");
+    ExitCode::from(if error.is_temporary() { TEMPORARY } else { 1 })
+}
+
+/// Asks a question whose answer has one part.
+async fn ask(dir: &DataDir, purpose: &str, question: Ask) -> Result<Value> {
+    let mut parts = Vec::new();
+    ask_each(dir, purpose, question, |part| {
+        parts.push(part);
+        Ok(())
+    })
+    .await?;
+    Ok(parts.pop().unwrap_or_default())
+}
+
+/// Asks a question; `each` gets the parts of the answer as they come.
+async fn ask_each(
+    dir: &DataDir,
+    purpose: &str,
+    question: Ask,
+    mut each: impl FnMut(Value) -> Result<()>,
+) -> Result<()> {
+    let way = reach(dir, purpose).await?;
+    let answered = async {
+        let mut answer = way.ask(question).await?;
+        while let Some(part) = answer.next().await? {
+            each(part)?;
+        }
+        Ok(())
+    };
+    let answered = answered.await;
+    way.close().await?; // a failed write explains more than an answer that broke off
+    answered
+}
+
+/// Prints a line of the answer.
+fn print(line: impl std::fmt::Display) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(CommandError::Stdout)
+}

@@ -1,0 +1,44 @@
+//! `serve`: the cloud itself.
+//!
+//! Invariant: one line on stdout, once everything listens, which a script may
+//! wait for: `ready quic=ADDR http=ADDR data=DIR`.
+
+use super::Result;
+use clap::Args;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_cloud::public::Public;
+use tallyroll_cloud::server::{Listen, Ready, serve};
+
+#[derive(Args)]
+pub(crate) struct ServeArguments {
+    /// Where devices connect (UDP).
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:4433")]
+    quic: SocketAddr,
+    /// Health and metrics (TCP), without authentication.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// Where devices reach this cloud, for join URLs; the --quic address unless said.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    public: Option<Public>,
+}
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(dir: &DataDir, arguments: ServeArguments) -> Result {
+    let ServeArguments { quic, http, public } = arguments;
+    let ready = |ready: &Ready| {
+        let Ready { quic, http, public } = ready;
+        if public.is_none() {
+            eprintln!(
+                "`tallyroll enroll` will need --public HOST[:PORT]: this listens on every address"
+            );
+        }
+        let mut out = io::stdout().lock();
+        writeln!(out, "ready quic={quic} http={http} data={}", dir.root().display())?;
+        out.flush()
+    };
+    serve(dir, Listen { quic, http, public }, ready).await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,89 @@
+//! Tables of JSON rows: ruled on a terminal, plain columns in a pipe.
+//!
+//! Invariant: what is shown is what `--json` gives, laid out; a value that is not
+//! known shows as `-`.
+
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::io::IsTerminal;
+
+/// Where a column's values stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+enum Content<'a> {
+    Key(&'a str),
+    Read(&'a dyn Fn(&Value) -> String),
+}
+
+/// A column: its title and how to read it off a row.
+pub(super) struct Column<'a> {
+    title: &'a str,
+    content: Content<'a>,
+    side: Side,
+}
+
+impl<'a> Column<'a> {
+    /// The value of a key.
+    pub(super) fn key(key: &'a str, title: &'a str) -> Self {
+        Self { title, content: Content::Key(key), side: Side::Left }
+    }
+
+    /// Something made of a row.
+    pub(super) fn of(title: &'a str, read: &'a dyn Fn(&Value) -> String) -> Self {
+        Self { title, content: Content::Read(read), side: Side::Left }
+    }
+
+    /// The same, on that side.
+    pub(super) fn on(self, side: Side) -> Self {
+        Self { side, ..self }
+    }
+
+    fn read(&self, row: &Value) -> String {
+        match &self.content {
+            Content::Read(read) => read(row),
+            Content::Key(key) => match &row[*key] {
+                Value::Null => "-".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            },
+        }
+    }
+}
+
+/// A table of rows, as text.
+pub(super) fn table(columns: &[Column<'_>], rows: &[Value]) -> String {
+    let on_terminal = std::io::stdout().is_terminal();
+    let styled = on_terminal && super::color_wanted();
+    let mut table = Table::new();
+    table.load_style(if on_terminal { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING });
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|column| {
+        let title = Cell::new(column.title);
+        if styled { title.add_attribute(Attribute::Bold) } else { title }
+    }));
+    for row in rows {
+        table.add_row(columns.iter().map(|column| column.read(row)));
+    }
+    for (index, column) in columns.iter().enumerate() {
+        let Some(shown) = table.column_mut(index) else { continue };
+        if !on_terminal {
+            shown.set_padding((0, 2));
+        }
+        if column.side == Side::Right {
+            shown.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+/// Milliseconds since 1970 as RFC 3339, to the second.
+pub(super) fn time(milliseconds: u64) -> String {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    let time = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX);
+    format!("{time:.0}")
+}

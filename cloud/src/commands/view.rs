@@ -1,0 +1,142 @@
+//! `view`: figures, now or as of a past moment.
+//!
+//! Invariant: every view says the commit position it stands at, and how many
+//! records it could not use when there are any. The rows are the engine's.
+
+use super::table::{Column, Side, table, time};
+use super::{Result, ask, print};
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::process::ExitCode;
+use std::str::FromStr;
+use tallyroll_cloud::control::{Ask, At, Figures};
+use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_schema::Wall;
+
+/// Which figures, as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum FiguresArgument {
+    /// A row per user.
+    Balances,
+    /// A row per month, device and user.
+    Totals,
+    /// A row per device.
+    Devices,
+}
+
+/// A past moment, as an argument.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment(At);
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        if let Ok(position) = text.parse() {
+            return Ok(Self(At::Position(position)));
+        }
+        let time = text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+        match time.and_then(|time| u64::try_from(time).ok()) {
+            Some(time) => Ok(Self(At::Time(Wall(time)))),
+            None => {
+                Err("neither a commit position, as 1.482, nor a time, as 2026-11-21T08:00:00Z"
+                    .into())
+            }
+        }
+    }
+}
+
+/// Shows a view.
+pub(crate) async fn run(
+    dir: &DataDir,
+    figures: FiguresArgument,
+    at: Option<Moment>,
+    json: bool,
+) -> Result {
+    let asked = match figures {
+        FiguresArgument::Balances => Figures::Balances,
+        FiguresArgument::Totals => Figures::Totals,
+        FiguresArgument::Devices => Figures::Devices,
+    };
+    let view = ask(dir, "view", Ask::View { figures: asked, at: at.map(|at| at.0) }).await?;
+    if json {
+        print(&view)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = view["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    print(match figures {
+        FiguresArgument::Balances => balances(rows),
+        FiguresArgument::Totals => totals(rows),
+        FiguresArgument::Devices => devices(rows),
+    })?;
+    print(format!("at commit {}", view["at"].as_str().unwrap_or_default()))?;
+    let unused = [
+        ("incomplete", "records were written by a newer version; update this one"),
+        ("misplaced", "records stand where their writer may not write; they are not counted"),
+    ];
+    for (key, meaning) in unused {
+        if let Some(count @ 1..) = view[key].as_u64() {
+            print(format!("{key} ({count}): {meaning}"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn number<'a>(key: &'a str) -> Column<'a> {
+    Column::key(key, key).on(Side::Right)
+}
+
+fn counts<'a>() -> [Column<'a>; 7] {
+    ["impressions", "sheets", "captured", "converted", "sent", "saved", "charged"].map(number)
+}
+
+/// The user's name, or the start of what stands for it.
+fn user(row: &Value) -> String {
+    let who = &row["who"];
+    let alias = who["alias"]["alias"].as_str().or(who["subject"].as_str());
+    let short = |id: &str| format!("({})", id.get(..8).unwrap_or(id));
+    row["name"].as_str().map(str::to_owned).or(alias.map(short)).unwrap_or("-".into())
+}
+
+fn balances(rows: &[Value]) -> String {
+    let columns =
+        [Column::of("user", &user), number("granted"), number("charged"), number("balance")];
+    table(&columns, rows)
+}
+
+fn totals(rows: &[Value]) -> String {
+    let device = |row: &Value| {
+        let of = |key: &str| row[key].as_str().map(str::to_owned);
+        of("device-name").or_else(|| of("device")).unwrap_or_default()
+    };
+    let own =
+        [Column::key("month", "month"), Column::of("device", &device), Column::of("user", &user)];
+    table(&own.into_iter().chain(counts()).collect::<Vec<_>>(), rows)
+}
+
+fn devices(rows: &[Value]) -> String {
+    let enrolled = |row: &Value| time(row["enrolled-at"].as_u64().unwrap_or_default());
+    let own = [
+        Column::key("name", "device"),
+        Column::key("standing", "standing"),
+        Column::of("enrolled", &enrolled),
+    ];
+    table(&own.into_iter().chain(counts()).collect::<Vec<_>>(), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::CommitPosition;
+
+    #[test]
+    fn a_moment_is_a_position_or_a_time() {
+        let of = |text: &str| text.parse::<Moment>().map(|moment| moment.0);
+        assert_eq!(of("1.482"), Ok(At::Position(CommitPosition { epoch: 1, index: 482 })));
+        assert_eq!(of("1970-01-01T00:00:01Z"), Ok(At::Time(Wall(1000))));
+        for wrong in ["", "yesterday", "1.", "2026-11-21", "1969-01-01T00:00:00Z"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The desk: where every question is answered.
+//!
+//! Invariant: an answer comes from the replica and from nothing else; the desk
+//! holds no state of its own. The answers' parts are JSON values in the form that
+//! `--json` prints. Devices are in `fleet`, figures in `views`, events in `logs`.
+
+use super::{Ask, Failure, Line};
+use crate::keeper::{Keeper, Unanswered};
+use crate::links::Live;
+use crate::public::Public;
+use serde::Serialize;
+use tallyroll_engine::Kind;
+use tallyroll_schema::Fingerprint;
+use tokio::sync::mpsc;
+
+/// Everything needed to answer.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The replica.
+    pub keeper: Keeper,
+    /// What devices pin.
+    pub authority: Fingerprint,
+    /// Where devices reach this cloud, if it is known.
+    pub public: Option<Public>,
+    /// The port it is served on.
+    pub port: u16,
+    /// Who is connected; absent when no process serves.
+    pub live: Option<Live>,
+}
+
+/// Where the parts of an answer go.
+#[derive(Debug, Clone)]
+pub(super) struct Items(mpsc::Sender<Line>);
+
+impl Items {
+    pub(super) fn new(lines: mpsc::Sender<Line>) -> Self {
+        Self(lines)
+    }
+
+    /// Hands over a part; waits while the client is slow.
+    pub(super) async fn give(&self, item: &impl Serialize) -> Result<(), Failure> {
+        let value = serde_json::to_value(item).map_err(Failure::lasting)?;
+        let gone = |_| Failure::lasting("the client is gone");
+        self.0.send(Line::Item(value)).await.map_err(gone)
+    }
+}
+
+impl Desk {
+    pub(super) async fn answer(&self, ask: Ask, items: &Items) -> Result<(), Failure> {
+        match ask {
+            Ask::Enroll { name, public } => items.give(&self.enroll(name, public).await?).await,
+            Ask::Devices => items.give(&self.devices().await?).await,
+            Ask::Retire { device, reason } => items.give(&self.retire(device, reason).await?).await,
+            Ask::Revoke { device, reason } => items.give(&self.revoke(device, reason).await?).await,
+            Ask::Grant { user, credits, reason } => {
+                items.give(&self.grant(user, credits, reason).await?).await
+            }
+            Ask::View { figures, at } => items.give(&self.view(figures, at).await?).await,
+            Ask::Logs => items.give(&self.logs().await?).await,
+            Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,
+            Ask::Verify { log, receipt } => self.verify(log, receipt, items).await,
+        }
+    }
+}
+
+impl From<Unanswered> for Failure {
+    fn from(why: Unanswered) -> Self {
+        let temporary = match &why {
+            Unanswered::Engine(error) => matches!(error.kind(), Kind::Full | Kind::Retry),
+            Unanswered::Gone => true,
+        };
+        Self { text: why.to_string(), temporary }
+    }
+}

@@ -1,0 +1,185 @@
+//! Answers about events: which logs there are, what is in them, whether they verify.
+//!
+//! Invariant: events are read in pages, so that a long log neither fills memory
+//! nor keeps the keeper from committing. Verifying recomputes from stored bytes;
+//! what does not hold is an answer, not a failure.
+
+use super::Failure;
+use super::desk::{Desk, Items};
+use super::fleet::find;
+use crate::keeper::Replica;
+use core::ops::ControlFlow;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tallyroll_engine::hub::{LogSummary, Verified};
+use tallyroll_engine::{Error, Result};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{DeviceId, LogId, Position, Receipt, Record, Wall};
+
+/// Events read at once.
+const PAGE_EVENTS: u64 = 512;
+/// Bytes of records read at once.
+const PAGE_BYTES: usize = 512 * 1024;
+
+/// A log's epoch.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LogRow {
+    #[serde(flatten)]
+    summary: LogSummary,
+    device_name: Option<String>,
+}
+
+/// One event.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct EventLine {
+    position: Position,
+    device: Option<DeviceId>,
+    class: LogClass,
+    wall: Wall,
+    event: Value,
+}
+
+/// What verifying an epoch found, and how many events it should have.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct VerifiedLine {
+    #[serde(flatten)]
+    found: Verified,
+    class: LogClass,
+    device: Option<DeviceId>,
+    device_name: Option<String>,
+    /// Events the store says it holds.
+    held: u64,
+}
+
+impl Desk {
+    pub(super) async fn logs(&self) -> Result<Vec<LogRow>, Failure> {
+        Ok(self.keeper.run(|replica| select(replica, None)).await?)
+    }
+
+    pub(super) async fn show(
+        &self,
+        log: Option<String>,
+        from: u64,
+        limit: Option<u64>,
+        items: &Items,
+    ) -> Result<(), Failure> {
+        let logs = self.keeper.run(move |replica| select(replica, log.as_deref())).await?;
+        let mut left = limit.unwrap_or(u64::MAX);
+        for LogRow { summary, .. } in logs {
+            let mut next = from;
+            while left > 0 && next < summary.events {
+                let (of, events_max) = (summary.clone(), left.min(PAGE_EVENTS));
+                let read = move |replica: &mut Replica| page(replica, &of, next, events_max);
+                let lines = self.keeper.run(read).await?;
+                if lines.is_empty() {
+                    break;
+                }
+                next += lines.len() as u64;
+                left -= lines.len() as u64;
+                for line in lines {
+                    items.give(&line).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn verify(
+        &self,
+        log: Option<String>,
+        receipt: Option<Receipt>,
+        items: &Items,
+    ) -> Result<(), Failure> {
+        let logs = self.keeper.run(move |replica| select(replica, log.as_deref())).await?;
+        let mut unproven = receipt;
+        for LogRow { summary, device_name } in logs {
+            let here = (summary.log, summary.epoch);
+            let of = |receipt: &Receipt| {
+                (receipt.head.position.log, receipt.head.position.epoch) == here
+            };
+            let receipt = unproven.take_if(|receipt| of(receipt));
+            let found = self
+                .keeper
+                .run(move |replica| replica.hub.verify_log(here.0, here.1, receipt.as_ref()));
+            let found = found.await?;
+            let LogSummary { class, device, events: held, .. } = summary;
+            items.give(&VerifiedLine { found, class, device, device_name, held }).await?;
+        }
+        match unproven {
+            None => Ok(()),
+            Some(receipt) => items.give(&missing(&receipt)).await,
+        }
+    }
+}
+
+/// A receipt for a log that is not held, or not among those asked for.
+fn missing(receipt: &Receipt) -> Value {
+    let Position { log, epoch, seq } = receipt.head.position;
+    let wrong = (Position { log, epoch, seq: 0 }, "the receipt's log is not among these");
+    json!({ "log": log, "epoch": epoch, "held": seq + 1, "events": 0, "signed": 0, "batches": 0, "wrong": wrong })
+}
+
+/// The epochs of the log that is meant: by id, a unique prefix of it, or the
+/// name of the device whose ledger it is.
+fn select(replica: &Replica, log: Option<&str>) -> Result<Vec<LogRow>> {
+    let mut logs = replica.hub.logs()?;
+    if let Some(log) = log {
+        let meant = find_log(replica, &logs, log)?;
+        logs.retain(|summary| summary.log == meant);
+    }
+    let name = |device: DeviceId| replica.hub.fleet().device(device).map(|d| d.name.clone());
+    let row = |summary: LogSummary| {
+        let device_name = summary.device.and_then(name);
+        LogRow { summary, device_name }
+    };
+    Ok(logs.into_iter().map(row).collect())
+}
+
+fn find_log(replica: &Replica, logs: &[LogSummary], text: &str) -> Result<LogId> {
+    let is_ledger =
+        |log: &&LogSummary, device| log.class == LogClass::Ledger && log.device == Some(device);
+    if let Ok((device, name)) = find(replica, text) {
+        let ledger = logs.iter().find(|log| is_ledger(log, device));
+        return ledger
+            .map(|log| log.log)
+            .ok_or_else(|| Error::Rejected(format!("{name} has not sent its ledger yet")));
+    }
+    let mut found: Vec<LogId> = logs.iter().map(|log| log.log).collect();
+    found.retain(|log| log.to_string().starts_with(text));
+    found.dedup();
+    match found[..] {
+        [log] => Ok(log),
+        [] => Err(Error::Rejected(format!("no log {text}; `tallyroll log list` shows them"))),
+        _ => {
+            Err(Error::Rejected(format!("{text} begins {} log ids; write more of it", found.len())))
+        }
+    }
+}
+
+fn page(replica: &Replica, of: &LogSummary, from: u64, events_max: u64) -> Result<Vec<EventLine>> {
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    replica.hub.read_log(of.log, of.epoch, from, &mut |position, record| {
+        bytes += record.bytes.len();
+        lines.push(EventLine {
+            position,
+            device: of.device,
+            class: of.class,
+            wall: record.header.time.wall,
+            event: event_json(record),
+        });
+        let full = lines.len() as u64 >= events_max || bytes >= PAGE_BYTES;
+        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(lines)
+}
+
+fn event_json(record: &Record<'_>) -> Value {
+    let event = record.event().map_err(|why| why.to_string());
+    let event = event.and_then(|event| serde_json::to_value(event).map_err(|why| why.to_string()));
+    event.unwrap_or_else(
+        |why| json!({ "kind": "unreadable", "code": record.header.kind, "why": why }),
+    )
+}

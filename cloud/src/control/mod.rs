@@ -1,0 +1,238 @@
+//! The control socket: how commands reach the cloud.
+//!
+//! Owns the questions ([`Ask`]) and the form of their answers ([`Line`]): JSON
+//! Lines over a Unix socket that only the owner may open. Invariant: a question
+//! is answered by the same code ([`desk`]) in a running process and in a command
+//! that opened the files itself ([`reach`]).
+
+pub mod desk;
+mod fleet;
+mod logs;
+mod pin;
+pub mod reach;
+mod views;
+
+use crate::data_dir::DataDir;
+use crate::public::Public;
+use core::time::Duration;
+use desk::Desk;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// A question, bytes.
+const ASK_BYTES_MAX: u64 = 64 * 1024;
+/// A client may take so long to ask, and to take a line.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Clients at once; more wait.
+const CLIENTS_MAX: usize = 64;
+/// Lines made ahead of a client.
+const LINES_AHEAD: usize = 64;
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Ask {
+    /// Invite a device.
+    Enroll {
+        /// Its name.
+        name: String,
+        /// Where it reaches this cloud, if not where `serve` says.
+        public: Option<Public>,
+    },
+    /// The devices, as they are now.
+    Devices,
+    /// Let a device drain and leave.
+    Retire {
+        /// Name or id.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// Believe nothing more from a device.
+    Revoke {
+        /// Name or id.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// Give a user credits.
+    Grant {
+        /// A name that some device has seen.
+        user: String,
+        /// How much; negative takes back.
+        credits: Credits,
+        /// Why.
+        reason: String,
+    },
+    /// Figures.
+    View {
+        /// Which.
+        figures: Figures,
+        /// As of when; now, if absent.
+        at: Option<At>,
+    },
+    /// The logs held.
+    Logs,
+    /// Events, a line each.
+    Show {
+        /// An id, a unique prefix of one, or a device's name; all, if absent.
+        log: Option<String>,
+        /// The first seq of each epoch.
+        from: u64,
+        /// How many at most.
+        limit: Option<u64>,
+    },
+    /// Recompute chains and signatures, a line for each epoch.
+    Verify {
+        /// As for [`Ask::Show`].
+        log: Option<String>,
+        /// An old receipt that the logs must bear out.
+        receipt: Option<Receipt>,
+    },
+}
+
+/// Which figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Figures {
+    /// A row per user.
+    Balances,
+    /// A row per month, device and user.
+    Totals,
+    /// A row per device.
+    Devices,
+}
+
+/// A moment that figures may be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum At {
+    /// A commit.
+    Position(CommitPosition),
+    /// The last commit by then, by the cloud's clock.
+    Time(Wall),
+}
+
+/// A line of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// A part of it.
+    Item(Value),
+    /// There is no more.
+    End,
+    /// It could not be answered, or no further.
+    Failed(Failure),
+}
+
+/// Why a question could not be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+#[error("{text}")]
+pub struct Failure {
+    /// What failed, why, and what to do.
+    pub text: String,
+    /// Whether the same may succeed later by itself.
+    pub temporary: bool,
+}
+
+impl Failure {
+    /// One that stays until something is changed.
+    pub fn lasting(text: impl ToString) -> Self {
+        Self { text: text.to_string(), temporary: false }
+    }
+
+    /// One that may pass.
+    pub fn temporary(text: impl ToString) -> Self {
+        Self { text: text.to_string(), temporary: true }
+    }
+}
+
+/// Opens the socket; the caller holds the directory's lock, so a file that is
+/// there was left behind.
+///
+/// # Errors
+/// The system's.
+pub fn listen(dir: &DataDir) -> io::Result<UnixListener> {
+    let path = dir.socket();
+    match std::fs::remove_file(&path) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers clients until it is aborted.
+pub async fn serve(listener: UnixListener, desk: Desk) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let mut clients = JoinSet::new();
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let Ok((client, _)) = listener.accept().await else {
+            // Out of descriptors, most likely; it passes.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let desk = desk.clone();
+        clients.spawn(async move {
+            if let Err(why) = serve_client(client, &desk).await {
+                tracing::debug!(%why, "control client");
+            }
+            drop(place);
+        });
+        while clients.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_client(client: UnixStream, desk: &Desk) -> io::Result<()> {
+    let (reader, mut writer) = client.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut asked = Vec::new();
+        let mut line = (&mut reader).take(ASK_BYTES_MAX);
+        let read = tokio::time::timeout(CLIENT_TIMEOUT, line.read_until(b'\n', &mut asked));
+        if read.await?? == 0 {
+            return Ok(());
+        }
+        let mut answer = match serde_json::from_slice(&asked) {
+            Ok(ask) => answer(desk.clone(), ask),
+            Err(why) => {
+                let text = format!("no question this cloud knows: {why}");
+                write_line(&mut writer, &Line::Failed(Failure::lasting(text))).await?;
+                return Ok(());
+            }
+        };
+        while let Some(line) = answer.recv().await {
+            write_line(&mut writer, &line).await?;
+        }
+    }
+}
+
+async fn write_line(writer: &mut tokio::net::unix::OwnedWriteHalf, line: &Line) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    tokio::time::timeout(CLIENT_TIMEOUT, writer.write_all(&text)).await?
+}
+
+/// Answers a question, line by line; the last is [`Line::End`] or [`Line::Failed`].
+fn answer(desk: Desk, ask: Ask) -> mpsc::Receiver<Line> {
+    let (sender, lines) = mpsc::channel(LINES_AHEAD);
+    tokio::spawn(async move {
+        let items = desk::Items::new(sender.clone());
+        let last = match desk.answer(ask, &items).await {
+            Ok(()) => Line::End,
+            Err(failure) => Line::Failed(failure),
+        };
+        drop(sender.send(last).await); // the client may be gone
+    });
+    lines
+}

@@ -1,0 +1,168 @@
+//! How a command reaches its cloud: through the running process, or by itself.
+//!
+//! Invariant: whichever way, the same code answers. With no process running the
+//! command takes the directory's lock for as long as it works; with one it never
+//! touches the files.
+
+use super::desk::Desk;
+use super::{Ask, Failure, Line, answer};
+use crate::data_dir::{DataDir, DataDirError, Lock};
+use crate::keeper::{self, Running};
+use crate::opening::{OpenError, Opened, open};
+use crate::public::{PORT, Public};
+use serde_json::Value;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use tallyroll_engine::{Error, Kind};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// A way to the cloud.
+#[derive(Debug)]
+pub enum Reach {
+    /// A process serves.
+    Running(PathBuf),
+    /// None does; this one has opened the files.
+    Alone(Box<Alone>),
+}
+
+/// A cloud opened by this process.
+#[derive(Debug)]
+pub struct Alone {
+    desk: Desk,
+    running: Running,
+    _lock: Lock,
+}
+
+/// Why there is no way, or why it ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    /// The directory is empty, held or cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A file in it cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The socket cannot be used.
+    #[error("cannot reach the running process at {path}: {source}")]
+    Socket {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A write failed.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+impl ReachError {
+    /// Whether the same may succeed later by itself.
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::DataDir(why) => why.is_temporary(),
+            Self::Open(why) => why.is_temporary(),
+            Self::Engine(why) => matches!(why.kind(), Kind::Full | Kind::Retry),
+            Self::Socket { .. } => false,
+        }
+    }
+}
+
+/// The parts of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    lines: mpsc::Receiver<Line>,
+}
+
+impl Answer {
+    /// The next part, or `None` after the last.
+    ///
+    /// # Errors
+    /// The question could not be answered, or no further.
+    pub async fn next(&mut self) -> Result<Option<Value>, Failure> {
+        match self.lines.recv().await {
+            Some(Line::Item(value)) => Ok(Some(value)),
+            Some(Line::End) => Ok(None),
+            Some(Line::Failed(failure)) => Err(failure),
+            None => Err(Failure::temporary("the cloud went away while answering; ask again")),
+        }
+    }
+
+    /// The only part.
+    ///
+    /// # Errors
+    /// As [`Answer::next`].
+    pub async fn only(mut self) -> Result<Value, Failure> {
+        Ok(self.next().await?.unwrap_or_default())
+    }
+}
+
+/// Finds the way to the cloud in `dir`, for the command `purpose`.
+///
+/// # Errors
+/// No cloud is there, another command holds it, or its files cannot be used.
+pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
+    dir.refuse_if_empty()?;
+    match UnixStream::connect(dir.socket()).await {
+        Ok(_) => return Ok(Reach::Running(dir.socket())),
+        Err(why) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&why.kind()) => {}
+        Err(source) => {
+            return Err(ReachError::Socket { path: dir.socket().display().to_string(), source });
+        }
+    }
+    let lock = dir.lock(purpose)?;
+    let Opened { replica, authority, .. } = open(dir)?;
+    let public = Public::load(dir).unwrap_or_default(); // unreadable is as good as unknown
+    let (keeper, running) = keeper::start(replica);
+    let authority = authority.fingerprint();
+    let desk = Desk { keeper, authority, public, port: PORT, live: None };
+    Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
+}
+
+impl Reach {
+    /// Asks a question.
+    ///
+    /// # Errors
+    /// The running process went away.
+    pub async fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
+        let lines = match self {
+            Self::Alone(alone) => answer(alone.desk.clone(), ask),
+            Self::Running(socket) => {
+                let gone = |_| Failure::temporary("the cloud went away; ask again");
+                let mut stream = UnixStream::connect(socket).await.map_err(gone)?;
+                let mut text = serde_json::to_vec(&ask).map_err(Failure::lasting)?;
+                text.push(b'\n');
+                stream.write_all(&text).await.map_err(gone)?;
+                read_answer(stream)
+            }
+        };
+        Ok(Answer { lines })
+    }
+
+    /// Ends a cloud that this process opened.
+    ///
+    /// # Errors
+    /// A write failed.
+    pub async fn close(self) -> Result<(), ReachError> {
+        if let Self::Alone(alone) = self {
+            alone.desk.keeper.stop().await;
+            alone.running.join().await?;
+        }
+        Ok(())
+    }
+}
+
+fn read_answer(stream: UnixStream) -> mpsc::Receiver<Line> {
+    let (sender, lines) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut read = BufReader::new(stream).lines();
+        while let Ok(Some(text)) = read.next_line().await {
+            let Ok(line) = serde_json::from_str(&text) else { break };
+            if sender.send(line).await.is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}

@@ -1,0 +1,142 @@
+//! Answers about figures: balances, totals, devices; and the credits granted.
+//!
+//! Invariant: every view names the commit position it stands at and how many
+//! records it could not use; the same position gives the same figures for ever.
+//! Names are those known now: they are no part of what is folded.
+
+use super::desk::Desk;
+use super::{At, Failure, Figures};
+use crate::keeper::Replica;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use tallyroll_engine::counts::{BalanceRow, Counts, Report, TotalsRow, Usage};
+use tallyroll_engine::hub::{Fleet, Standing};
+use tallyroll_engine::{Error, Result};
+use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, Wall};
+
+/// A view and where it stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Viewed {
+    at: CommitPosition,
+    /// Records written by a newer version.
+    incomplete: u64,
+    /// Records where their writer may not write.
+    misplaced: u64,
+    rows: Rows,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Rows {
+    Balances(Vec<BalanceRow>),
+    Totals(Vec<TotalsRow>),
+    Devices(Vec<UsageRow>),
+}
+
+/// One device's usage in all.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct UsageRow {
+    device: DeviceId,
+    name: String,
+    standing: Standing,
+    enrolled_at: Wall,
+    impressions: u64,
+    sheets: u64,
+    captured: u64,
+    converted: u64,
+    sent: u64,
+    saved: u64,
+    charged: Credits,
+}
+
+/// Credits given.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Granted {
+    user: String,
+    subject: SubjectId,
+    credits: Credits,
+    position: Position,
+}
+
+impl Desk {
+    pub(super) async fn view(&self, figures: Figures, at: Option<At>) -> Result<Viewed, Failure> {
+        Ok(self.keeper.run(move |replica| view(replica, figures, at)).await?)
+    }
+
+    pub(super) async fn grant(
+        &self,
+        user: String,
+        credits: Credits,
+        reason: String,
+    ) -> Result<Granted, Failure> {
+        let granted = self.keeper.run(move |replica| {
+            let Some(subject) = replica.people.subject(&user) else {
+                let why = format!(
+                    "no device has seen a user named {user}; `tallyroll view balances` lists those seen"
+                );
+                return Err(Error::Rejected(why));
+            };
+            let position = replica.hub.grant(replica.now(), subject, credits, reason)?;
+            Ok(Granted { user, subject, credits, position })
+        });
+        Ok(granted.await?)
+    }
+}
+
+fn view(replica: &Replica, figures: Figures, at: Option<At>) -> Result<Viewed> {
+    let hub = &replica.hub;
+    let past = match at {
+        None => None,
+        Some(At::Position(position)) => Some(position),
+        Some(At::Time(time)) => Some(hub.commit_at(time)?),
+    };
+    let (at, counts) = match past {
+        None => (hub.last_commit(), Cow::Borrowed(hub.counts())),
+        Some(position) => (position, Cow::Owned(hub.counts_at(position)?)),
+    };
+    let report = Report {
+        counts: &counts,
+        user_name: &|device, alias| replica.people.name(device, alias).map(str::to_owned),
+        device_name: &|device| hub.fleet().device(device).map(|record| record.name.clone()),
+    };
+    let rows = match (figures, past) {
+        (Figures::Balances, _) => Rows::Balances(report.balances()),
+        (Figures::Totals, _) => Rows::Totals(report.totals()),
+        (Figures::Devices, None) => Rows::Devices(usage_rows(hub.fleet(), &counts)),
+        (Figures::Devices, Some(position)) => {
+            Rows::Devices(usage_rows(&hub.fleet_at(position)?, &counts))
+        }
+    };
+    Ok(Viewed { at, incomplete: counts.incomplete(), misplaced: counts.misplaced(), rows })
+}
+
+fn usage_rows(fleet: &Fleet, counts: &Counts) -> Vec<UsageRow> {
+    let mut sums: BTreeMap<DeviceId, Usage> = BTreeMap::new();
+    for (key, usage) in counts.usage() {
+        sums.entry(key.device).or_default().add(usage);
+    }
+    let row = |(device, record): (&DeviceId, &tallyroll_engine::hub::DeviceRecord)| {
+        let usage = sums.get(device).copied().unwrap_or_default();
+        UsageRow {
+            device: *device,
+            name: record.name.clone(),
+            standing: record.standing,
+            enrolled_at: record.enrolled_at,
+            impressions: usage.impressions,
+            sheets: usage.sheets,
+            captured: usage.captured,
+            converted: usage.converted,
+            sent: usage.sent,
+            saved: usage.saved,
+            // Charges are never negative and a sum beyond the range shows as its end.
+            charged: Credits::from_thousandths(i64::try_from(usage.charged).unwrap_or(i64::MAX)),
+        }
+    };
+    let mut rows: Vec<UsageRow> = fleet.devices().iter().map(row).collect();
+    rows.sort_by(|a, b| (&a.name, a.device).cmp(&(&b.name, b.device)));
+    rows
+}

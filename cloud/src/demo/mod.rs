@@ -1,0 +1,181 @@
+//! `demo`: a cloud and its branches, an outage, two kills, and then the books.
+//!
+//! Owns the whole show: real processes, files and QUIC on this machine, fed with a
+//! seeded workload ([`workload`]), broken on purpose ([`story`]), watched ([`stage`]),
+//! and at last checked from files ([`evidence`], [`check`]) against a sum made without
+//! the engine ([`naive`]). Invariant: it exits with 0 only if every figure is right,
+//! and leaves no process behind. What it starts, it knows by its commands alone.
+
+mod branch;
+mod check;
+mod cloud;
+mod error;
+mod evidence;
+mod fleet;
+mod leash;
+mod naive;
+mod place;
+mod process;
+mod programs;
+mod relay;
+mod stage;
+mod story;
+mod workload;
+
+use check::Verdict;
+use clap::Args;
+pub(crate) use error::DemoError;
+use error::{Doing, Result};
+use fleet::Fleet;
+use leash::Inner;
+use place::Place;
+use programs::Programs;
+use stage::Stage;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+const DOES_NOT_HOLD: u8 = 3;
+/// Of what is missing; the rest is counted.
+const MISSING_SHOWN_MAX: usize = 20;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DemoArguments {
+    /// Branches.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    branches: u16,
+    /// Jobs they print in all.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    jobs: u32,
+    /// How long half of the lines are cut, as `10s` or `500ms`.
+    #[arg(long, default_value = "10s", value_parser = parse_outage)]
+    outage: Duration,
+    /// For the same jobs again; another one each time, if absent.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Keep all files there; a new or empty directory.
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    #[command(subcommand)]
+    inner: Option<Inner>,
+}
+
+fn parse_outage(text: &str) -> std::result::Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok();
+    let outage = parsed.and_then(|outage| Duration::try_from(outage).ok());
+    let longest = Duration::from_secs(600);
+    let within = outage.filter(|outage| *outage <= longest);
+    within.ok_or_else(|| "an outage lasts up to 10m, as `10s` or `500ms`".into())
+}
+
+/// Plays the demo. Ctrl-C ends it and all it started.
+pub(crate) async fn run(arguments: DemoArguments) -> Result<ExitCode> {
+    if let Some(Inner::Leash(leash)) = arguments.inner {
+        return Err(leash::become_program(leash));
+    }
+    let mut terminate = signal(SignalKind::terminate()).doing("listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).doing("listen for signals")?;
+    tokio::select! {
+        played = play(arguments) => played,
+        _ = terminate.recv() => Err(DemoError::Interrupted),
+        _ = interrupt.recv() => Err(DemoError::Interrupted),
+    }
+}
+
+async fn play(arguments: DemoArguments) -> Result<ExitCode> {
+    let programs = Programs::find().await?;
+    let seed = match arguments.seed {
+        Some(seed) => seed,
+        None => u64::from(getrandom::u32().doing("ask for entropy")?),
+    };
+    let mut place = Place::make(arguments.keep.as_deref())?;
+    let verdict = match perform(&arguments, seed, &programs, &place).await {
+        Ok(verdict) => verdict,
+        Err(why) => {
+            place.keep();
+            let DemoArguments { branches, jobs, .. } = arguments;
+            let again = format!("tallyroll demo --seed {seed} --branches {branches} --jobs {jobs}");
+            let files = place.root().to_owned();
+            return Err(DemoError::BrokeOff { files, again, source: Box::new(why) });
+        }
+    };
+    if !verdict.holds() {
+        place.keep();
+        tell_missing(&verdict, seed, place.root());
+        return Ok(ExitCode::from(DOES_NOT_HOLD));
+    }
+    println!("{}", verdict.scope());
+    println!("{}", verdict.line());
+    suggest(&place, &programs);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn perform(
+    arguments: &DemoArguments,
+    seed: u64,
+    programs: &Programs,
+    place: &Place,
+) -> Result<Verdict> {
+    let mut stage = Stage::open();
+    let work = workload::workload(seed, arguments.branches.into(), arguments.jobs as usize);
+    let lines: usize = work.iter().map(|branch| branch.lines().count()).sum();
+    stage.say(&format!(
+        "seed {seed}: {} jobs at {} branches, {lines} page_log lines; files in {}",
+        arguments.jobs,
+        work.len(),
+        place.root().display()
+    ));
+    let mut fleet = Fleet::start(programs, place, &work).await?;
+    stage.say("a cloud and its branches are running, each enrolled with a PIN of its own");
+    story::play(&mut fleet, arguments.outage, &mut stage).await?;
+    fleet.stop().await?;
+    stage.close();
+    stage.say("all processes stopped; reading their files");
+    let evidence = evidence::gather(&fleet).await?;
+    Ok(check::check(&naive::sum(&work), &evidence))
+}
+
+fn tell_missing(verdict: &Verdict, seed: u64, root: &Path) {
+    println!("{}", verdict.line());
+    for missing in verdict.missing.iter().take(MISSING_SHOWN_MAX) {
+        println!("  {missing}");
+    }
+    let more = verdict.missing.len().saturating_sub(MISSING_SHOWN_MAX);
+    if more > 0 {
+        println!("  and {more} more");
+    }
+    println!("does not hold; seed {seed}, files in {}", root.display());
+}
+
+fn suggest(place: &Place, programs: &Programs) {
+    if !place.stays() {
+        println!("\nTo look around in the files, play it with --keep DIR.");
+        return;
+    }
+    let (cloud, edge) = (programs.cloud.display(), programs.edge.display());
+    let root = place.root().display();
+    println!(
+        "\nTo try next:\n  \
+         {cloud} view balances --data {root}/cloud\n  \
+         {cloud} log show branch-1 --limit 5 --data {root}/cloud\n  \
+         {cloud} log verify --data {root}/cloud\n  \
+         {edge} view totals --data {root}/branch-1/data\n  \
+         {edge} import page-log {root}/branch-1/page_log --data {root}/branch-1/data   # counts nothing again"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_a_short_time() {
+        assert_eq!(parse_outage("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_outage("500ms"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "10", "-1s", "11m", "soon"] {
+            assert!(parse_outage(wrong).is_err(), "{wrong}");
+        }
+    }
+}

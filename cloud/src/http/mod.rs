@@ -1,0 +1,72 @@
+//! HTTP: whether the process is up, whether it can work, and its figures.
+//!
+//! Owns `/healthz`, `/readyz` and `/metrics`, and nothing else is served here.
+//! There is no authentication yet, which is why nothing about devices or people
+//! may be: bind it to loopback, or behind what does authenticate.
+//! Invariant: what a visitor can make us hold is bounded ([`visit`]).
+
+mod visit;
+
+use crate::keeper::Keeper;
+use crate::metrics::Metrics;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use core::time::Duration;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use visit::Visits;
+
+/// The keeper answers within this, or we are not ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Nobody has anything to send.
+const BODY_BYTES_MAX: usize = 1024;
+
+#[derive(Debug, Clone)]
+struct Shown {
+    keeper: Keeper,
+    metrics: Arc<Metrics>,
+}
+
+/// Serves until it is aborted.
+pub async fn serve(listener: TcpListener, keeper: Keeper, metrics: Arc<Metrics>) {
+    let router = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(figures))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Shown { keeper, metrics });
+    drop(axum::serve(Visits::new(listener), router).await); // it never returns
+}
+
+async fn ready(State(shown): State<Shown>) -> Response {
+    let asked = shown.keeper.run(|_| Ok(()));
+    match tokio::time::timeout(READY_TIMEOUT, asked).await {
+        Ok(Ok(())) => "ready\n".into_response(),
+        Ok(Err(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy for two seconds\n").into_response(),
+    }
+}
+
+async fn figures(State(shown): State<Shown>) -> Response {
+    let held = shown.keeper.run(|replica| {
+        let logs = replica.hub.logs()?;
+        Ok(logs.iter().map(|log| log.events).sum::<u64>())
+    });
+    let Ok(Ok(held)) = tokio::time::timeout(READY_TIMEOUT, held).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let metrics = &shown.metrics;
+    metrics.events.set(i64::try_from(held).unwrap_or(i64::MAX));
+    let commits = shown.keeper.last_commit().index;
+    metrics.commits.set(i64::try_from(commits).unwrap_or(i64::MAX));
+    match metrics.text() {
+        Ok(text) => {
+            let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(CONTENT_TYPE, form)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,272 @@
+//! The keeper: the one thread that owns the cloud's replica.
+//!
+//! Everything durable is asked of it through a bounded queue, and answered after
+//! the fsync. Invariant: what sessions ask for together shares one commit (group
+//! commit). After a failed write nothing more is answered: the keeper ends and,
+//! with it, the process; what is durable is replayed at the next start.
+
+use crate::clock::Clock;
+use crate::people::{self, People};
+use std::thread::JoinHandle;
+use tallyroll_engine::Error;
+use tallyroll_engine::device::Now;
+use tallyroll_engine::hub::Hub;
+use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::sync::{Effect, Reply};
+use tallyroll_schema::{CommitPosition, DeviceId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Jobs that may wait, and jobs of one commit at most: a burst has a megabyte.
+const QUEUE_LEN: usize = 32;
+
+/// What the keeper owns.
+#[derive(Debug)]
+pub struct Replica {
+    /// Logs and views.
+    pub hub: Hub<RedbStore>,
+    /// The names behind aliases.
+    pub people: People,
+    clock: Clock,
+}
+
+impl Replica {
+    /// Opens the stored names, and links those that a crash left unlinked.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub(crate) fn new(
+        mut hub: Hub<RedbStore>,
+        mut people: People,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let stored = hub.directory()?;
+        people::take_in(&mut hub, &mut people, clock.now(), stored)?;
+        Ok(Self { hub, people, clock })
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Replica) -> Result<(), Error> + Send>;
+
+enum Job {
+    Perform { device: DeviceId, effect: Effect, reply: oneshot::Sender<Reply> },
+    Run(Work),
+    Stop,
+}
+
+/// A handle to the keeper.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    jobs: mpsc::Sender<Job>,
+    commits: watch::Receiver<CommitPosition>,
+    decisions: watch::Receiver<CommitPosition>,
+}
+
+/// Why the keeper gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// The engine said no.
+    #[error(transparent)]
+    Engine(#[from] Error),
+    /// The keeper has ended; its error was, or will be, the process's.
+    #[error("the cloud's writer has stopped; start it again, what is durable will be replayed")]
+    Gone,
+}
+
+/// A keeper that is running, to be waited for.
+#[derive(Debug)]
+pub struct Running {
+    thread: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Waits until the keeper has ended.
+    ///
+    /// # Errors
+    /// What ended it early.
+    pub async fn join(self) -> Result<(), Error> {
+        let joined = tokio::task::spawn_blocking(|| self.thread.join()).await;
+        joined.ok().and_then(Result::ok).unwrap_or(Err(Error::Closed)) // it panicked, and said why
+    }
+}
+
+/// Starts the keeper's thread.
+pub fn start(replica: Replica) -> (Keeper, Running) {
+    let (jobs, queue) = mpsc::channel(QUEUE_LEN);
+    let (committed, commits) = watch::channel(replica.hub.last_commit());
+    let (decided, decisions) = watch::channel(replica.hub.last_commit());
+    let keeping = Keeping { replica, committed, decided };
+    let thread = std::thread::spawn(move || keeping.run(queue));
+    (Keeper { jobs, commits, decisions }, Running { thread })
+}
+
+impl Keeper {
+    /// Carries out what a device's session asked for; the receiver gets the reply.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub async fn perform(
+        &self,
+        device: DeviceId,
+        effect: Effect,
+    ) -> Result<oneshot::Receiver<Reply>, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Perform { device, effect, reply };
+        self.jobs.send(job).await.map_err(|_| Unanswered::Gone)?;
+        Ok(answer)
+    }
+
+    /// Runs a function on the replica.
+    ///
+    /// # Errors
+    /// The function's, or the keeper has ended: then nobody knows what is durable.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Replica) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        let work = move |replica: &mut Replica| match work(replica) {
+            Err(error) if replica.hub.is_closed() => Err(error),
+            done => {
+                drop(reply.send(done)); // the asker may be gone
+                Ok(())
+            }
+        };
+        self.jobs.send(Job::Run(Box::new(work))).await.map_err(|_| Unanswered::Gone)?;
+        Ok(answer.await.map_err(|_| Unanswered::Gone)??)
+    }
+
+    /// The newest commit.
+    pub fn last_commit(&self) -> CommitPosition {
+        *self.commits.borrow()
+    }
+
+    /// Watches for commits that may hold decisions: new offers, another standing.
+    pub fn decisions(&self) -> watch::Receiver<CommitPosition> {
+        self.decisions.clone()
+    }
+
+    /// Lets the keeper finish what waits, and end.
+    pub async fn stop(&self) {
+        drop(self.jobs.send(Job::Stop).await); // it may have ended already
+    }
+
+    /// Returns when the keeper has ended.
+    pub async fn ended(&self) {
+        self.jobs.closed().await;
+    }
+}
+
+struct Keeping {
+    replica: Replica,
+    committed: watch::Sender<CommitPosition>,
+    decided: watch::Sender<CommitPosition>,
+}
+
+type Asked = (DeviceId, Effect, oneshot::Sender<Reply>);
+
+impl Keeping {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) -> Result<(), Error> {
+        let mut waiting = Vec::new();
+        while queue.blocking_recv_many(&mut waiting, QUEUE_LEN) > 0 {
+            let mut group = Vec::new();
+            for job in waiting.drain(..) {
+                match job {
+                    Job::Perform { device, effect, reply } => group.push((device, effect, reply)),
+                    Job::Run(work) => {
+                        self.perform(core::mem::take(&mut group))?;
+                        let before = self.replica.hub.last_commit();
+                        work(&mut self.replica)?;
+                        if self.announce() != before {
+                            self.decided.send_replace(self.replica.hub.last_commit());
+                        }
+                    }
+                    Job::Stop => return self.perform(group),
+                }
+            }
+            self.perform(group)?;
+        }
+        Ok(())
+    }
+
+    /// One commit for all, then a reply for each.
+    fn perform(&mut self, group: Vec<Asked>) -> Result<(), Error> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let (mut effects, mut replies, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for (device, effect, reply) in group {
+            if let Effect::StoreDirectory(entries) = &effect {
+                let sealed = |entry: &tallyroll_schema::wire::DirectoryEntry| {
+                    ((device, entry.alias), entry.sealed.clone())
+                };
+                names.extend(entries.iter().map(sealed));
+            }
+            effects.push((device, effect));
+            replies.push(reply);
+        }
+        let now = self.replica.now();
+        let answers = self.replica.hub.perform(now, effects)?;
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            drop(reply.send(answer)); // the session may be gone
+        }
+        let Replica { hub, people, .. } = &mut self.replica;
+        people::take_in(hub, people, now, names)?;
+        self.announce();
+        Ok(())
+    }
+
+    fn announce(&self) -> CommitPosition {
+        let last = self.replica.hub.last_commit();
+        self.committed.send_if_modified(|known| core::mem::replace(known, last) != last);
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data_dir::DataDir;
+    use crate::opening::open;
+    use tallyroll_schema::{Credits, SubjectId};
+
+    fn cloud() -> (tempfile::TempDir, Keeper, Running) {
+        let root = tempfile::tempdir().unwrap();
+        let (keeper, running) = start(open(&DataDir::new(root.path())).unwrap().replica);
+        (root, keeper, running)
+    }
+
+    #[tokio::test]
+    async fn a_decision_is_announced_and_a_question_is_not() {
+        let (_root, keeper, running) = cloud();
+        let mut decisions = keeper.decisions();
+        let before = keeper.last_commit();
+        assert_eq!(keeper.run(|replica| Ok(replica.hub.last_commit())).await.unwrap(), before);
+        assert!(!decisions.has_changed().unwrap());
+        let grant = |replica: &mut Replica| {
+            let (now, subject) = (replica.now(), SubjectId([1; 16]));
+            replica.hub.grant(now, subject, Credits::ZERO, String::new())
+        };
+        keeper.run(grant).await.unwrap();
+        decisions.changed().await.unwrap();
+        assert!(keeper.last_commit() > before);
+        keeper.stop().await;
+        running.join().await.unwrap();
+        assert!(matches!(keeper.run(grant).await, Err(Unanswered::Gone)));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_an_answer_and_ends_nothing() {
+        let (_root, keeper, _running) = cloud();
+        let revoke = |replica: &mut Replica| {
+            replica.hub.revoke(replica.now(), DeviceId([1; 16]), String::new())
+        };
+        let refused = keeper.run(revoke).await;
+        assert!(matches!(refused, Err(Unanswered::Engine(Error::Rejected(_)))), "{refused:?}");
+        keeper.run(|_| Ok(())).await.unwrap();
+    }
+}

@@ -1,0 +1,215 @@
+//! One device's session: the engine's sans-IO session over QUIC streams.
+//!
+//! Owns the order of things. Invariant: a session begins only for a device that
+//! the fleet knows and believes, and ends at once when it is revoked; effects go
+//! to the keeper in order and come back in that order; nothing is read while too
+//! much waits to be stored or written, so a peer that does not keep up bounds us.
+
+use super::streams::Streams;
+use super::{Ending, Links};
+use crate::keeper::{Keeper, Replica, Unanswered};
+use core::time::Duration;
+use quinn::Connection;
+use std::collections::VecDeque;
+use std::future::pending;
+use tallyroll_engine::sync::{Offer, Opening, Output, Reply, Role, Session, SessionConfig};
+use tallyroll_engine::{Error, hub};
+use tallyroll_schema::limits::WINDOW_BYTES;
+use tallyroll_schema::{CommitPosition, DeviceId, Fingerprint, Hash, TenantId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tracing::{Instrument, info, info_span, warn};
+
+/// A device may take so long to open its control stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Effects under way; beyond, nothing is read.
+const UNDER_WAY_MAX: usize = 16;
+/// A device that takes nothing for so long, while much waits for it, is cut.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A device that may have a session.
+struct Known {
+    tenant: TenantId,
+    device: DeviceId,
+    name: String,
+    opening: Opening,
+}
+
+fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Known, Error> {
+    let hub = &replica.hub;
+    let found = hub.fleet().by_tls_fingerprint(&Hash(fingerprint.0));
+    let (device, record) = found.ok_or_else(|| {
+        Error::Rejected("no device with this certificate is enrolled here".into())
+    })?;
+    let (name, tenant) = (record.name.clone(), hub.tenant());
+    Ok(Known { tenant, device, name, opening: hub.opening(device)? })
+}
+
+/// Serves the device whose certificate has `fingerprint`.
+pub(super) async fn serve(links: &Links, connection: &Connection, fingerprint: Fingerprint) {
+    // Watched before the look-up, so that no revocation falls between the two.
+    let decisions = links.keeper.decisions();
+    let known = links.keeper.run(move |replica| recognise(replica, fingerprint)).await;
+    let known = match known {
+        Ok(known) => known,
+        Err(Unanswered::Engine(Error::Rejected(why))) => {
+            links.metrics.refused.inc();
+            let (from, certificate) = (connection.remote_address(), fingerprint.short());
+            warn!(%from, certificate, why, "refused a connection");
+            return Ending::Denied.close(connection, &why);
+        }
+        Err(why) => {
+            warn!(%why, "cannot begin a session");
+            return Ending::Stopped.close(connection, "the cloud cannot go on; come again");
+        }
+    };
+    let span = info_span!("session", device = known.name);
+    let session = async {
+        let _place = links.live.enter(known.device, connection);
+        info!(from = %connection.remote_address(), "connected");
+        let (ending, why) = run(&links.keeper, connection, known, decisions).await;
+        info!(why, "disconnected");
+        ending.close(connection, &why);
+    };
+    session.instrument(span).await;
+}
+
+/// Runs a session until it ends; returns why.
+async fn run(
+    keeper: &Keeper,
+    connection: &Connection,
+    known: Known,
+    decisions: watch::Receiver<CommitPosition>,
+) -> (Ending, String) {
+    let control = match tokio::time::timeout(OPEN_TIMEOUT, connection.accept_bi()).await {
+        Ok(Ok(control)) => control,
+        Ok(Err(why)) => return (Ending::Done, why.to_string()),
+        Err(_) => return (Ending::Protocol, "no control stream within 10 s".into()),
+    };
+    let config = SessionConfig {
+        role: Role::Cloud,
+        tenant: known.tenant,
+        device: known.device,
+        window: WINDOW_BYTES,
+        agent: concat!("tallyroll/", env!("CARGO_PKG_VERSION")).into(),
+    };
+    let mut driver = Driver {
+        keeper,
+        device: known.device,
+        session: Session::new(config, known.opening, Duration::ZERO),
+        began: Instant::now(),
+        streams: Streams::start(connection, control),
+        under_way: VecDeque::new(),
+        decisions,
+        stops_told: 0,
+    };
+    let ended = loop {
+        match driver.step().await {
+            Ok(()) => {}
+            Err(ended) => break ended,
+        }
+    };
+    if ended.0 == Ending::Protocol {
+        driver.streams.finish().await; // the device is to hear why
+    }
+    ended
+}
+
+struct Driver<'a> {
+    keeper: &'a Keeper,
+    device: DeviceId,
+    session: Session,
+    began: Instant,
+    streams: Streams,
+    under_way: VecDeque<oneshot::Receiver<Reply>>,
+    decisions: watch::Receiver<CommitPosition>,
+    stops_told: usize,
+}
+
+type Step<T = ()> = Result<T, (Ending, String)>;
+
+fn stopped(why: impl ToString) -> (Ending, String) {
+    (Ending::Stopped, why.to_string())
+}
+
+impl Driver<'_> {
+    /// Does what the session asks for, then waits for the next thing to happen.
+    async fn step(&mut self) -> Step {
+        self.carry_out().await?;
+        let has_room = self.streams.has_room();
+        let written = self.streams.written();
+        let deadline = self.session.deadline().map(|deadline| self.began + deadline);
+        tokio::select! {
+            arrived = self.streams.arrived.recv(),
+                if has_room && self.under_way.len() < UNDER_WAY_MAX =>
+            {
+                let ended = || (Ending::Done, "the link ended".to_owned());
+                let (stream, message) =
+                    arrived.ok_or_else(ended)?.map_err(|why| (Ending::Done, why))?;
+                self.session.handle(stream, message);
+            }
+            reply = oldest(&mut self.under_way) => {
+                self.under_way.pop_front();
+                self.session.complete(reply.map_err(|_| stopped(Unanswered::Gone))?);
+            }
+            changed = self.decisions.changed() => {
+                changed.map_err(|_| stopped(Unanswered::Gone))?;
+                let offers = self.offers().await?;
+                self.session.grew(offers);
+            }
+            () = written, if !has_room => {}
+            () = tokio::time::sleep(STALL_TIMEOUT), if !has_room => {
+                return Err((Ending::Protocol, "the device takes nothing any more".into()));
+            }
+            () = sleep_until(deadline) => self.session.handle_timeout(self.began.elapsed()),
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self) -> Step {
+        for stop in self.session.stops().get(self.stops_told..).unwrap_or_default() {
+            warn!(log = ?stop.log, why = stop.text, "a log goes no further");
+            self.stops_told += 1;
+        }
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Send { stream, message } => self.streams.send(stream, &message),
+                Output::Perform(effect) => {
+                    let reply = self.keeper.perform(self.device, effect).await;
+                    self.under_way.push_back(reply.map_err(stopped)?);
+                }
+                Output::Close(error) => return Err((Ending::Protocol, error.text)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What there is for the device now, if it is still believed.
+    async fn offers(&self) -> Step<Vec<Offer>> {
+        let device = self.device;
+        let offers = self.keeper.run(move |replica| {
+            let record = replica.hub.fleet().device(device);
+            let revoked = record.is_none_or(|known| known.standing == hub::Standing::Revoked);
+            Ok(if revoked { None } else { Some(replica.hub.offers(device)?) })
+        });
+        let offers = offers.await.map_err(stopped)?;
+        offers.ok_or_else(|| (Ending::Denied, "this device is revoked".to_owned()))
+    }
+}
+
+/// The reply to the oldest effect under way, when it comes.
+async fn oldest(
+    under_way: &mut VecDeque<oneshot::Receiver<Reply>>,
+) -> Result<Reply, oneshot::error::RecvError> {
+    match under_way.front_mut() {
+        Some(reply) => reply.await,
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,51 @@
+//! What is counted about the process itself, for Prometheus.
+//!
+//! Invariant: figures of the process, never of people or devices by name; nothing
+//! is decided by them. Text form: OpenMetrics 1.0.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// The figures.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    registry: Registry,
+    /// Devices connected.
+    pub(crate) sessions: Gauge,
+    /// Devices enrolled since the start.
+    pub(crate) enrolments: Counter,
+    /// Enrolments refused since the start.
+    pub(crate) enrolments_refused: Counter,
+    /// Connections refused since the start.
+    pub(crate) refused: Counter,
+    /// Batches accepted: the index of the newest commit.
+    pub(crate) commits: Gauge,
+    /// Events held.
+    pub(crate) events: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self::default();
+        let registry = metrics.registry.sub_registry_with_prefix("tallyroll");
+        registry.register("sessions", "Devices connected", metrics.sessions.clone());
+        registry.register("enrolments", "Devices enrolled", metrics.enrolments.clone());
+        let refused = metrics.enrolments_refused.clone();
+        registry.register("enrolments_refused", "Enrolments refused", refused);
+        registry.register("connections_refused", "Connections refused", metrics.refused.clone());
+        registry.register("commits", "Batches accepted", metrics.commits.clone());
+        registry.register("events_held", "Events held", metrics.events.clone());
+        metrics
+    }
+
+    /// Their text.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

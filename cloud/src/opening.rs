@@ -1,0 +1,97 @@
+//! Opening a cloud's files: keys, store, names.
+//!
+//! Invariant: whoever opens them holds the directory's lock, and `serve` and a
+//! command on its own open them by this one path. Nothing is served before every
+//! file is whole.
+
+use crate::authority::{Authority, AuthorityError};
+use crate::clock::Clock;
+use crate::data_dir::DataDir;
+use crate::identity::{Identity, IdentityError};
+use crate::keeper::Replica;
+use crate::links::endpoint::EndpointSecret;
+use crate::people::People;
+use crate::people::sealed::{DirectoryKey, DirectoryKeyError};
+use redb::backends::FileBackend;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::SystemTime;
+use tallyroll_engine::hub::{Hub, HubConfig};
+use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::{Error, Kind};
+use tallyroll_schema::PublicKey;
+
+/// redb's page cache: the pages that a fleet's heads and receipts change.
+const STORE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Why a cloud's files cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// No authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// No directory key.
+    #[error(transparent)]
+    DirectoryKey(#[from] DirectoryKeyError),
+    /// The store.
+    #[error("cannot open {path}")]
+    Store {
+        /// Which.
+        path: String,
+        /// Why not.
+        source: Error,
+    },
+}
+
+impl OpenError {
+    /// Whether the same may succeed later by itself.
+    pub fn is_temporary(&self) -> bool {
+        let Self::Store { source, .. } = self else { return false };
+        matches!(source.kind(), Kind::Full | Kind::Retry)
+    }
+}
+
+/// A cloud's files, opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its logs, views and names.
+    pub replica: Replica,
+    /// The authority that devices trust.
+    pub authority: Authority,
+    /// For the endpoint that devices connect to.
+    pub endpoint: EndpointSecret,
+}
+
+/// Opens the cloud in `dir`, or makes one where there is none; the caller holds
+/// the directory's lock.
+///
+/// # Errors
+/// A file cannot be used.
+pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
+    let Identity { tenant, signer, endpoint } = Identity::open_or_create(dir)?;
+    let authority = Authority::open_or_create(&dir.authority(), SystemTime::now())?;
+    let key = DirectoryKey::open_or_create(dir.root())?;
+    let config = HubConfig { tenant, signer, directory_key: PublicKey(key.public()) };
+    let store_error = |source| OpenError::Store { path: dir.store().display().to_string(), source };
+    let replica = open_replica(dir, config, key).map_err(store_error)?;
+    Ok(Opened { replica, authority, endpoint })
+}
+
+fn open_replica(dir: &DataDir, config: HubConfig, key: DirectoryKey) -> Result<Replica, Error> {
+    let storage = |doing, source| Error::Storage { doing, source };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(dir.store()).map_err(|why| storage("opening the file", why))?;
+    let backend =
+        FileBackend::new(file).map_err(|why| storage("locking the file", io::Error::other(why)))?;
+    let store = RedbStore::open(backend, STORE_CACHE_BYTES)?;
+    let mut nonces = [0; 32];
+    getrandom::fill(&mut nonces).map_err(|why| storage("asking for entropy", why.into()))?;
+    let clock = Clock::start();
+    let hub = Hub::open(config, store, clock.now(), nonces)?;
+    Replica::new(hub, People::new(key), clock)
+}

@@ -1,0 +1,177 @@
+//! The cloud's process and its command line: start, refuse, answer, be killed, start again.
+//! Invariant shown here: a command answers the same through the running process and on the files alone, and
+//! its exit code says what to do. What devices bring is shown elsewhere.
+
+use std::process::Command;
+
+use serde_json::Value;
+use tallyroll_tests::fleet::{Cloud, Process, program, run, wait_until};
+
+use std::time::Duration;
+
+const FAILURE: i32 = 1;
+const USAGE: i32 = 2;
+const DOES_NOT_HOLD: i32 = 3;
+const TEMPORARY: i32 = 75;
+
+/// A cloud in a directory of its own.
+fn cloud() -> (tempfile::TempDir, Cloud) {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    (dir, cloud)
+}
+
+/// The public part of who a cloud is: what devices pin.
+fn authority(invited: &Value) -> String {
+    let url = invited["url"].as_str().unwrap();
+    url.split('#').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn one_process_serves_and_the_second_is_told_which() {
+    let (_dir, cloud) = cloud();
+    let serve = ["serve", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"];
+    let refused = cloud.run(&serve).failed(TEMPORARY);
+    assert!(refused.contains("held by pid ") && refused.contains("(tallyroll serve), since 2"), "{refused}");
+}
+
+#[test]
+fn a_directory_without_a_cloud_is_no_cloud() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program("tallyroll"));
+    command.arg("devices").arg("--data").arg(dir.path());
+    let refused = run(&mut command, b"").failed(FAILURE);
+    assert!(refused.contains("tallyroll serve --data"), "{refused}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "asking makes nothing");
+}
+
+#[test]
+fn an_empty_cloud_answers_every_question_the_same_running_or_not() {
+    let (_dir, mut cloud) = cloud();
+    let questions: [&[&str]; 6] = [
+        &["view", "balances", "--json"],
+        &["view", "totals", "--json"],
+        &["view", "devices", "--json"],
+        &["log", "list", "--json"],
+        &["log", "verify", "--json"],
+        &["log", "show", "--all"],
+    ];
+    let answers = |cloud: &Cloud| questions.map(|question| cloud.run(question).succeeded());
+    let running = answers(&cloud);
+    assert_eq!(running[0].trim(), r#"{"at":"1.3","incomplete":0,"misplaced":0,"rows":[]}"#);
+    assert!(running[4].contains(r#""holds":true"#), "{}", running[4]);
+    assert_eq!(running[5].lines().count(), 3, "two logs begin and a rate card comes into force");
+    assert_eq!(cloud.run(&["devices", "--json"]).succeeded(), "[]\n");
+
+    let past = cloud.run(&["view", "balances", "--at", "1.2"]).succeeded();
+    assert!(past.ends_with("at commit 1.2\n"), "{past}");
+    let totals = cloud.run(&["log", "verify"]).succeeded();
+    let line = "3 events = 3 in verified chains = 3 under verified signatures\n";
+    assert!(totals.ends_with(line), "{totals}");
+
+    cloud.kill_9();
+    assert_eq!(answers(&cloud), running);
+    cloud.start_again();
+    assert_eq!(answers(&cloud), running);
+}
+
+#[test]
+fn invitations_name_one_cloud_whether_it_runs_or_not() {
+    let (_dir, mut cloud) = cloud();
+    let running = cloud.json(&["enroll", "branch-1"]);
+    let place = format!("tallyroll://{}/branch-1#", cloud.addr());
+    assert!(running["url"].as_str().unwrap().starts_with(&place), "{running}");
+    let command = cloud.run(&["enroll", "branch-1"]).succeeded();
+    assert!(command.starts_with(&format!("tallyroll-edge join '{place}")), "{command}");
+    assert_eq!(command.lines().count(), 1, "one command, to be piped to the branch");
+
+    cloud.kill_9();
+    let alone = cloud.json(&["enroll", "branch-2"]);
+    assert_eq!(authority(&alone), authority(&running));
+    assert_ne!(alone["pin"], running["pin"]);
+    let named = cloud.json(&["enroll", "branch-3", "--public", "cloud.example.com:99"]);
+    let url = named["url"].as_str().unwrap();
+    assert!(url.starts_with("tallyroll://cloud.example.com:99/branch-3#"), "{url}");
+}
+
+#[test]
+fn a_cloud_on_every_address_asks_where_it_is_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("cloud");
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(program("tallyroll"));
+        command.args(arguments).arg("--data").arg(&data);
+        command
+    };
+    let serve = ["serve", "--quic", "0.0.0.0:0", "--http", "127.0.0.1:0"];
+    let process = Process::start(&mut command(&serve), &dir.path().join("stderr")).unwrap();
+    let refused = run(&mut command(&["enroll", "branch-1"]), b"").failed(FAILURE);
+    assert!(refused.contains("--public HOST[:PORT]"), "{refused}");
+    let invited = ["enroll", "branch-1", "--public", "cloud.example.com"];
+    let invited = run(&mut command(&invited), b"").succeeded();
+    let (_, port) = process.said("quic").rsplit_once(':').unwrap();
+    assert!(invited.contains(&format!("tallyroll://cloud.example.com:{port}/")), "{invited}");
+}
+
+#[test]
+fn exit_codes_say_what_to_do() {
+    let (dir, cloud) = cloud();
+    let refusals: [(&[&str], &str); 7] = [
+        (&["view", "balances", "--at", "1.99"], "the last is 1.3"),
+        (&["view", "balances", "--at", "2001-01-01T00:00:00Z"], "nothing was committed"),
+        (&["grant", "ada", "5"], "no device has seen"),
+        (&["retire", "branch-9"], "tallyroll devices"),
+        (&["log", "show", "branch-9"], "tallyroll log list"),
+        (&["log", "verify", "--receipt", "/nowhere"], "holds no receipt"),
+        (&["enroll", "a b"], "a device's name has"),
+    ];
+    for (arguments, said) in refusals {
+        let refused = cloud.run(arguments).failed(FAILURE);
+        assert!(refused.contains(said), "{arguments:?}: {refused}");
+    }
+    drop(cloud.run(&["view", "balances", "--at", "yesterday"]).failed(USAGE));
+    drop(cloud.run(&["log", "show"]).failed(USAGE));
+
+    let receipt = dir.path().join("receipt.json");
+    std::fs::write(&receipt, receipt_of_another_log()).unwrap();
+    let receipt = receipt.to_str().unwrap();
+    let unproven = cloud.run(&["log", "verify", "--receipt", receipt]).failed(DOES_NOT_HOLD);
+    assert!(unproven.contains("does not hold at"), "{unproven}");
+}
+
+fn receipt_of_another_log() -> String {
+    let [hash, nonce, signature] = [32, 16, 64].map(|bytes| "ab".repeat(bytes));
+    format!(
+        r#"{{"head": {{"position": "{hash}/0-{nonce}/7", "hash": "{hash}"}},
+            "commit": {{"position": "1.5", "received_at": 0}}, "signature": "{signature}"}}"#
+    )
+}
+
+#[test]
+fn a_changed_byte_in_the_store_is_found_and_told() {
+    let (_dir, mut cloud) = cloud();
+    cloud.stop();
+    let store = cloud.data().join("store.redb");
+    let mut bytes = std::fs::read(&store).unwrap();
+    let magic = b"TRB1"; // every batch begins so
+    let batches: Vec<usize> =
+        (0..bytes.len() - 4).filter(|&at| bytes[at..].starts_with(magic)).collect();
+    assert!(!batches.is_empty());
+    for at in batches {
+        bytes[at + 100] ^= 1;
+    }
+    std::fs::write(&store, bytes).unwrap();
+    let refused = cloud.run(&["log", "verify"]);
+    assert!([Some(FAILURE), Some(DOES_NOT_HOLD)].contains(&refused.code()), "{refused:?}");
+    assert!(refused.stderr.contains("corrupt") || refused.stderr.contains("does not hold"), "{refused:?}");
+}
+
+#[test]
+fn a_stop_is_clean_and_health_is_told() {
+    let (_dir, mut cloud) = cloud();
+    let socket = cloud.data().join("control.sock");
+    assert!(socket.exists());
+    cloud.stop();
+    wait_until(Duration::from_secs(1), "the socket is gone", || !socket.exists());
+    drop(cloud.run(&["devices"]).succeeded());
+}

@@ -1,0 +1,24 @@
+//! Planted bugs: each turns its own checker red and no other one.
+
+use tallyroll_tests::sim::planted::Planted;
+use tallyroll_tests::sim::{Options, checkers, run};
+
+#[test]
+fn each_planted_bug_is_found_by_its_checker_and_by_no_other() {
+    for (planted, checker) in Planted::ALL {
+        let options = Options { planted: Some(planted), ..Options::new(3, 16) };
+        let found: Vec<_> = run(&options).violations().map(|(_, one)| one.clone()).collect();
+        assert!(!found.is_empty(), "{planted:?} is not found in 16 histories");
+        for violation in found {
+            assert_eq!(violation.checker, checker, "{planted:?}: {}", violation.what);
+        }
+    }
+}
+
+#[test]
+fn every_checker_has_a_planted_bug() {
+    for checker in checkers::NAMES {
+        let shown = Planted::ALL.iter().any(|(_, finder)| *finder == checker);
+        assert!(shown, "nothing shows that `{checker}` can turn red; plant a bug for it");
+    }
+}

@@ -1,0 +1,142 @@
+//! The audit after a drill: the outside journal against everything the cloud shows.
+//! Invariant: only what the two programs print is believed, nothing of their insides; each finding names the act.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tallyroll_schema::{JobId, Position};
+
+use super::writers::Written;
+use super::{Report, Said};
+use crate::fleet::{Branch, Cloud};
+
+/// Pages and impressions by user.
+type Totals = BTreeMap<String, (u64, u64)>;
+
+/// Compares all that was written with all that is held; adds what does not hold to the report.
+pub fn check(cloud: &Cloud, branch: &Branch, written: &Written, report: &mut Report) {
+    let events: Vec<Held> = cloud.events().iter().filter_map(Held::read).collect();
+    let mut wrong = written.refused.clone();
+    wrong.extend(compare(&events, written));
+
+    let held = events.len() as u64;
+    let standing = branch.standing();
+    if standing.local != held || standing.cloud != held {
+        wrong.push(format!("the branch speaks of {standing:?}, the cloud holds {held} events"));
+    }
+    let naive = totals_said(&events, written);
+    for (who, view) in
+        [("cloud", cloud.json(&["view", "totals"])), ("edge", branch.json(&["view"]))]
+    {
+        let shown = totals_shown(&view);
+        if shown != naive {
+            wrong.push(format!("the {who} shows {shown:?}, written was {naive:?}"));
+        }
+    }
+    let verified = cloud.run(&["log", "verify"]);
+    if verified.code() != Some(0) {
+        wrong.push(format!("log verify: {verified:?}"));
+    }
+    report.acknowledged = written.acknowledged.len();
+    report.unanswered = written.said.len() - report.acknowledged;
+    let acts = events.iter().filter(|event| event.job.is_some()).count();
+    report.recorded_unanswered = acts.saturating_sub(report.acknowledged);
+    report.events = events.len();
+    report.violations.extend(wrong);
+}
+
+/// Events of devices that the cloud holds.
+#[must_use]
+pub fn events_held(cloud: &Cloud) -> u64 {
+    let logs = cloud.json(&["log", "list"]);
+    let logs = logs.as_array().expect("a list of logs");
+    let own = logs.iter().filter(|log| is_own(&log["class"]));
+    own.filter_map(|log| log["events"].as_u64()).sum()
+}
+
+/// Whether a device writes logs of this class.
+fn is_own(class: &Value) -> bool {
+    class == "ledger" || class == "telemetry"
+}
+
+/// One event of a device, as the cloud shows it.
+#[derive(Debug)]
+struct Held {
+    position: Position,
+    job: Option<JobId>,
+    event: Value,
+}
+
+impl Held {
+    fn read(line: &Value) -> Option<Self> {
+        is_own(&line["class"]).then(|| Self {
+            position: parse(&line["position"]).unwrap_or_else(|| panic!("no position: {line}")),
+            job: parse(&line["event"]["job"]),
+            event: line["event"].clone(),
+        })
+    }
+
+    fn is(&self, said: &Said) -> bool {
+        self.event["kind"] == said.kind && self.event[said.counted()] == said.pages
+    }
+}
+
+fn parse<T: std::str::FromStr>(value: &Value) -> Option<T> {
+    value.as_str().and_then(|text| text.parse().ok())
+}
+
+fn compare(events: &[Held], written: &Written) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let (mut at, mut of) = (BTreeMap::new(), BTreeMap::new());
+    let mut aliases = BTreeMap::new();
+    for held in events {
+        if at.insert(held.position, held).is_some() {
+            wrong.push(format!("{} is held twice", held.position));
+        }
+        let Some(job) = held.job else { continue };
+        if let Some(before) = of.insert(job, held.position) {
+            wrong.push(format!("job {job:?} stands at {before} and at {}", held.position));
+        }
+        match written.said.get(&job) {
+            None => wrong.push(format!("nobody said job {job:?} at {}", held.position)),
+            Some(said) if !held.is(said) => wrong.push(format!("{said:?} became {held:?}")),
+            Some(said) => {
+                let alias = held.event["user"].as_str().unwrap_or_default();
+                let known = aliases.entry(alias).or_insert(&said.user);
+                if **known != said.user {
+                    wrong.push(format!("{alias} stands for {known} and for {}", said.user));
+                }
+            }
+        }
+    }
+    for (job, position) in &written.acknowledged {
+        let found = at.get(position).and_then(|held| held.job);
+        if found != Some(*job) {
+            wrong.push(format!(
+                "job {job:?} was acknowledged at {position}; there stands {found:?}"
+            ));
+        }
+    }
+    wrong
+}
+
+/// What the views must show: of each job that is held, what was said.
+fn totals_said(events: &[Held], written: &Written) -> Totals {
+    let mut totals = Totals::new();
+    for said in events.iter().filter_map(|held| written.said.get(&held.job?)) {
+        let (pages, impressions) = totals.entry(said.user.clone()).or_default();
+        *(if said.kind == "pages.printed" { impressions } else { pages }) += said.pages;
+    }
+    totals
+}
+
+fn totals_shown(view: &Value) -> Totals {
+    let mut totals = Totals::new();
+    for row in view["rows"].as_array().into_iter().flatten() {
+        let name = row["name"].as_str().unwrap_or("(nobody)").to_owned();
+        let (pages, impressions) = totals.entry(name).or_default();
+        *pages += row["captured"].as_u64().unwrap_or_default();
+        *impressions += row["impressions"].as_u64().unwrap_or_default();
+    }
+    totals
+}

@@ -1,0 +1,161 @@
+//! The cloud's process, and its command line.
+//! Invariant: it comes back on the port it was first given, so branches find it again; that port is none the
+//! system hands out by itself.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::Value;
+
+use super::process::{Process, Ran, run};
+use super::program;
+
+/// Ports from here to there are below those that Linux gives to sockets that ask for none.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A cloud on loopback.
+#[derive(Debug)]
+pub struct Cloud {
+    data: PathBuf,
+    port: u16,
+    public: Option<SocketAddr>,
+    process: Option<Process>,
+}
+
+/// What `enroll` printed.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// What to join.
+    pub url: String,
+    /// With what.
+    pub pin: String,
+}
+
+impl Cloud {
+    /// Starts a new cloud that keeps everything in `data`.
+    #[must_use]
+    pub fn start(data: PathBuf) -> Self {
+        let mut cloud = Self { data, port: free_port(), public: None, process: None };
+        cloud.start_again();
+        cloud
+    }
+
+    /// Has invitations name another address than the one it listens on, as behind a forwarder.
+    pub fn publish_as(&mut self, public: SocketAddr) {
+        self.public = Some(public);
+        self.stop();
+        self.start_again();
+    }
+
+    /// Starts its process anew.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_again(&mut self) {
+        let mut command = self.command(&["serve", "--http", "127.0.0.1:0"]);
+        command.arg("--quic").arg(self.addr().to_string());
+        if let Some(public) = self.public {
+            command.arg("--public").arg(public.to_string());
+        }
+        let started = Process::start(&mut command, &self.data.with_extension("stderr"));
+        self.process =
+            Some(started.unwrap_or_else(|ran| panic!("the cloud does not start: {ran:?}")));
+    }
+
+    /// Where it listens for branches.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Where its files lie.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill_9(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Ends it with SIGTERM.
+    ///
+    /// # Panics
+    /// When it runs and does not end well.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            let status = process.stop();
+            assert!(status.success(), "the cloud ended with {status}");
+        }
+    }
+
+    /// Runs `tallyroll ARGUMENTS` on it.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        run(&mut self.command(arguments), b"")
+    }
+
+    /// What `tallyroll ARGUMENTS --json` answers.
+    ///
+    /// # Panics
+    /// When it fails, or prints no JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.run(&[arguments, &["--json"]].concat()).succeeded();
+        serde_json::from_str(&text).unwrap_or_else(|why| panic!("{arguments:?}: {why}: {text}"))
+    }
+
+    /// What `tallyroll ARGUMENTS --json` answers, a value a line.
+    ///
+    /// # Panics
+    /// When it fails, or prints no JSON Lines.
+    #[track_caller]
+    pub fn json_lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.run(&[arguments, &["--json"]].concat()).succeeded();
+        let read = |line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+        text.lines().map(read).collect()
+    }
+
+    /// Invites a device.
+    ///
+    /// # Panics
+    /// When the cloud does not.
+    #[track_caller]
+    #[must_use]
+    pub fn enroll(&self, name: &str) -> Invitation {
+        let answer = self.json(&["enroll", name]);
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        Invitation { url: text("url"), pin: text("pin") }
+    }
+
+    /// Every event it holds, as `{"position", "device", "class", "wall", "event"}`.
+    #[track_caller]
+    #[must_use]
+    pub fn events(&self) -> Vec<Value> {
+        self.json_lines(&["log", "show", "--all"])
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("tallyroll"));
+        command.args(arguments).arg("--data").arg(&self.data);
+        command
+    }
+}
+
+/// A port that is free now and stays so while a cloud is away: only a test would ask for it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let ports = PORTS.len() as u32;
+    for _ in 0..ports {
+        // Test processes that run at the same time start at places of their own.
+        let place = std::process::id() * 97 + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(place % ports).unwrap_or_default();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no UDP port from {PORTS:?} is free");
+}

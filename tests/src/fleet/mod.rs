@@ -1,0 +1,59 @@
+//! A cloud and its branches as processes of their own, with real files and real QUIC on loopback.
+//! Owns starting them, killing them, and reading what they say. Invariant: a process ends with its handle,
+//! every wait has a limit, and when a test fails its processes' last words are shown.
+//! The harness panics where it cannot go on; what holds or not is judged by those who use it.
+
+mod branch;
+mod cloud;
+mod process;
+mod recording;
+
+pub use branch::{Branch, Standing};
+pub use cloud::{Cloud, Invitation};
+pub use process::{Process, Ran, run};
+pub use recording::{Answer, Recording};
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a process may take for what it does at once: start, answer, stop.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program of this name that was built with the running one, beside it.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let beside = own.ancestors().skip(1).find(|dir| !dir.ends_with("deps"));
+    let path = beside.map(|dir| dir.join(name)).unwrap_or_default();
+    let built = path.is_file();
+    assert!(built, "{} is missing: cargo build --release --workspace", path.display());
+    path
+}
+
+/// Returns the first value that `look` gives, looking every few milliseconds.
+///
+/// # Panics
+/// When there is none within `limit`.
+#[track_caller]
+pub fn wait_for<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until `holds` does.
+///
+/// # Panics
+/// When it does not within `limit`.
+#[track_caller]
+pub fn wait_until(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for(limit, what, || holds().then_some(()));
+}

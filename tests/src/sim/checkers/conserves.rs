@@ -1,0 +1,153 @@
+//! Conserves: no event lost, none counted twice; the views equal a count of the inputs.
+//!
+//! Invariant: what is expected comes from what users, importers and administrators did, priced by
+//! the simulator, with months reckoned here; nothing of the engine's folds or calendar is used. An
+//! input whose recording an accident cut short may count once or not at all, as its job is stored.
+
+use super::CloudRecords;
+use crate::sim::truth::{Fate, Figures, Input};
+use crate::sim::world::{Step, World};
+use std::collections::BTreeMap;
+use tallyroll_engine::counts::{Usage, UsageKey};
+use tallyroll_schema::{Event, JobId, Record, SubjectId, Wall};
+
+pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let stored = stored(held);
+    let lines = world.devices.iter().flat_map(|machine| &machine.page_log);
+    let lines: Vec<JobId> = lines.map(|line| line.key).collect();
+    for (job, input) in &world.truth.inputs {
+        let certain = input.fate == Fate::Certain || lines.contains(job);
+        match stored.jobs.get(job).copied().unwrap_or(0) {
+            1 => {}
+            0 if !certain => {}
+            times => {
+                let what = format!("job {job} of device {} is stored {times} times", input.device);
+                return Err(world.violation("conserves", what));
+            }
+        }
+    }
+    let mut expected: BTreeMap<UsageKey, Figures> = BTreeMap::new();
+    for (_, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
+        add(expected.entry(key(input)).or_default(), &input.figures);
+    }
+    let shown: BTreeMap<UsageKey, Figures> =
+        cloud.counts().usage().iter().map(|(key, usage)| (*key, figures(usage))).collect();
+    if expected != shown {
+        let wrong = expected.iter().find(|(key, figures)| shown.get(key) != Some(figures));
+        let what = match wrong {
+            Some((key, figures)) => {
+                format!("{key:?}: {figures:?} done, {:?} shown", shown.get(key))
+            }
+            None => "figures are shown that nobody worked for".into(),
+        };
+        return Err(world.violation("conserves", what));
+    }
+    grants(world, &stored)?;
+    if *cloud.counts().links() != world.truth.links {
+        return Err(world.violation("conserves", "the links are not those decided".into()));
+    }
+    Ok(())
+}
+
+fn grants(world: &World, stored: &Stored) -> Step {
+    let mut expected: BTreeMap<SubjectId, i128> = BTreeMap::new();
+    for (reason, grant) in &world.truth.grants {
+        match stored.grants.get(reason).copied().unwrap_or(0) {
+            1 => *expected.entry(grant.subject).or_default() += i128::from(grant.thousandths),
+            0 if grant.fate == Fate::Open => {}
+            times => {
+                return Err(
+                    world.violation("conserves", format!("{reason} is stored {times} times"))
+                );
+            }
+        }
+    }
+    let shown = world.cloud.process.as_ref().map(|cloud| cloud.counts().granted());
+    if shown == Some(&expected) {
+        return Ok(());
+    }
+    Err(world.violation("conserves", "what was granted is not what was given".into()))
+}
+
+/// How often each job and each grant is in the cloud's logs.
+#[derive(Debug, Default)]
+struct Stored {
+    jobs: BTreeMap<JobId, u64>,
+    grants: BTreeMap<String, u64>,
+}
+
+fn stored(held: &CloudRecords) -> Stored {
+    let mut stored = Stored::default();
+    for bytes in held.values() {
+        let event = Record::split(bytes).and_then(|(record, _)| record.event());
+        let job = match event {
+            Ok(Event::PagesPrinted(event)) => event.job,
+            Ok(Event::PagesCaptured(event)) => event.job,
+            Ok(Event::PagesConverted(event)) => event.job,
+            Ok(Event::DocumentSent(event)) => event.job,
+            Ok(Event::DocumentSaved(event)) => event.job,
+            Ok(Event::CreditsGranted(event)) => {
+                *stored.grants.entry(event.reason).or_default() += 1;
+                continue;
+            }
+            _ => continue,
+        };
+        *stored.jobs.entry(job).or_default() += 1;
+    }
+    stored
+}
+
+fn key(input: &Input) -> UsageKey {
+    UsageKey { device: input.device, user: input.user, month: month(input.at) }
+}
+
+/// Year × 12 + month − 1, from days since 1970 (Hinnant, `civil_from_days`).
+fn month(at: Wall) -> u32 {
+    let days = (at.0 / 86_400_000) as u32 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let (month, next_year) = if shifted < 10 { (shifted + 2, 0) } else { (shifted - 10, 1) };
+    (era * 400 + year_of_era + next_year) * 12 + month
+}
+
+fn figures(usage: &Usage) -> Figures {
+    Figures {
+        impressions: usage.impressions,
+        sheets: usage.sheets,
+        captured: usage.captured,
+        converted: usage.converted,
+        sent: usage.sent,
+        saved: usage.saved,
+        charged: usage.charged,
+    }
+}
+
+fn add(sum: &mut Figures, more: &Figures) {
+    sum.impressions += more.impressions;
+    sum.sheets += more.sheets;
+    sum.captured += more.captured;
+    sum.converted += more.converted;
+    sum.sent += more.sent;
+    sum.saved += more.saved;
+    sum.charged += more.charged;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        let day = 86_400_000;
+        assert_eq!(month(Wall(0)), 1970 * 12);
+        assert_eq!(month(Wall(31 * day - 1)), 1970 * 12);
+        assert_eq!(month(Wall(31 * day)), 1970 * 12 + 1);
+        assert_eq!(month(Wall(11_016 * day)), 2000 * 12 + 1, "29 February 2000");
+        assert_eq!(month(Wall(11_017 * day)), 2000 * 12 + 2);
+        assert_eq!(month(Wall(1_795_219_000_000)), 2026 * 12 + 10);
+    }
+}

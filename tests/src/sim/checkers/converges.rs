@@ -1,0 +1,88 @@
+//! Guarantee 2, converges: equal sets of events give byte-equal views, however they came together.
+//!
+//! Invariant: compared are archives, byte for byte, of the running view, of one folded from the
+//! stored records with the logs in another order, of one replayed by commit positions, and of one
+//! that a new process has; and a device's own figures with the cloud's for it.
+
+use super::{CloudRecords, Violation};
+use crate::sim::world::{Step, World};
+use std::collections::BTreeMap;
+use tallyroll_engine::counts::Counts;
+use tallyroll_engine::fold::{Origin, View};
+use tallyroll_engine::hub::LogSummary;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{EpochId, LogId, Record};
+
+pub(super) fn at_the_end(world: &mut World, held: &CloudRecords) -> Step {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let failed = |error: tallyroll_engine::Error| world.violation("converges", error.to_string());
+    let shown = cloud.counts().archive();
+    let mut logs = cloud.logs().map_err(failed)?;
+    let replayed = cloud.counts_at(cloud.last_commit()).map_err(failed)?;
+    let image = world.cloud.disk.durable_image();
+    let restarted = world.cloud.start(&image, world.plan.redb, world.now, [0; 32]);
+    let restarted = restarted.map_err(failed)?;
+    equal(world, &shown, &replayed.archive(), "replayed by commit positions")?;
+    equal(world, &shown, &restarted.counts().archive(), "of a new process")?;
+    drop(restarted);
+    let mut entropy = world.entropy.clone();
+    entropy.shuffle(&mut logs);
+    equal(world, &shown, &refold(&logs, held).archive(), "folded in another order")?;
+    devices_agree(world)?;
+    world.trace.note_bytes(&shown);
+    Ok(())
+}
+
+fn equal(world: &World, shown: &[u8], other: &[u8], which: &str) -> Step {
+    if shown == other {
+        return Ok(());
+    }
+    Err(world.violation("converges", format!("the cloud's view differs from the one {which}")))
+}
+
+/// The counts, log after log in the order given.
+fn refold(logs: &[LogSummary], held: &CloudRecords) -> Counts {
+    let mut by_epoch: BTreeMap<(LogId, EpochId), Vec<_>> = BTreeMap::new();
+    for (position, bytes) in held {
+        by_epoch.entry((position.log, position.epoch)).or_default().push((position, bytes));
+    }
+    let mut counts = Counts::default();
+    for log in logs.iter().filter(|log| Counts::CLASSES.contains(&log.class)) {
+        let device = log.device.filter(|_| log.class == LogClass::Ledger);
+        for (position, bytes) in by_epoch.remove(&(log.log, log.epoch)).unwrap_or_default() {
+            if let Ok((record, _)) = Record::split(bytes) {
+                let origin = Origin { device, class: log.class, position: *position };
+                counts.fold(&origin, &record);
+            }
+        }
+    }
+    counts
+}
+
+fn devices_agree(world: &World) -> Result<(), Violation> {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let mut unknown = 0;
+    for machine in &world.devices {
+        let Some(process) = &machine.process else { continue };
+        let index = machine.index;
+        let there = cloud.counts().usage().iter().filter(|(key, _)| key.device == machine.id);
+        if !process.counts().usage().iter().eq(there) {
+            let what = format!("device {index}'s figures differ from the cloud's for it");
+            return Err(world.violation("converges", what));
+        }
+        let image = machine.disk.durable_image();
+        let restarted = machine.start(&image, world.plan.redb, world.now, [0; 32]);
+        let restarted = restarted
+            .map_err(|error| world.violation("converges", format!("device {index}: {error}")))?;
+        if restarted.counts().archive() != process.counts().archive() {
+            let what = format!("device {index}'s figures differ after a restart");
+            return Err(world.violation("converges", what));
+        }
+        unknown += process.counts().incomplete();
+    }
+    if unknown != cloud.counts().incomplete() {
+        let what = format!("{unknown} unknown events at the devices, others at the cloud");
+        return Err(world.violation("converges", what));
+    }
+    Ok(())
+}

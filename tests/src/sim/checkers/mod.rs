@@ -1,0 +1,80 @@
+//! The checkers: one guarantee each, a file each.
+//!
+//! Invariant: a checker compares what an outside observer knows with what is stored or shown, and
+//! names what is missing or wrong; it never mends anything. Those that can, look while it happens;
+//! at the end, when everything is healed, all of them look at everything.
+
+pub(crate) mod bounded;
+mod conserves;
+mod converges;
+pub(crate) mod durable;
+pub(crate) mod liveness;
+pub(crate) mod never_forks;
+mod never_rewrites;
+pub(crate) mod receipts;
+
+use super::image::Image;
+use super::world::{Step, World};
+use std::collections::BTreeMap;
+use tallyroll_schema::Position;
+
+/// A guarantee that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Whose checker found it.
+    pub checker: &'static str,
+    /// What was wrong, and when.
+    pub what: String,
+}
+
+/// The names of all checkers.
+pub const NAMES: [&str; 8] = [
+    "durable",
+    "converges",
+    "never-rewrites",
+    "never-forks",
+    "bounded",
+    "conserves",
+    "receipts",
+    "liveness",
+];
+
+/// Every record the cloud holds, as stored.
+pub(crate) type CloudRecords = BTreeMap<Position, Vec<u8>>;
+
+/// All guarantees, when everything is healed.
+pub(crate) fn at_the_end(world: &mut World) -> Step {
+    let held = cloud_records(world)?;
+    let mut images = Vec::new();
+    for machine in &world.devices {
+        let image = Image::read(&machine.disk.durable_image(), world.plan.redb);
+        let image = image.map_err(|error| world.violation("durable", error.to_string()))?;
+        images.push(image);
+    }
+    never_rewrites::at_the_end(world, &held, &images)?;
+    durable::at_the_end(world, &held, &images)?;
+    receipts::at_the_end(world)?;
+    converges::at_the_end(world, &held)?;
+    conserves::at_the_end(world, &held)?;
+    for (position, record) in &held {
+        world.trace.note_bytes(position.to_string().as_bytes());
+        world.trace.note_bytes(record);
+    }
+    Ok(())
+}
+
+fn cloud_records(world: &World) -> Result<CloudRecords, Violation> {
+    let mut held = CloudRecords::new();
+    let Some(cloud) = &world.cloud.process else { return Ok(held) };
+    let read = cloud.logs().and_then(|logs| {
+        for log in logs {
+            cloud.read_log(log.log, log.epoch, 0, &mut |position, record| {
+                held.insert(position, record.bytes.to_vec());
+                core::ops::ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
+    });
+    read.map_err(|error| world.violation("durable", format!("the cloud's log: {error}")))?;
+    Ok(held)
+}

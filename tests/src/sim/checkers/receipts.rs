@@ -1,0 +1,60 @@
+//! Receipts: each verifies, and covers only what is durable at the moment it leaves.
+//!
+//! Invariant: asked of the disk as a power cut would leave it, not of the process. On redb that
+//! costs a copy of the database, so there one receipt in eight is looked at.
+
+use super::durable::holds_head;
+use crate::sim::disk::SimStore;
+use crate::sim::machine::TENANT;
+use crate::sim::world::{Step, World};
+use tallyroll_engine::keys::verify_receipt;
+use tallyroll_schema::Receipt;
+
+/// The cloud sends a receipt.
+pub(crate) fn sent(world: &mut World, receipt: &Receipt) -> Step {
+    let known = world.truth.verified.contains(&receipt.signature.0);
+    if !known && !verify_receipt(TENANT, &world.cloud.public_key(), receipt) {
+        return Err(world.violation("receipts", "one with a wrong signature".into()));
+    }
+    world.truth.verified.insert(receipt.signature.0);
+    let durable = if !world.plan.redb {
+        world.cloud.disk.with_rows(|rows| holds_head(rows, &receipt.head))
+    } else if receipt.commit.position.index % 8 == 0 {
+        let store = SimStore::open(&world.cloud.disk.durable_image(), true);
+        store.is_ok_and(|store| holds_head(&store, &receipt.head))
+    } else {
+        true
+    };
+    if durable {
+        return Ok(());
+    }
+    let what = format!("one for {}, which a power cut would lose", receipt.head.position);
+    Err(world.violation("receipts", what))
+}
+
+/// A device carried out keeping a receipt.
+pub(crate) fn kept(world: &mut World, index: usize, receipt: &Receipt) -> Step {
+    let Some(process) = &world.devices[index].process else { return Ok(()) };
+    let position = receipt.head.position;
+    let status = process.status();
+    let logs = status.map_err(|error| world.violation("receipts", error.to_string()))?.logs;
+    let log = logs.iter().find(|log| log.log == position.log);
+    let Some(kept) = log.and_then(|log| log.receipt) else {
+        return Err(world.violation("receipts", format!("none is kept for {position}")));
+    };
+    if kept.head.position.seq < position.seq {
+        return Err(world.violation("receipts", format!("an older one is kept than {position}")));
+    }
+    world.truth.receipts.insert((position.log, position.epoch), kept);
+    Ok(())
+}
+
+/// What devices keep is what was sent.
+pub(super) fn at_the_end(world: &World) -> Step {
+    for receipt in world.truth.receipts.values() {
+        if !verify_receipt(TENANT, &world.cloud.public_key(), receipt) {
+            return Err(world.violation("receipts", "one kept does not verify".into()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The machines: devices and the cloud, each a disk, a clock, and a process while one runs.
+//!
+//! Invariant: a process holds nothing that the world relies on after its end; keys, disk and the
+//! outside inputs (a page log that CUPS wrote) belong to the machine.
+
+use super::clock::Clock;
+use super::disk::{Disk, JournalOn, SimStore};
+use super::network::ConnectionId;
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use tallyroll_engine::device::{Device, DeviceConfig};
+use tallyroll_engine::hub::{Hub, HubConfig};
+use tallyroll_engine::keys::Signer;
+use tallyroll_engine::sync::Effect;
+use tallyroll_schema::{DeviceId, JobId, LogId, PublicKey, TenantId, UserAlias, Wall};
+
+/// The one tenant of a history.
+pub const TENANT: TenantId = TenantId([7; 16]);
+
+/// A device's process.
+pub type DeviceProcess = Device<JournalOn, SimStore>;
+/// The cloud's process.
+pub type CloudProcess = Hub<SimStore>;
+
+/// A line of a device's page log.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// Its key.
+    pub key: JobId,
+    /// Who printed.
+    pub user: usize,
+    /// How much this line adds.
+    pub impressions: u32,
+    /// The spooler's job and its running total with this line, as newer CUPS log it.
+    pub total: Option<(JobId, u32)>,
+    /// When, as CUPS wrote it.
+    pub printed_at: Wall,
+}
+
+/// A device.
+#[derive(Debug)]
+pub struct DeviceMachine {
+    /// Its place.
+    pub index: usize,
+    /// Its identity.
+    pub id: DeviceId,
+    seed: [u8; 32],
+    cloud_key: PublicKey,
+    public_log: LogId,
+    /// Its disk.
+    pub disk: Disk,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its process, while one runs.
+    pub process: Option<DeviceProcess>,
+    /// The connection it uses.
+    pub connection: Option<ConnectionId>,
+    /// No connection can be made before this time.
+    pub partitioned_until: Duration,
+    /// Effects its sessions asked for.
+    pub work: VecDeque<(ConnectionId, Effect)>,
+    /// When its seal timer fires, by true time.
+    pub seal_timer: Option<Duration>,
+    /// What CUPS logged here.
+    pub page_log: Vec<Line>,
+    /// The aliases its rim knows, by user.
+    pub aliases: BTreeMap<usize, UserAlias>,
+}
+
+impl DeviceMachine {
+    /// A device of a fleet, enrolled, never started.
+    pub fn new(index: usize, seed: [u8; 32], disk: Disk, cloud: (PublicKey, LogId)) -> Self {
+        Self {
+            index,
+            id: DeviceId::of_key(TENANT, &Signer::from_seed(&seed).public_key()),
+            seed,
+            cloud_key: cloud.0,
+            public_log: cloud.1,
+            disk,
+            clock: Clock::default(),
+            process: None,
+            connection: None,
+            partitioned_until: Duration::ZERO,
+            work: VecDeque::new(),
+            seal_timer: None,
+            page_log: Vec::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    /// What its process is started with.
+    pub fn config(&self) -> DeviceConfig {
+        DeviceConfig {
+            tenant: TENANT,
+            signer: Signer::from_seed(&self.seed),
+            cloud_key: self.cloud_key,
+            public_log: self.public_log,
+        }
+    }
+
+    /// Starts a process on a disk, its own or a copy.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn start(
+        &self,
+        disk: &Disk,
+        redb: bool,
+        now: Duration,
+        nonces: [u8; 32],
+    ) -> tallyroll_engine::Result<DeviceProcess> {
+        let store = SimStore::open(disk, redb)?;
+        let file = JournalOn(disk.clone());
+        Device::open(self.config(), file, store, self.clock.show(now), nonces)
+    }
+}
+
+/// The cloud.
+#[derive(Debug)]
+pub struct CloudMachine {
+    seed: [u8; 32],
+    /// Its disk.
+    pub disk: Disk,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its process, while one runs.
+    pub process: Option<CloudProcess>,
+    /// Effects its sessions asked for.
+    pub work: VecDeque<(ConnectionId, DeviceId, Effect)>,
+    /// Whether the work is about to be done.
+    pub working: bool,
+}
+
+impl CloudMachine {
+    /// A cloud, never started.
+    pub fn new(seed: [u8; 32], disk: Disk) -> Self {
+        Self {
+            seed,
+            disk,
+            clock: Clock::default(),
+            process: None,
+            work: VecDeque::new(),
+            working: false,
+        }
+    }
+
+    /// Starts a process on a disk, its own or a copy.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn start(
+        &self,
+        disk: &Disk,
+        redb: bool,
+        now: Duration,
+        nonces: [u8; 32],
+    ) -> tallyroll_engine::Result<CloudProcess> {
+        let signer = Signer::from_seed(&self.seed);
+        let config = HubConfig { tenant: TENANT, signer, directory_key: PublicKey([3; 32]) };
+        Hub::open(config, SimStore::open(disk, redb)?, self.clock.show(now), nonces)
+    }
+
+    /// The key that signs its decisions and receipts.
+    pub fn public_key(&self) -> PublicKey {
+        Signer::from_seed(&self.seed).public_key()
+    }
+}

@@ -1,0 +1,30 @@
+//! The simulator: the production engine under a virtual clock, network and disk.
+//!
+//! A history is a fleet of three to five devices and their cloud, a workload of at least two
+//! hundred operations, faults of every class its plan allows, and a healing at the end. One checker
+//! per guarantee looks on. Invariant: one seed gives one history, in every process and on any
+//! number of threads. Reading order: `run`, `world`, `sessions`, `power`, `workload`, then `disk`
+//! and the `checkers`. What needs real processes, sockets or files is left to `tests/it`.
+
+mod accidents;
+mod acts;
+pub mod checkers;
+pub mod clock;
+pub mod disk;
+pub mod entropy;
+pub mod faults;
+pub mod image;
+pub mod machine;
+pub mod network;
+pub mod planted;
+mod power;
+pub mod run;
+mod sabotage;
+mod sessions;
+pub mod trace;
+pub mod truth;
+mod workload;
+mod world;
+
+pub use run::{Options, Outcome, Summary, live, rerun_line, run};
+pub use world::World;
