@@ -4,21 +4,24 @@
 //! ours, and `ready` is said when all of it listens. A stop lets what waits be
 //! stored and answered; a failed write ends the process with the reason.
 
+use crate::authority::Authority;
 use crate::control::{self, desk::Desk};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
-use crate::keeper::{self, Keeper};
+use crate::keeper;
+use crate::links::endpoint::{self, EndpointSecret};
 use crate::links::tls::{TlsError, server_config};
-use crate::links::{Links, Live, endpoint};
+use crate::links::{Links, Live};
 use crate::metrics::Metrics;
 use crate::opening::{OpenError, Opened, open};
 use crate::public::Public;
 use core::time::Duration;
+use quinn::Endpoint;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tallyroll_engine::{Error, Kind};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tracing::info;
@@ -94,24 +97,13 @@ pub async fn serve(
     listen: Listen,
     ready: impl FnOnce(&Ready) -> io::Result<()>,
 ) -> Result<(), ServeError> {
-    let system = |doing: String| move |source| ServeError::System { doing, source };
     dir.create()?;
     let _lock = dir.lock("serve")?;
     let Opened { replica, authority, endpoint: secret } = open(dir)?;
-    let endpoint = endpoint::open(secret, server_config(&authority)?, listen.quic)
-        .map_err(system(format!("listen on udp {}", listen.quic)))?;
-    let web = TcpListener::bind(listen.http)
-        .await
-        .map_err(system(format!("listen on tcp {}", listen.http)))?;
-    let control =
-        control::listen(dir).map_err(system(format!("listen on {}", dir.socket().display())))?;
-    let address = |doing: &str| system(format!("ask for the {doing} address"));
-    let quic = endpoint.local_addr().map_err(address("quic"))?;
-    let http = web.local_addr().map_err(address("http"))?;
-    let public = listen.public.map(|public| public.or_port(quic.port()));
-    let public = public.or_else(|| Public::of_socket(quic));
-    Public::keep(public.as_ref(), dir)
-        .map_err(system(format!("write {}", dir.public().display())))?;
+    let Sockets { endpoint, web, control, at } = bind(dir, listen, &authority, secret).await?;
+    // Listened for before it is said to be ready: who then says stop, is heard.
+    let signals = || Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    let (mut terminate, mut interrupt) = signals().map_err(system("listen for signals"))?;
 
     let metrics = Arc::new(Metrics::new());
     let live = Live::new(metrics.sessions.clone());
@@ -120,34 +112,60 @@ pub async fn serve(
     let desk = Desk {
         keeper: keeper.clone(),
         authority: authority.fingerprint(),
-        public: public.clone(),
-        port: quic.port(),
+        public: at.public.clone(),
+        port: at.quic.port(),
         live: Some(live),
     };
     let mut tasks = JoinSet::new();
     tasks.spawn(links.serve(endpoint.clone()));
     tasks.spawn(control::serve(control, desk));
     tasks.spawn(http::serve(web, keeper.clone(), metrics));
-    ready(&Ready { quic, http, public }).map_err(system("say that it is ready".into()))?;
-    let told = told_to_stop(&keeper).await.map_err(system("listen for signals".into()));
+    ready(&at).map_err(system("say that it is ready"))?;
+    tokio::select! {
+        _ = terminate.recv() => info!("stopping"),
+        _ = interrupt.recv() => info!("stopping"),
+        () = keeper.ended() => {}
+    }
 
     endpoint.close(0u32.into(), b"the cloud stops; come again");
     drop(tokio::time::timeout(STOP_TIMEOUT, endpoint.wait_idle()).await);
     tasks.shutdown().await;
     drop(std::fs::remove_file(dir.socket())); // a new one is made at the next start
     keeper.stop().await;
-    running.join().await?;
-    told
+    Ok(running.join().await?)
 }
 
-/// Returns on a signal, or when the keeper has ended.
-async fn told_to_stop(keeper: &Keeper) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => info!("stopping"),
-        _ = interrupt.recv() => info!("stopping"),
-        () = keeper.ended() => {}
-    }
-    Ok(())
+/// Everything that listens.
+struct Sockets {
+    endpoint: Endpoint,
+    web: TcpListener,
+    control: UnixListener,
+    at: Ready,
+}
+
+async fn bind(
+    dir: &DataDir,
+    listen: Listen,
+    authority: &Authority,
+    secret: EndpointSecret,
+) -> Result<Sockets, ServeError> {
+    let Listen { quic, http, public } = listen;
+    let endpoint = endpoint::open(secret, server_config(authority)?, quic)
+        .map_err(system(format!("listen on udp {quic}")))?;
+    let web = TcpListener::bind(http).await.map_err(system(format!("listen on tcp {http}")))?;
+    let socket = dir.socket();
+    let control =
+        control::listen(dir).map_err(system(format!("listen on {}", socket.display())))?;
+    let quic = endpoint.local_addr().map_err(system("ask for the udp address"))?;
+    let http = web.local_addr().map_err(system("ask for the tcp address"))?;
+    let public = public.map(|public| public.or_port(quic.port()));
+    let public = public.or_else(|| Public::of_socket(quic));
+    let kept = Public::keep(public.as_ref(), dir);
+    kept.map_err(system(format!("write {}", dir.public().display())))?;
+    Ok(Sockets { endpoint, web, control, at: Ready { quic, http, public } })
+}
+
+fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> ServeError {
+    let doing = doing.into();
+    |source| ServeError::System { doing, source }
 }

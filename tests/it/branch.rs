@@ -1,5 +1,6 @@
 //! The life of a branch, as its people see it: joining, recording, being asked, being sent away, coming back from an
 //! old copy of its disk.
+//! What it may hear on these ways is the engine's to say and tested there; here it is what a person is told.
 
 use std::path::Path;
 use std::time::Duration;

@@ -3,11 +3,10 @@
 //! its exit code says what to do. What devices bring is shown elsewhere.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use tallyroll_tests::fleet::{Cloud, Process, program, run, wait_until};
-
-use std::time::Duration;
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, Process, program, run, wait_until};
 
 const FAILURE: i32 = 1;
 const USAGE: i32 = 2;
@@ -164,6 +163,28 @@ fn a_changed_byte_in_the_store_is_found_and_told() {
     let refused = cloud.run(&["log", "verify"]);
     assert!([Some(FAILURE), Some(DOES_NOT_HOLD)].contains(&refused.code()), "{refused:?}");
     assert!(refused.stderr.contains("corrupt") || refused.stderr.contains("does not hold"), "{refused:?}");
+}
+
+/// QUIC would notice a killed peer only by its silence, after half a minute. The cloud's reset key outlives
+/// its process, so the new one can say that the old one is gone.
+#[test]
+fn a_device_is_back_within_moments_of_a_kill() {
+    let (dir, mut cloud) = cloud();
+    let branch = Branch::joined(dir.path().join("branch-1"), &cloud.enroll("branch-1"));
+    branch.wait_synced(PATIENCE);
+    cloud.kill_9();
+    cloud.start_again();
+    let act = br#"{"kind": "pages.printed", "user": "ada", "impressions": 3}"#;
+    drop(branch.run_with(&["record"], act).succeeded());
+    wait_until(Duration::from_secs(8), "the device is connected again", || {
+        cloud.json(&["devices"])[0]["connected"] == true
+    });
+    wait_until(PATIENCE, "ada has a balance", || {
+        cloud.json(&["view", "balances"])["rows"][0]["name"] == "ada"
+    });
+    let granted = cloud.run(&["grant", "ada", "10", "--reason", "welcome"]).succeeded();
+    assert_eq!(granted, "10.000 credits to ada\n");
+    assert_eq!(cloud.json(&["view", "balances"])["rows"][0]["balance"], "7.000");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What an agent costs a printer that has little: memory when idle, and room for its program.
 //! The figures are printed, for README tells them; what they may be at most is asserted.
+//! What it costs under load is left to the benches.
 
 use std::time::Duration;
 

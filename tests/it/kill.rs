@@ -1,5 +1,6 @@
-//! Edge and cloud are killed under load, and nothing they acknowledged is missing or double. The drill at its full
-//! size is a command of its own: `cargo run --release -p tallyroll-tests --bin drill -- --kills 50`.
+//! Edge and cloud are killed under load, and nothing they acknowledged is missing or double.
+//! The drill at its full size is a command of its own:
+//! `cargo run --release -p tallyroll-tests --bin drill -- --kills 50`.
 
 use tallyroll_tests::drill::{Options, run};
 

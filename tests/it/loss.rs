@@ -1,5 +1,6 @@
 //! A bad line between a branch and its cloud: one packet in five lost each way, half a second for a round trip, and
-//! then no line at all for a while. Everything arrives, nothing twice.
+//! then no line at all for a while.
+//! Everything arrives, nothing twice.
 
 use std::time::{Duration, Instant};
 

@@ -9,6 +9,7 @@
 
 mod branch;
 mod cloud;
+mod demo;
 mod idle;
 mod kill;
 mod loss;

@@ -1,5 +1,6 @@
 //! A page_log that a real CUPS wrote, from the file through the edge to the figures at the cloud; and all that may
-//! happen to such a file and to those who read it. How the fixture was made is in `fixtures/page_log/README.md`.
+//! happen to such a file and to those who read it.
+//! How the fixture was made is in `tests/fixtures/page_log/README.md`.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,4 +1,6 @@
 //! The histories of CI: nothing is violated, every fault took effect, and one seed is one history.
+//! Invariant: shares are counted from what happened, of operations too, never from what was planned.
+//! Whether a checker would have noticed is left to `planted`.
 
 use std::process::Command;
 use tallyroll_tests::sim::faults::Fault;

@@ -1,4 +1,6 @@
 //! The naive counter counts what the cloud holds, and its rows are the engine's.
+//! Invariant: it is fed the events as the cloud's command prints them, and shares no code with the
+//! engine. That the events are the right ones is left to the checkers.
 
 use serde_json::{Value, json};
 use std::io::Write;

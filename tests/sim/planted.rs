@@ -1,4 +1,6 @@
 //! Planted bugs: each turns its own checker red and no other one.
+//! Invariant: every checker has at least one, so none of them can be a checker that never fails.
+//! The bugs themselves, and whose they are, are in the simulator's `planted`.
 
 use tallyroll_tests::sim::planted::Planted;
 use tallyroll_tests::sim::{Options, checkers, run};

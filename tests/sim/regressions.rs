@@ -25,3 +25,11 @@ fn hybrid_times_ran_backwards_after_a_restart() {
 fn a_genesis_and_the_record_after_it_had_the_same_hybrid_time() {
     assert_history(1, 0);
 }
+
+/// The power went while redb made the cloud's database. The file was there, without its magic
+/// number, and every later start refused it. The engine's test:
+/// `a_first_start_cut_short_is_started_over_and_a_lost_header_is_corrupt`.
+#[test]
+fn a_database_cut_short_in_the_making_could_never_be_opened() {
+    assert_history(1, 207);
+}

@@ -119,7 +119,7 @@ impl Desk {
 fn missing(receipt: &Receipt) -> Value {
     let Position { log, epoch, seq } = receipt.head.position;
     let wrong = (Position { log, epoch, seq: 0 }, "the receipt's log is not among these");
-    json!({ "log": log, "epoch": epoch, "held": seq + 1, "events": 0, "signed": 0, "batches": 0, "wrong": wrong })
+    json!({ "log": log, "epoch": epoch, "held": seq.saturating_add(1), "events": 0, "signed": 0, "batches": 0, "wrong": wrong })
 }
 
 /// The epochs of the log that is meant: by id, a unique prefix of it, or the

@@ -35,12 +35,16 @@ impl Verdict {
         )
     }
 
-    /// The line it all comes down to.
+    /// The line it all comes down to, if it holds.
     pub(super) fn line(&self) -> String {
         let Self { written, counted, verified, .. } = self;
-        let sign = |same: bool| if same { "=" } else { "≠" };
-        let (first, second) = (sign(written == counted), sign(counted == verified));
-        format!("{written} written {first} {counted} counted {second} {verified} verified")
+        format!("{written} written = {counted} counted = {verified} verified")
+    }
+
+    /// The same figures, where they may not be equal.
+    pub(super) fn figures(&self) -> String {
+        let Self { written, counted, verified, .. } = self;
+        format!("{written} written, {counted} counted, {verified} verified")
     }
 }
 

@@ -9,6 +9,7 @@
 mod branch;
 mod check;
 mod cloud;
+mod ending;
 mod error;
 mod evidence;
 mod fleet;
@@ -31,14 +32,10 @@ use leash::Inner;
 use place::Place;
 use programs::Programs;
 use stage::Stage;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-
-const DOES_NOT_HOLD: u8 = 3;
-/// Of what is missing; the rest is counted.
-const MISSING_SHOWN_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -103,13 +100,9 @@ async fn play(arguments: DemoArguments) -> Result<ExitCode> {
     };
     if !verdict.holds() {
         place.keep();
-        tell_missing(&verdict, seed, place.root());
-        return Ok(ExitCode::from(DOES_NOT_HOLD));
     }
-    println!("{}", verdict.scope());
-    println!("{}", verdict.line());
-    suggest(&place, &programs);
-    Ok(ExitCode::SUCCESS)
+    println!("{}", ending::text(&verdict, seed, &place, &programs));
+    Ok(ending::exit_code(&verdict))
 }
 
 async fn perform(
@@ -135,35 +128,6 @@ async fn perform(
     stage.say("all processes stopped; reading their files");
     let evidence = evidence::gather(&fleet).await?;
     Ok(check::check(&naive::sum(&work), &evidence))
-}
-
-fn tell_missing(verdict: &Verdict, seed: u64, root: &Path) {
-    println!("{}", verdict.line());
-    for missing in verdict.missing.iter().take(MISSING_SHOWN_MAX) {
-        println!("  {missing}");
-    }
-    let more = verdict.missing.len().saturating_sub(MISSING_SHOWN_MAX);
-    if more > 0 {
-        println!("  and {more} more");
-    }
-    println!("does not hold; seed {seed}, files in {}", root.display());
-}
-
-fn suggest(place: &Place, programs: &Programs) {
-    if !place.stays() {
-        println!("\nTo look around in the files, play it with --keep DIR.");
-        return;
-    }
-    let (cloud, edge) = (programs.cloud.display(), programs.edge.display());
-    let root = place.root().display();
-    println!(
-        "\nTo try next:\n  \
-         {cloud} view balances --data {root}/cloud\n  \
-         {cloud} log show branch-1 --limit 5 --data {root}/cloud\n  \
-         {cloud} log verify --data {root}/cloud\n  \
-         {edge} view totals --data {root}/branch-1/data\n  \
-         {edge} import page-log {root}/branch-1/page_log --data {root}/branch-1/data   # counts nothing again"
-    );
 }
 
 #[cfg(test)]

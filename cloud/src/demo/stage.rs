@@ -57,7 +57,8 @@ impl Stage {
     /// Takes the table away.
     pub(super) fn close(&mut self) {
         if let Some(table) = self.table.take() {
-            drop(table.all.clear()); // what is left of it is only unsightly
+            table.rows.iter().for_each(ProgressBar::finish_and_clear);
+            table.head.finish_and_clear();
         }
     }
 }
@@ -72,7 +73,7 @@ impl Table {
     fn show(&mut self, fleet: &Fleet) {
         let cloud = if fleet.cloud.runs() { "running" } else { "killed" };
         self.head.set_message(format!(
-            "\n  {:<11} {:<9} {:>11} {:>8} {:>8} {:>6}  cloud {cloud}",
+            "  {:<11} {:<9} {:>11} {:>8} {:>8} {:>6}  cloud {cloud}",
             "branch", "line", "printed", "written", "at cloud", "to go"
         ));
         while self.rows.len() < fleet.branches.len() {

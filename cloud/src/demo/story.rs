@@ -76,10 +76,9 @@ async fn take(fleet: &mut Fleet, turn: Turn, stage: &mut Stage) -> Result<()> {
         }
         Turn::KillAgent => {
             if let Some(branch) = fleet.branches.first_mut() {
-                let unsent = branch.progress.to_go();
+                let (name, unsent) = (&branch.name, branch.progress.to_go());
                 stage.say(&format!(
-                    "kill -9 for the agent of {}, which had {unsent} unsent events or more, and its importer",
-                    branch.name
+                    "kill -9 for the agent of {name} and its importer; at least {unsent} events were not sent yet"
                 ));
                 branch.kill().await?;
             }

@@ -158,7 +158,7 @@ impl<S: Store> Hub<S> {
     ) -> Result<Verified> {
         let genesis = self.genesis(log)?;
         let mut found = Verified { log, epoch, batches: 0, events: 0, signed: 0, wrong: None };
-        let mut tip = Tip::START;
+        let (mut tip, mut borne_out) = (Tip::START, false);
         let at = |seq| Position { log, epoch, seq };
         let rows = self.rows();
         let prefix = epoch_key(log, epoch);
@@ -168,12 +168,15 @@ impl<S: Store> Hub<S> {
                 Ok((next, signed)) => {
                     (tip, found.batches) = (next, found.batches + 1);
                     found.signed = if signed { next.next_seq } else { found.signed };
-                    if let Some(receipt) = old_receipt
-                        && receipt.head.position.seq + 1 == next.next_seq
-                        && receipt.head.hash != next.hash
+                    if let (Some(receipt), Some(head)) = (old_receipt, next.head(log, epoch))
+                        && receipt.head.position == head.position
                     {
-                        found.wrong = Some((at(seq), "another history than the receipt's".into()));
-                        return Ok(ControlFlow::Break(()));
+                        if receipt.head != head {
+                            let why = "another history than the receipt's";
+                            found.wrong = Some((at(seq), why.into()));
+                            return Ok(ControlFlow::Break(()));
+                        }
+                        borne_out = true;
                     }
                     Ok(ControlFlow::Continue(()))
                 }
@@ -198,6 +201,10 @@ impl<S: Store> Hub<S> {
             } else if receipt.head.position.seq >= tip.next_seq {
                 let why = "the log ends before the receipt's position";
                 found.wrong = Some((at(tip.next_seq), why.into()));
+            } else if !borne_out {
+                // What was receipted was a batch's end, and batches are never cut anew.
+                let why = "another history than the receipt's: no batch ends there";
+                found.wrong = Some((receipt.head.position, why.into()));
             }
         }
         Ok(found)

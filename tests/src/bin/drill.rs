@@ -1,4 +1,5 @@
 //! `drill`: kills a branch and its cloud under load, and audits what they acknowledged.
+//! Owns arguments and output; the drill itself is in `tallyroll_tests::drill`.
 //!
 //! Exit codes: 0 all held, 2 usage, 3 something did not; then the processes' files are kept.
 

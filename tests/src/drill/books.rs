@@ -1,4 +1,5 @@
 //! The audit after a drill: the outside journal against everything the cloud shows.
+//! Owns what must hold: acknowledged is there, once, as said; nothing invented; views equal a naive sum.
 //! Invariant: only what the two programs print is believed, nothing of their insides; each finding names the act.
 
 use std::collections::BTreeMap;

@@ -21,7 +21,7 @@ use crate::sim::entropy::Entropy;
 const BURST_MAX: u64 = 16;
 /// Acts that wait for their answers.
 const WAITING_MAX: usize = 128;
-/// From one burst to the next.
+/// So long answers are waited for between two bursts, at most.
 const PAUSE_MILLIS_MAX: u64 = 40;
 /// Names that all writers use.
 const USERS: u64 = 12;

@@ -1,4 +1,5 @@
 //! A branch: one device's directory, its agent's process, and its command line.
+//! Owns waiting for it; how a process is started and ended is `process`'s.
 //! Invariant: commands work whether the agent runs or not, as they do for its users.
 
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! A running `record`: lines in, answers out, at the same time.
+//! Owns its process and its pipes; what the lines say is left to those who write them.
 //! Invariant: answers come in the order of the lines; a line without an answer may or may not be recorded.
 
 use std::io::{BufRead, BufReader, Write};

@@ -367,6 +367,9 @@ impl World {
         let copy = self.devices[index].disk.image();
         let started = self.devices[index].start(&copy, self.plan.redb, self.now, [0; 32]);
         self.record(index, 1)?;
+        if self.devices[index].process.is_none() {
+            return Ok(()); // an accident came first; nobody was told of two contents
+        }
         let now = self.devices[index].clock.show(self.now);
         let heartbeat = |uptime_seconds| Event::from(HeartbeatSent { uptime_seconds });
         let Ok(mut clone) = started else { return Ok(()) };
