@@ -53,24 +53,17 @@ const ONCE: [&str; 9] = [
 
 fn findings(tree: &Tree) -> Vec<Finding> {
     const LOCK: &str = "Cargo.lock";
-    let lock = tree
-        .text(LOCK)
-        .expect("Cargo.lock is committed, so that every build is the same build");
+    let lock =
+        tree.text(LOCK).expect("Cargo.lock is committed, so that every build is the same build");
     let mut findings = Vec::new();
     let mut first_lines = BTreeMap::new();
     for (number, line) in numbered(lock) {
-        let Some(name) = line
-            .strip_prefix("name = \"")
-            .and_then(|rest| rest.strip_suffix('"'))
+        let Some(name) = line.strip_prefix("name = \"").and_then(|rest| rest.strip_suffix('"'))
         else {
             continue;
         };
         if let Some((_, instead)) = BANNED.iter().find(|(banned, _)| *banned == name) {
-            findings.push(Finding::new(
-                LOCK,
-                number,
-                format!("{name} is banned; {instead}"),
-            ));
+            findings.push(Finding::new(LOCK, number, format!("{name} is banned; {instead}")));
         }
         let first = *first_lines.entry(name).or_insert(number);
         if first != number && ONCE.contains(&name) {
@@ -90,17 +83,9 @@ fn no_banned_crate_is_locked() {
 
 #[test]
 fn a_banned_or_doubled_crate_is_found() {
-    let lock: String = [
-        "openssl",
-        "rustls",
-        "syn",
-        "rustls",
-        "syn",
-        "tokio",
-        "openssl-probe",
-    ]
-    .map(|name| format!("[[package]]\nname = \"{name}\"\n"))
-    .concat();
+    let lock: String = ["openssl", "rustls", "syn", "rustls", "syn", "tokio", "openssl-probe"]
+        .map(|name| format!("[[package]]\nname = \"{name}\"\n"))
+        .concat();
     let (_folder, tree) = planted(&[("Cargo.lock", &lock)]);
     assert_eq!(places(&findings(&tree)), ["Cargo.lock:2", "Cargo.lock:8"]);
 }

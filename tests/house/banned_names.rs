@@ -7,28 +7,16 @@ use std::collections::BTreeSet;
 
 use crate::tree::{Finding, Tree, assert_kept, places, planted};
 
-const BANNED: [&str; 7] = [
-    "common", "helper", "helpers", "misc", "types", "util", "utils",
-];
+const BANNED: [&str; 7] = ["common", "helper", "helpers", "misc", "types", "util", "utils"];
 
 fn findings(tree: &Tree) -> Vec<Finding> {
     let mut judged = BTreeSet::new();
     let mut findings = Vec::new();
     for (path, _) in tree.ending(".rs") {
-        let ends = path
-            .match_indices('/')
-            .map(|(end, _)| end)
-            .chain([path.len()]);
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         // A folder is judged once, with the first file in it.
-        for part in ends
-            .filter_map(|end| path.get(..end))
-            .filter(|part| judged.insert(*part))
-        {
-            let name = part
-                .rsplit('/')
-                .next()
-                .unwrap_or_default()
-                .trim_end_matches(".rs");
+        for part in ends.filter_map(|end| path.get(..end)).filter(|part| judged.insert(*part)) {
+            let name = part.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
             if BANNED.contains(&name) || is_numbered_version(name) {
                 let what = format!(
                     "`{name}` says nothing about what it owns; name it by the noun, and keep one version"
@@ -66,10 +54,6 @@ fn a_name_for_the_rest_is_found() {
     ]);
     assert_eq!(
         places(&findings(&tree)),
-        [
-            "edge/src/link_v2.rs:1",
-            "edge/src/utils.rs:1",
-            "engine/src/common/clock.rs:1"
-        ]
+        ["edge/src/link_v2.rs:1", "edge/src/utils.rs:1", "engine/src/common/clock.rs:1"]
     );
 }

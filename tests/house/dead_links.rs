@@ -22,11 +22,7 @@ fn findings(tree: &Tree) -> Vec<Finding> {
         for (line, span) in page.spans.iter().filter(|(_, span)| looks_like_path(span)) {
             // Beside the page or from the root: both are how people write.
             let readings = [resolve("", span), resolve(folder, span)];
-            let first = span
-                .trim_start_matches("./")
-                .split('/')
-                .next()
-                .unwrap_or_default();
+            let first = span.trim_start_matches("./").split('/').next().unwrap_or_default();
             let is_ours = [resolve("", first), resolve(folder, first)]
                 .iter()
                 .flatten()
@@ -47,15 +43,14 @@ fn dead_link(tree: &Tree, page: &str, folder: &str, target: &str) -> Option<Stri
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
     }
-    let (file, anchor) = target
-        .split_once('#')
-        .map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+    let (file, anchor) =
+        target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
     let file = file.replace("%20", " ");
     let found = match file.as_str() {
         "" => Some(page.to_owned()),
-        file => file
-            .strip_prefix('/')
-            .map_or_else(|| resolve(folder, file), |file| resolve("", file)),
+        file => {
+            file.strip_prefix('/').map_or_else(|| resolve(folder, file), |file| resolve("", file))
+        }
     };
     let Some(found) = found.filter(|found| found.is_empty() || tree.holds(found)) else {
         return Some(format!(
@@ -116,10 +111,7 @@ fn a_dead_link_is_found() {
         ),
         ("engine/src/log.rs", ""),
     ]);
-    assert_eq!(
-        places(&findings(&tree)),
-        ["README.md:3", "docs/page.md:2", "docs/page.md:3"]
-    );
+    assert_eq!(places(&findings(&tree)), ["README.md:3", "docs/page.md:2", "docs/page.md:3"]);
 }
 
 #[test]

@@ -10,10 +10,7 @@ const FOLDER: &str = "docs/decisions/";
 fn findings(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut expected = 1;
-    for (path, name) in tree
-        .paths()
-        .filter_map(|path| Some((path, path.strip_prefix(FOLDER)?)))
-    {
+    for (path, name) in tree.paths().filter_map(|path| Some((path, path.strip_prefix(FOLDER)?))) {
         let Some(number) = page_number(name) else {
             let what =
                 "not a decision page; name it NNNN-title.md, in small letters, digits and hyphens";

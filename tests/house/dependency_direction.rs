@@ -14,21 +14,11 @@ const MAY_SEE: [(&str, &[&str]); 6] = [
     ("tallyroll-cloud", &["tallyroll-schema", "tallyroll-engine"]),
     (
         "tallyroll-tests",
-        &[
-            "tallyroll-schema",
-            "tallyroll-engine",
-            "tallyroll-edge",
-            "tallyroll-cloud",
-        ],
+        &["tallyroll-schema", "tallyroll-engine", "tallyroll-edge", "tallyroll-cloud"],
     ),
     (
         "tallyroll-benches",
-        &[
-            "tallyroll-schema",
-            "tallyroll-engine",
-            "tallyroll-edge",
-            "tallyroll-cloud",
-        ],
+        &["tallyroll-schema", "tallyroll-engine", "tallyroll-edge", "tallyroll-cloud"],
     ),
 ];
 
@@ -61,18 +51,11 @@ const IMPURE: [(&str, &str); 5] = [
 
 fn findings(tree: &Tree) -> Vec<Finding> {
     let packages = packages(tree);
-    let ours: Vec<_> = packages
-        .iter()
-        .map(|package| package.name.clone())
-        .collect();
+    let ours: Vec<_> = packages.iter().map(|package| package.name.clone()).collect();
     let mut findings = Vec::new();
     for package in packages {
         let mut find = |word: &str, what: String| {
-            findings.push(Finding::new(
-                &package.manifest,
-                package.line_of(tree, word),
-                what,
-            ));
+            findings.push(Finding::new(&package.manifest, package.line_of(tree, word), what));
         };
         let name = package.name.as_str();
         let Some((_, may_see)) = MAY_SEE.iter().find(|(known, _)| *known == name) else {
@@ -93,14 +76,10 @@ fn findings(tree: &Tree) -> Vec<Finding> {
                     ),
                 );
             }
-            let impure = IMPURE
-                .iter()
-                .find(|(names, _)| names.split(' ').any(|name| name == dependency));
+            let impure =
+                IMPURE.iter().find(|(names, _)| names.split(' ').any(|name| name == dependency));
             if let Some((_, instead)) = impure.filter(|_| PURE.contains(&name)) {
-                find(
-                    dependency,
-                    format!("{name} must not depend on {dependency}; {instead}"),
-                );
+                find(dependency, format!("{name} must not depend on {dependency}; {instead}"));
             }
         }
     }
@@ -151,11 +130,6 @@ fn a_wrong_dependency_is_found() {
     found.sort();
     assert_eq!(
         found,
-        [
-            "cloud/Cargo.toml:6",
-            "engine/Cargo.toml:8",
-            "extra/Cargo.toml:2",
-            "schema/Cargo.toml:6"
-        ]
+        ["cloud/Cargo.toml:6", "engine/Cargo.toml:8", "extra/Cargo.toml:2", "schema/Cargo.toml:6"]
     );
 }

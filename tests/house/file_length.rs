@@ -8,9 +8,7 @@ use crate::tree::{Finding, Tree, assert_kept, places, planted};
 const LINES_MAX: usize = 500;
 
 fn findings(tree: &Tree) -> Vec<Finding> {
-    let lengths = tree
-        .ending(".rs")
-        .map(|(path, text)| (path, text.lines().count()));
+    let lengths = tree.ending(".rs").map(|(path, text)| (path, text.lines().count()));
     lengths
         .filter(|(_, lines)| *lines > LINES_MAX)
         .map(|(path, lines)| {

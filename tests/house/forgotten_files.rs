@@ -31,17 +31,11 @@ fn findings(tree: &Tree) -> Vec<Finding> {
                 ));
             }
             if !target.tested && ["lib", "bin", "test"].contains(&target.kind.as_str()) {
-                find(format!(
-                    "the tests in {} never run; drop `test = false`",
-                    target.root
-                ));
+                find(format!("the tests in {} never run; drop `test = false`", target.root));
             }
         }
     }
-    for (path, _) in tree
-        .ending(".rs")
-        .filter(|(path, _)| !reached.contains(*path))
-    {
+    for (path, _) in tree.ending(".rs").filter(|(path, _)| !reached.contains(*path)) {
         let what = "no `mod` leads here, so nothing in it is compiled or tested; declare it in the file above, or delete it";
         findings.push(Finding::new(path, 1, what));
     }
@@ -56,11 +50,7 @@ fn reach(tree: &Tree, path: &str, is_root: bool, reached: &mut BTreeSet<String>)
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let beside = is_root || name == "mod.rs";
-    let below = if beside {
-        folder.to_owned()
-    } else {
-        path.trim_end_matches(".rs").to_owned()
-    };
+    let below = if beside { folder.to_owned() } else { path.trim_end_matches(".rs").to_owned() };
     for module in text.lines().filter_map(declared_module) {
         reach(tree, &format!("{below}/{module}.rs"), false, reached);
         reach(tree, &format!("{below}/{module}/mod.rs"), false, reached);
@@ -69,18 +59,13 @@ fn reach(tree: &Tree, path: &str, is_root: bool, reached: &mut BTreeSet<String>)
 
 /// `pub(crate) mod name;` → `name`
 fn declared_module(line: &str) -> Option<&str> {
-    let declaration = line
-        .trim()
-        .split_once("//")
-        .map_or(line.trim(), |(code, _)| code.trim());
+    let declaration = line.trim().split_once("//").map_or(line.trim(), |(code, _)| code.trim());
     let (before, name) = declaration.strip_suffix(';')?.rsplit_once("mod ")?;
     let before = before.trim();
     let is_visibility = before.is_empty()
         || before == "pub"
         || (before.starts_with("pub(") && before.ends_with(')'));
-    let is_name = name
-        .chars()
-        .all(|letter| letter.is_alphanumeric() || letter == '_');
+    let is_name = name.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
     (is_visibility && is_name).then_some(name)
 }
 
@@ -96,16 +81,10 @@ fn a_forgotten_file_is_found() {
         "autotests = false\n[lib]\ntest = false\n[[test]]\nname = \"it\"\npath = \"it/main.rs\"\n[[test]]\nname = \"off\"\npath = \"off.rs\"\ntest = false\n",
     );
     let (_folder, tree) = planted(&[
-        (
-            "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"tests\", \"engine\"]\n",
-        ),
+        ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"tests\", \"engine\"]\n"),
         ("tests/Cargo.toml", &tests),
         ("tests/src/lib.rs", "pub mod deep;\n// mod gone;\n"),
-        (
-            "tests/src/deep.rs",
-            "#[cfg(test)]\npub(crate) mod inner; // below\n",
-        ),
+        ("tests/src/deep.rs", "#[cfg(test)]\npub(crate) mod inner; // below\n"),
         ("tests/src/deep/inner.rs", ""),
         ("tests/src/inner.rs", ""),
         ("tests/src/gone.rs", ""),

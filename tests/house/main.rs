@@ -3,10 +3,7 @@
 //! one that a planted violation is found, because a rule that cannot fail is a wish.
 //! A new rule: a file here, its `mod` line, and its two tests. What the compiler can enforce is left to the
 //! lints in `Cargo.toml` and the `clippy.toml` files.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on shall stop where it stands"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
 
 mod markdown;
 mod tree;

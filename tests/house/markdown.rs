@@ -24,9 +24,7 @@ impl Page {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut fence: Option<&str> = None;
         for (number, line) in numbered(text) {
-            let mark = ["```", "~~~"]
-                .into_iter()
-                .find(|mark| line.trim_start().starts_with(mark));
+            let mark = ["```", "~~~"].into_iter().find(|mark| line.trim_start().starts_with(mark));
             if fence.is_some() || mark.is_some() {
                 fence = match fence {
                     Some(open) if mark == Some(open) => None,
@@ -38,18 +36,12 @@ impl Page {
             if let Some(heading) = heading(line) {
                 let anchor = anchor(heading);
                 let times = seen.entry(anchor.clone()).or_default();
-                page.anchors.push(if *times == 0 {
-                    anchor
-                } else {
-                    format!("{anchor}-{times}")
-                });
+                page.anchors.push(if *times == 0 { anchor } else { format!("{anchor}-{times}") });
                 *times += 1;
             }
             let (prose, spans) = split_code(line);
-            page.spans
-                .extend(spans.into_iter().map(|span| (number, span.to_owned())));
-            page.links
-                .extend(targets(&prose).into_iter().map(|target| (number, target)));
+            page.spans.extend(spans.into_iter().map(|span| (number, span.to_owned())));
+            page.links.extend(targets(&prose).into_iter().map(|target| (number, target)));
         }
         page
     }
@@ -73,12 +65,8 @@ fn anchor(heading: &str) -> String {
         rest = after.split_once(')').map_or("", |(_, after)| after);
     }
     shown.push_str(rest);
-    let kept = shown
-        .chars()
-        .filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
-    kept.map(|letter| if letter == ' ' { '-' } else { letter })
-        .collect::<String>()
-        .to_lowercase()
+    let kept = shown.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect::<String>().to_lowercase()
 }
 
 /// The line without its code spans, and the spans.
@@ -104,20 +92,12 @@ fn split_code(line: &str) -> (String, Vec<&str>) {
 /// Where the links of a line without code lead: `[text](target "title")` and `[name]: target`.
 fn targets(prose: &str) -> Vec<String> {
     let inline = prose.split("](").skip(1).map(before_closing);
-    let definition = prose
-        .trim_start()
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once("]:"));
+    let definition = prose.trim_start().strip_prefix('[').and_then(|rest| rest.split_once("]:"));
     let definition = definition.map(|(_, target)| target.trim_start());
     inline
         .chain(definition)
         .filter_map(|target| target.split_whitespace().next())
-        .map(|target| {
-            target
-                .trim_start_matches('<')
-                .trim_end_matches('>')
-                .to_owned()
-        })
+        .map(|target| target.trim_start_matches('<').trim_end_matches('>').to_owned())
         .collect()
 }
 
@@ -141,15 +121,7 @@ fn anchors_are_those_of_github() {
     let page = Page::read(
         "# Tallyroll\n## What it *is*: a roll\n## `./check`, [twice](a.md)\n#tag\n## Tallyroll ##\n",
     );
-    assert_eq!(
-        page.anchors,
-        [
-            "tallyroll",
-            "what-it-is-a-roll",
-            "check-twice",
-            "tallyroll-1"
-        ]
-    );
+    assert_eq!(page.anchors, ["tallyroll", "what-it-is-a-roll", "check-twice", "tallyroll-1"]);
 }
 
 #[test]
@@ -159,12 +131,7 @@ fn links_and_spans_have_their_lines() {
     let page = Page::read(text);
     assert_eq!(
         page.links,
-        [
-            owned(1, "a.md"),
-            owned(1, "b.md"),
-            owned(3, "f.md"),
-            owned(4, "g(1).png")
-        ]
+        [owned(1, "a.md"), owned(1, "b.md"), owned(3, "f.md"), owned(4, "g(1).png")]
     );
     assert_eq!(page.spans, [owned(1, "not [c](c.md)"), owned(1, "d`e")]);
 }
@@ -172,11 +139,5 @@ fn links_and_spans_have_their_lines() {
 #[test]
 fn fenced_blocks_hold_nothing() {
     let page = Page::read("```sh\n# no heading\n~~~\n[a](a.md) `b`\n```\n# Heading\n");
-    assert_eq!(
-        page,
-        Page {
-            anchors: vec!["heading".to_owned()],
-            ..Page::default()
-        }
-    );
+    assert_eq!(page, Page { anchors: vec!["heading".to_owned()], ..Page::default() });
 }

@@ -8,10 +8,7 @@ use crate::tree::{Finding, Tree, assert_kept, places, planted};
 fn findings(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.ending(".rs") {
-        let header: Vec<_> = text
-            .lines()
-            .map_while(|line| line.strip_prefix("//!"))
-            .collect();
+        let header: Vec<_> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
         let said = header.iter().filter(|line| !line.trim().is_empty()).count();
         if said < 3 {
             let what = format!(
@@ -45,8 +42,5 @@ fn a_missing_or_endless_header_is_found() {
         ("long.rs", &"//! More.\n".repeat(11)),
         ("ten.rs", &"//! More.\n".repeat(10)),
     ]);
-    assert_eq!(
-        places(&findings(&tree)),
-        ["empty.rs:1", "hollow.rs:1", "late.rs:1", "long.rs:11"]
-    );
+    assert_eq!(places(&findings(&tree)), ["empty.rs:1", "hollow.rs:1", "late.rs:1", "long.rs:11"]);
 }

@@ -21,10 +21,7 @@ fn findings(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in tree.texts().filter(|(path, _)| *path != "Cargo.lock") {
         for (number, line) in numbered(text) {
-            for folder in MACHINE_FOLDERS
-                .iter()
-                .filter(|folder| names_folder(line, folder))
-            {
+            for folder in MACHINE_FOLDERS.iter().filter(|folder| names_folder(line, folder)) {
                 let what = format!(
                     "`{folder}` is a folder of one machine; use a path from the repository or an argument"
                 );
@@ -47,9 +44,7 @@ fn names_folder(line: &str, folder: &str) -> bool {
     let in_name = |letter: char| letter.is_alphanumeric() || "_-".contains(letter);
     line.match_indices(folder).any(|(at, _)| {
         let before = line.get(..at).and_then(|text| text.chars().next_back());
-        let after = line
-            .get(at + folder.len()..)
-            .and_then(|text| text.chars().next());
+        let after = line.get(at + folder.len()..).and_then(|text| text.chars().next());
         !before.is_some_and(|letter| in_name(letter) || ".~<*{})]$/".contains(letter))
             && !after.is_some_and(in_name)
     })
@@ -69,10 +64,7 @@ fn a_path_or_host_of_elsewhere_is_found() {
     );
     let lock = format!("source = \"registry+https://{}\"\n", REGISTRY_HOSTS[0]);
     let (_folder, tree) = planted(&[("Cargo.lock", &lock), ("run.sh", &text)]);
-    assert_eq!(
-        places(&findings(&tree)),
-        ["run.sh:1", "run.sh:2", "run.sh:4"]
-    );
+    assert_eq!(places(&findings(&tree)), ["run.sh:1", "run.sh:2", "run.sh:4"]);
 }
 
 #[test]

@@ -30,10 +30,7 @@ impl Tree {
         let ignored = fs::read_to_string(root.join(".gitignore")).unwrap_or_default();
         let mut hidden: Vec<String> = ignored.lines().filter_map(ignored_entry).collect();
         hidden.push(".git".to_owned());
-        let mut tree = Self {
-            root,
-            files: BTreeMap::new(),
-        };
+        let mut tree = Self { root, files: BTreeMap::new() };
         tree.read_folder("", &hidden);
         tree
     }
@@ -41,15 +38,8 @@ impl Tree {
     fn read_folder(&mut self, folder: &str, hidden: &[String]) {
         for entry in fs::read_dir(self.root.join(folder)).unwrap() {
             let entry = entry.unwrap();
-            let name = entry
-                .file_name()
-                .into_string()
-                .expect("file names are UTF-8");
-            let path = if folder.is_empty() {
-                name
-            } else {
-                format!("{folder}/{name}")
-            };
+            let name = entry.file_name().into_string().expect("file names are UTF-8");
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             let kind = entry.file_type().unwrap();
             if hidden.contains(&path) {
                 continue;
@@ -69,9 +59,7 @@ impl Tree {
 
     /// Path and text of all text files.
     pub(crate) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files
-            .iter()
-            .filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
+        self.files.iter().filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
     }
 
     /// Path and text of the text files whose names end with `ending`.
@@ -88,10 +76,9 @@ impl Tree {
     pub(crate) fn holds(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         self.files.contains_key(path)
-            || self.paths().any(|file| {
-                file.strip_prefix(path)
-                    .is_some_and(|rest| rest.starts_with('/'))
-            })
+            || self
+                .paths()
+                .any(|file| file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
     }
 }
 
@@ -109,9 +96,7 @@ fn ignored_entry(line: &str) -> Option<String> {
 
 /// Lines with their numbers, counted from 1.
 pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
+    text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
 /// A place where a rule is not kept.
@@ -124,11 +109,7 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn new(path: &str, line: usize, what: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            what: what.into(),
-        }
+        Self { path: path.to_owned(), line, what: what.into() }
     }
 }
 
@@ -140,10 +121,7 @@ impl fmt::Display for Finding {
 
 /// Fails with all findings, one a line.
 pub(crate) fn assert_kept(findings: &[Finding]) {
-    let report: String = findings
-        .iter()
-        .map(|finding| format!("\n{finding}"))
-        .collect();
+    let report: String = findings.iter().map(|finding| format!("\n{finding}")).collect();
     assert!(findings.is_empty(), "{} found:{report}\n", findings.len());
 }
 
@@ -161,10 +139,7 @@ pub(crate) fn planted(files: &[(&str, &str)]) -> (TempDir, Tree) {
 
 /// Where the findings are, as `file:line`.
 pub(crate) fn places(findings: &[Finding]) -> Vec<String> {
-    findings
-        .iter()
-        .map(|finding| format!("{}:{}", finding.path, finding.line))
-        .collect()
+    findings.iter().map(|finding| format!("{}:{}", finding.path, finding.line)).collect()
 }
 
 #[test]
@@ -175,10 +150,7 @@ fn what_git_ignores_is_not_ours() {
         ("target/made.rs", "theirs"),
         ("engine/target/kept.rs", "ours"),
     ]);
-    assert_eq!(
-        tree.paths().collect::<Vec<_>>(),
-        [".gitignore", "engine/target/kept.rs"]
-    );
+    assert_eq!(tree.paths().collect::<Vec<_>>(), [".gitignore", "engine/target/kept.rs"]);
     assert!(tree.holds("engine/target/") && !tree.holds("engine/tar"));
 }
 
@@ -195,9 +167,6 @@ fn what_is_not_text_is_there_but_not_read() {
 fn our_tree_is_really_read() {
     let tree = Tree::ours();
     for path in ["Cargo.lock", "schema/src/lib.rs", "tests/house/tree.rs"] {
-        assert!(
-            tree.text(path).is_some_and(|text| !text.is_empty()),
-            "{path} was not read"
-        );
+        assert!(tree.text(path).is_some_and(|text| !text.is_empty()), "{path} was not read");
     }
 }

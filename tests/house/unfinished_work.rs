@@ -6,18 +6,9 @@
 use crate::tree::{Finding, Tree, assert_kept, numbered, places, planted};
 
 const UNFINISHED: [(&str, &str); 5] = [
-    (
-        concat!("#[ig", "nore"),
-        "a test that never runs proves nothing; make it run, or delete it",
-    ),
-    (
-        concat!("to", "do!"),
-        "write it, or leave it out and open an issue",
-    ),
-    (
-        concat!("unimple", "mented!"),
-        "write it, or leave it out and open an issue",
-    ),
+    (concat!("#[ig", "nore"), "a test that never runs proves nothing; make it run, or delete it"),
+    (concat!("to", "do!"), "write it, or leave it out and open an issue"),
+    (concat!("unimple", "mented!"), "write it, or leave it out and open an issue"),
     (concat!("TO", "DO"), "do it, or open an issue"),
     (concat!("FIX", "ME"), "do it, or open an issue"),
 ];
@@ -43,18 +34,11 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn every_way_to_put_work_off_is_found() {
-    let text: String = UNFINISHED
-        .map(|(needle, _)| format!("fn done() {{}}\n    {needle}\n"))
-        .concat();
+    let text: String =
+        UNFINISHED.map(|(needle, _)| format!("fn done() {{}}\n    {needle}\n")).concat();
     let (_folder, tree) = planted(&[("late.rs", &text)]);
     assert_eq!(
         places(&findings(&tree)),
-        [
-            "late.rs:2",
-            "late.rs:4",
-            "late.rs:6",
-            "late.rs:8",
-            "late.rs:10"
-        ]
+        ["late.rs:2", "late.rs:4", "late.rs:6", "late.rs:8", "late.rs:10"]
     );
 }

@@ -39,9 +39,7 @@ impl Package {
         let named = |line: &str| {
             line.trim_start().starts_with(word) || line.contains(&format!("\"{word}\""))
         };
-        numbered(manifest)
-            .find(|(_, line)| named(line))
-            .map_or(1, |(number, _)| number)
+        numbered(manifest).find(|(_, line)| named(line)).map_or(1, |(number, _)| number)
     }
 }
 
@@ -49,25 +47,14 @@ impl Package {
 pub(crate) fn packages(tree: &Tree) -> Vec<Package> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--offline",
-            "--no-deps",
-            "--format-version",
-            "1",
-        ])
+        .args(["metadata", "--offline", "--no-deps", "--format-version", "1"])
         .current_dir(&tree.root)
         .output()
         .expect("cargo starts, as it started this test");
-    assert!(
-        output.status.success(),
-        "cargo metadata: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut packages: Vec<_> = list(&metadata["packages"])
-        .map(|package| read_package(tree, package))
-        .collect();
+    let mut packages: Vec<_> =
+        list(&metadata["packages"]).map(|package| read_package(tree, package)).collect();
     packages.sort_by(|one, other| one.name.cmp(&other.name));
     packages
 }
@@ -99,9 +86,8 @@ fn text(value: &Value) -> String {
 }
 
 fn relative(tree: &Tree, path: &Value) -> String {
-    let path = Path::new(path.as_str().unwrap())
-        .strip_prefix(&tree.root)
-        .expect("a package of this tree");
+    let path =
+        Path::new(path.as_str().unwrap()).strip_prefix(&tree.root).expect("a package of this tree");
     path.to_str().unwrap().replace('\\', "/")
 }
 

@@ -31,7 +31,10 @@ fn one_process_serves_and_the_second_is_told_which() {
     let (_dir, cloud) = cloud();
     let serve = ["serve", "--quic", "127.0.0.1:0", "--http", "127.0.0.1:0"];
     let refused = cloud.run(&serve).failed(TEMPORARY);
-    assert!(refused.contains("held by pid ") && refused.contains("(tallyroll serve), since 2"), "{refused}");
+    assert!(
+        refused.contains("held by pid ") && refused.contains("(tallyroll serve), since 2"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -162,7 +165,10 @@ fn a_changed_byte_in_the_store_is_found_and_told() {
     std::fs::write(&store, bytes).unwrap();
     let refused = cloud.run(&["log", "verify"]);
     assert!([Some(FAILURE), Some(DOES_NOT_HOLD)].contains(&refused.code()), "{refused:?}");
-    assert!(refused.stderr.contains("corrupt") || refused.stderr.contains("does not hold"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("corrupt") || refused.stderr.contains("does not hold"),
+        "{refused:?}"
+    );
 }
 
 /// QUIC would notice a killed peer only by its silence, after half a minute. The cloud's reset key outlives

@@ -1,55 +1,68 @@
 //! The demo as anybody would start it: two binaries, real processes, its own checks at the end.
 //! What is tested here is that it holds, says so in one line, keeps what it was told to keep, and leaves
-//! no process behind. That it can fail is tested beside its check (`cloud/src/demo/check_tests.rs`).
+//! no process behind, however it ends. That it can fail is tested beside its check (`cloud/src/demo`).
 
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use tallyroll_tests::fleet::program;
+use tallyroll_tests::fleet::{PATIENCE, program, wait_until};
 
-/// Plays it; not as `cargo run` does, so that it builds nothing.
-fn play(arguments: &[&str]) -> Output {
+/// The demo on its files in `keep`; not as `cargo run` starts it, so that it builds nothing.
+fn demo(keep: &Path, arguments: &[&str]) -> Command {
     program("tallyroll-edge"); // or the message would come from the demo
-    Command::new(program("tallyroll"))
-        .arg("demo")
-        .args(arguments)
-        .env_remove("CARGO")
-        .output()
-        .unwrap()
+    let mut command = Command::new(program("tallyroll"));
+    command.arg("demo").args(arguments).arg("--keep").arg(keep).env_remove("CARGO");
+    command
 }
 
-/// Processes whose command line has `word` in it.
-fn processes(word: &str) -> Vec<String> {
-    let command = |entry: std::io::Result<std::fs::DirEntry>| {
-        let bytes = std::fs::read(entry.ok()?.path().join("cmdline")).ok()?;
-        Some(String::from_utf8_lossy(&bytes).replace('\0', " "))
+/// How many processes have a path below `root` in their command line.
+fn processes(root: &Path) -> usize {
+    let root = root.to_str().unwrap();
+    let in_it = |entry: &std::fs::DirEntry| {
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(root)
     };
-    std::fs::read_dir("/proc").unwrap().filter_map(command).filter(|c| c.contains(word)).collect()
+    let running = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    running.filter(in_it).count()
+}
+
+/// The figures of `N written = N counted = N verified`.
+fn figures(line: &str) -> Option<[u64; 3]> {
+    let (written, rest) = line.split_once(" written = ")?;
+    let (counted, rest) = rest.split_once(" counted = ")?;
+    let figures = [written, counted, rest.strip_suffix(" verified")?];
+    Some(figures.map(|figure| figure.parse().unwrap()))
 }
 
 #[test]
 fn a_small_demo_holds_and_leaves_nothing_running() {
     let root = tempfile::tempdir().unwrap();
     let keep = root.path().join("kept");
-    let keep = keep.to_str().unwrap();
     let small = ["--branches", "3", "--jobs", "120", "--outage", "2s", "--seed", "7"];
-    let played = play(&[&small[..], &["--keep", keep]].concat());
-    let (said, complained) =
-        (String::from_utf8_lossy(&played.stdout), String::from_utf8_lossy(&played.stderr));
+    let played = demo(&keep, &small).output().unwrap();
+    let said = String::from_utf8_lossy(&played.stdout);
+    let complained = String::from_utf8_lossy(&played.stderr);
     assert_eq!(played.status.code(), Some(0), "{said}{complained}");
-    let figures = |line: &str| {
-        let words = line.split(' ').collect::<Vec<_>>();
-        let [written, "written", "=", counted, "counted", "=", verified, "verified"] = words[..] else {
-            return None;
-        };
-        Some([written, counted, verified].map(|figure| figure.parse::<u64>().unwrap()))
-    };
     let [written, counted, verified] = said.lines().find_map(figures).expect(&said);
-    assert!(written >= 120 && written == counted && counted == verified, "{said}");
-    for happened in ["cut the lines", "kill -9 for the agent", "kill -9 for the cloud", "healed"] {
-        assert!(said.contains(happened), "no `{happened}` in:\n{said}");
-    }
-    assert_eq!(processes(keep), Vec::<String>::new());
+    assert!(written > 120 && written == counted && counted == verified, "{said}");
+    let befell = ["cut the lines", "kill -9 for the agent", "kill -9 for the cloud", "healed"];
+    assert_eq!(befell.map(|what| said.matches(what).count()), [1; 4], "{said}");
+    assert_eq!(processes(root.path()), 0);
 
-    let refused = play(&["--keep", keep]);
-    assert_eq!(refused.status.code(), Some(1), "what is kept is not played over");
+    let refused = demo(&keep, &small).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "what was kept is not written over");
+}
+
+#[test]
+fn a_killed_demo_takes_its_children_along() {
+    let root = tempfile::tempdir().unwrap();
+    let mut demo = demo(&root.path().join("kept"), &["--branches", "2", "--jobs", "50"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Itself, the cloud, two agents, two importers.
+    wait_until(PATIENCE, "a demo in full swing", || processes(root.path()) >= 6);
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    wait_until(PATIENCE, "no child of a dead demo", || processes(root.path()) == 0);
 }

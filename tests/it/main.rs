@@ -2,10 +2,7 @@
 //! One binary, so that it links once; every file here is a module of this one (a house rule looks for
 //! forgotten ones).
 //! What can be shown without real things belongs into the simulator or beside the code.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on shall stop where it stands"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
 
 mod branch;
 mod cloud;

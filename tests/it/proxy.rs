@@ -56,10 +56,7 @@ async fn send(client: &UdpSocket, number: u32) {
 
 async fn receive(client: &UdpSocket, patience: Duration) -> Option<u32> {
     let mut packet = [0; 4];
-    let length = timeout(patience, client.recv(&mut packet))
-        .await
-        .ok()?
-        .unwrap();
+    let length = timeout(patience, client.recv(&mut packet)).await.ok()?.unwrap();
     assert_eq!(length, packet.len());
     Some(u32::from_le_bytes(packet))
 }
@@ -89,28 +86,19 @@ async fn echoes(client: &UdpSocket, count: u32) -> Vec<u32> {
 #[tokio::test]
 async fn a_clean_line_brings_everything_once_and_in_order() {
     let server = EchoServer::start().await;
-    let proxy = Proxy::start(ProxyConfig::clean(server.addr, SEED))
-        .await
-        .unwrap();
+    let proxy = Proxy::start(ProxyConfig::clean(server.addr, SEED)).await.unwrap();
     let client = client_of(&proxy).await;
 
     assert_eq!(echoes(&client, 200).await, (0..200).collect::<Vec<_>>());
     let stats = proxy.stats();
-    assert_eq!(
-        (stats.up.delivered, stats.down.delivered, stats.flows),
-        (200, 200, 1)
-    );
+    assert_eq!((stats.up.delivered, stats.down.delivered, stats.flows), (200, 200, 1));
 }
 
 /// The whole contract in one: which packets come back is known beforehand, from the seed alone.
 #[tokio::test]
 async fn the_seed_decides_which_packets_arrive() {
     let server = EchoServer::start().await;
-    let config = ProxyConfig {
-        loss: 0.2,
-        duplicate: 0.1,
-        ..ProxyConfig::clean(server.addr, SEED)
-    };
+    let config = ProxyConfig { loss: 0.2, duplicate: 0.1, ..ProxyConfig::clean(server.addr, SEED) };
     let proxy = Proxy::start(config.clone()).await.unwrap();
     let client = client_of(&proxy).await;
 
@@ -124,10 +112,7 @@ async fn the_seed_decides_which_packets_arrive() {
             })
             .collect()
     };
-    let expected = survivors(
-        survivors((0..1000).collect(), Direction::Up),
-        Direction::Down,
-    );
+    let expected = survivors(survivors((0..1000).collect(), Direction::Up), Direction::Down);
     assert_eq!(echoes(&client, 1000).await, expected);
 
     let stats = proxy.stats();
@@ -138,10 +123,7 @@ async fn the_seed_decides_which_packets_arrive() {
         stats.up.lost
     );
     for direction in [stats.up, stats.down] {
-        assert_eq!(
-            direction.received + direction.doubled,
-            direction.lost + direction.delivered
-        );
+        assert_eq!(direction.received + direction.doubled, direction.lost + direction.delivered);
     }
 }
 
@@ -149,12 +131,8 @@ async fn the_seed_decides_which_packets_arrive() {
 async fn the_delay_is_paid_each_way() {
     let server = EchoServer::start().await;
     let delay = Duration::from_millis(100);
-    let proxy = Proxy::start(ProxyConfig {
-        delay,
-        ..ProxyConfig::clean(server.addr, SEED)
-    })
-    .await
-    .unwrap();
+    let proxy =
+        Proxy::start(ProxyConfig { delay, ..ProxyConfig::clean(server.addr, SEED) }).await.unwrap();
     let client = client_of(&proxy).await;
 
     let sent = Instant::now();
@@ -162,19 +140,13 @@ async fn the_delay_is_paid_each_way() {
     assert_eq!(receive(&client, PATIENCE).await, Some(1));
     let round_trip = sent.elapsed();
     assert!(round_trip >= 2 * delay, "it came back after {round_trip:?}");
-    assert!(
-        round_trip < 2 * delay + PATIENCE / 10,
-        "it came back only after {round_trip:?}"
-    );
+    assert!(round_trip < 2 * delay + PATIENCE / 10, "it came back only after {round_trip:?}");
 }
 
 #[tokio::test]
 async fn reordering_changes_the_order_and_nothing_else() {
     let server = EchoServer::start().await;
-    let config = ProxyConfig {
-        reorder: 0.1,
-        ..ProxyConfig::clean(server.addr, SEED)
-    };
+    let config = ProxyConfig { reorder: 0.1, ..ProxyConfig::clean(server.addr, SEED) };
     let proxy = Proxy::start(config).await.unwrap();
     let client = client_of(&proxy).await;
 
@@ -188,12 +160,8 @@ async fn reordering_changes_the_order_and_nothing_else() {
 async fn a_cut_line_drops_everything_also_what_is_under_way() {
     let server = EchoServer::start().await;
     let delay = Duration::from_millis(100);
-    let proxy = Proxy::start(ProxyConfig {
-        delay,
-        ..ProxyConfig::clean(server.addr, SEED)
-    })
-    .await
-    .unwrap();
+    let proxy =
+        Proxy::start(ProxyConfig { delay, ..ProxyConfig::clean(server.addr, SEED) }).await.unwrap();
     let client = client_of(&proxy).await;
 
     send(&client, 1).await;
@@ -224,10 +192,7 @@ async fn each_client_has_a_socket_of_its_own_at_the_server() {
     let (_, second_seen) = server.recv_from(&mut packet).await.unwrap();
     assert_ne!(first_seen, second_seen);
 
-    server
-        .send_to(&7_u32.to_le_bytes(), first_seen)
-        .await
-        .unwrap();
+    server.send_to(&7_u32.to_le_bytes(), first_seen).await.unwrap();
     assert_eq!(receive(&first, PATIENCE).await, Some(7));
     assert_eq!(receive(&second, SILENCE).await, None);
 }
@@ -235,9 +200,7 @@ async fn each_client_has_a_socket_of_its_own_at_the_server() {
 #[tokio::test]
 async fn clients_stay_when_the_server_comes_back_on_another_port() {
     let before = EchoServer::start().await;
-    let proxy = Proxy::start(ProxyConfig::clean(before.addr, SEED))
-        .await
-        .unwrap();
+    let proxy = Proxy::start(ProxyConfig::clean(before.addr, SEED)).await.unwrap();
     let client = client_of(&proxy).await;
     send(&client, 1).await;
     assert_eq!(receive(&client, PATIENCE).await, Some(1));
@@ -254,12 +217,9 @@ async fn clients_stay_when_the_server_comes_back_on_another_port() {
 async fn an_idle_flow_is_forgotten_and_the_client_may_return() {
     let server = EchoServer::start().await;
     let idle_max = Duration::from_millis(100);
-    let proxy = Proxy::start(ProxyConfig {
-        idle_max,
-        ..ProxyConfig::clean(server.addr, SEED)
-    })
-    .await
-    .unwrap();
+    let proxy = Proxy::start(ProxyConfig { idle_max, ..ProxyConfig::clean(server.addr, SEED) })
+        .await
+        .unwrap();
     let client = client_of(&proxy).await;
     send(&client, 1).await;
     assert_eq!(receive(&client, PATIENCE).await, Some(1));
@@ -269,9 +229,7 @@ async fn an_idle_flow_is_forgotten_and_the_client_may_return() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, forgotten)
-        .await
-        .expect("the idle flow is still there");
+    timeout(PATIENCE, forgotten).await.expect("the idle flow is still there");
     send(&client, 2).await;
     assert_eq!(receive(&client, PATIENCE).await, Some(2));
 }
@@ -279,9 +237,7 @@ async fn an_idle_flow_is_forgotten_and_the_client_may_return() {
 #[tokio::test]
 async fn a_dropped_proxy_frees_its_port() {
     let server = EchoServer::start().await;
-    let proxy = Proxy::start(ProxyConfig::clean(server.addr, SEED))
-        .await
-        .unwrap();
+    let proxy = Proxy::start(ProxyConfig::clean(server.addr, SEED)).await.unwrap();
     let addr = proxy.addr();
     let client = client_of(&proxy).await;
     send(&client, 1).await;
@@ -293,7 +249,5 @@ async fn a_dropped_proxy_frees_its_port() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, freed)
-        .await
-        .expect("the port is still taken");
+    timeout(PATIENCE, freed).await.expect("the port is still taken");
 }

@@ -1,5 +1,7 @@
 //! The two rims, one against the other: the cloud's QUIC endpoint and the device's, and names sealed at one and opened
-//! at the other. Whom each refuses is tested beside each; here they are to understand one another.
+//! at the other.
+//!
+//! Whom each refuses is tested beside each; here they are to understand one another.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, SystemTime};
@@ -36,11 +38,7 @@ impl Cloud {
         let endpoint = Endpoint::server(server_config(&authority).unwrap(), loopback()).unwrap();
         // As `join` carries it: in text.
         let fingerprint = authority.fingerprint().to_string().parse().unwrap();
-        Self {
-            directory,
-            endpoint,
-            fingerprint,
-        }
+        Self { directory, endpoint, fingerprint }
     }
 
     /// Both ends of a connection, or what the device is told. The device's endpoint lives as long as its connection.
@@ -63,18 +61,9 @@ async fn a_device_joins_and_then_syncs_as_the_same_device() {
     let cloud = Cloud::start(SystemTime::now());
     let device = DeviceTls::generate().unwrap();
     let configs = [
-        (
-            join_config(cloud.fingerprint, &device).unwrap(),
-            Purpose::Enrolment,
-        ),
-        (
-            session_config(cloud.fingerprint, &device).unwrap(),
-            Purpose::Session,
-        ),
-        (
-            session_config(cloud.fingerprint, &device).unwrap(),
-            Purpose::Session,
-        ),
+        (join_config(cloud.fingerprint, &device).unwrap(), Purpose::Enrolment),
+        (session_config(cloud.fingerprint, &device).unwrap(), Purpose::Session),
+        (session_config(cloud.fingerprint, &device).unwrap(), Purpose::Session),
     ];
     for (config, expected) in configs {
         let [_at_device, at_cloud] = cloud.meet(config).await.unwrap();
@@ -91,13 +80,8 @@ async fn a_cloud_with_another_authority_is_refused() {
     for config in [join_config, session_config] {
         let config = config(joined.fingerprint, &device).unwrap();
         let refused = impostor.meet(config).await.unwrap_err();
-        let ConnectionError::TransportError(refused) = refused else {
-            panic!("{refused}")
-        };
-        assert_eq!(
-            refused.code,
-            TransportErrorCode::crypto(UNKNOWN_CERTIFICATE_AUTHORITY)
-        );
+        let ConnectionError::TransportError(refused) = refused else { panic!("{refused}") };
+        assert_eq!(refused.code, TransportErrorCode::crypto(UNKNOWN_CERTIFICATE_AUTHORITY));
     }
 }
 
@@ -107,11 +91,7 @@ async fn a_restarted_cloud_is_still_trusted() {
     let device = DeviceTls::generate().unwrap();
     let config = session_config(first.fingerprint, &device).unwrap();
     first.meet(config.clone()).await.unwrap();
-    let Cloud {
-        directory,
-        endpoint,
-        ..
-    } = first;
+    let Cloud { directory, endpoint, .. } = first;
     endpoint.close(0u8.into(), b"restarting");
     let second = Cloud::start_in(directory, SystemTime::now());
     second.meet(config).await.unwrap();
@@ -124,14 +104,8 @@ async fn a_device_whose_clock_is_ten_years_off_joins_and_syncs() {
     for cloud_time in [now - TEN_YEARS - TEN_YEARS, now + TEN_YEARS] {
         let cloud = Cloud::start(cloud_time);
         let device = DeviceTls::generate().unwrap();
-        cloud
-            .meet(join_config(cloud.fingerprint, &device).unwrap())
-            .await
-            .unwrap();
-        cloud
-            .meet(session_config(cloud.fingerprint, &device).unwrap())
-            .await
-            .unwrap();
+        cloud.meet(join_config(cloud.fingerprint, &device).unwrap()).await.unwrap();
+        cloud.meet(session_config(cloud.fingerprint, &device).unwrap()).await.unwrap();
     }
 }
 
@@ -173,16 +147,8 @@ async fn a_peer_may_open_only_as_many_streams_as_the_protocol_has() {
             streams.push(connection.open_uni().await.unwrap());
         }
         let patience = Duration::from_millis(100);
-        assert!(
-            tokio::time::timeout(patience, connection.open_bi())
-                .await
-                .is_err()
-        );
-        assert!(
-            tokio::time::timeout(patience, connection.open_uni())
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(patience, connection.open_bi()).await.is_err());
+        assert!(tokio::time::timeout(patience, connection.open_uni()).await.is_err());
     }
 }
 
@@ -191,23 +157,12 @@ fn a_name_sealed_at_a_device_opens_at_its_cloud_alone() {
     let [ours, other] = [(), ()]
         .map(|()| DirectoryKey::open_or_create(tempfile::tempdir().unwrap().path()).unwrap());
     let (device, alias) = (b"device", [1; 16]);
-    for name in [
-        "",
-        "ada",
-        "Zoë Müller-Ångström",
-        &"n".repeat(NAME_BYTES_MAX),
-    ] {
+    for name in ["", "ada", "Zoë Müller-Ångström", &"n".repeat(NAME_BYTES_MAX)] {
         let sealed = seal_name(&ours.public(), &alias, device, name).unwrap();
         assert!(sealed.len() <= SEALED_NAME_BYTES_MAX);
         assert_eq!(ours.open(device, &alias, &sealed).as_deref(), Ok(name));
         assert_eq!(other.open(device, &alias, &sealed), Err(OpenError::Refused));
-        assert_eq!(
-            ours.open(b"devic3", &alias, &sealed),
-            Err(OpenError::Refused)
-        );
-        assert_eq!(
-            ours.open(device, &[2; 16], &sealed),
-            Err(OpenError::Refused)
-        );
+        assert_eq!(ours.open(b"devic3", &alias, &sealed), Err(OpenError::Refused));
+        assert_eq!(ours.open(device, &[2; 16], &sealed), Err(OpenError::Refused));
     }
 }

@@ -177,10 +177,7 @@ async fn accept(line: Arc<Line>) {
             inboxes.insert(client, inbox);
             line.set_flows(flows.len());
         }
-        if inboxes
-            .get(&client)
-            .is_some_and(|inbox| inbox.try_send(packet).is_err())
-        {
+        if inboxes.get(&client).is_some_and(|inbox| inbox.try_send(packet).is_err()) {
             line.overflow(Direction::Up);
         }
     }

@@ -1,6 +1,7 @@
 //! `devices`, `retire`, `revoke`, `grant`: who takes part, and with what credits.
 //!
-//! Invariant: what is printed as done is durable. The rules are the engine's.
+//! Invariant: what is printed as done is durable. The rules are the engine's,
+//! the way to a running cloud the control socket's.
 
 use super::table::{Column, Side, table, time};
 use super::{Result, ask, print};

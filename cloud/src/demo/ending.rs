@@ -59,7 +59,8 @@ mod tests {
 
     fn told(verdict: &Verdict) -> String {
         let programs = Programs { cloud: "tallyroll".into(), edge: "tallyroll-edge".into() };
-        text(verdict, 7, &Place::make(None).unwrap(), &programs)
+        let root = tempfile::tempdir().unwrap();
+        text(verdict, 7, &Place::make(Some(root.path())).unwrap(), &programs)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `status`: how far events have come.
 //!
 //! Invariant: a state is shown only as far as the fsync or receipt behind it.
+//! Leaves the figures to the device and the link's state to the agent.
 
 use miette::{IntoDiagnostic, Result};
 use serde_json::Value;

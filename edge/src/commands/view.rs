@@ -1,6 +1,7 @@
 //! `view`: the device's own figures.
 //!
-//! Invariant: the rows are the engine's; this only lays them out.
+//! Invariant: the rows are the engine's; this only lays them out. Names are those
+//! this device saw; the cloud shows all.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use miette::Result;

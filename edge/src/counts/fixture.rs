@@ -1,5 +1,7 @@
 //! The parser against a log that a real CUPS wrote (`tests/fixtures/page_log`), judged by what the
 //! printer itself says it marked, not by anything read from a log.
+//!
+//! Invariant: the expected figures were never made by our own code.
 
 use std::collections::BTreeMap;
 

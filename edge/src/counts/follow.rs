@@ -205,5 +205,4 @@ fn identity(metadata: &Metadata) -> Identity {
 }
 
 #[cfg(test)]
-#[path = "follow_tests.rs"]
 mod tests;

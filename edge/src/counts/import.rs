@@ -285,5 +285,4 @@ fn rejects_error<E: std::error::Error + 'static>(
 }
 
 #[cfg(test)]
-#[path = "import_tests.rs"]
 pub(super) mod tests;

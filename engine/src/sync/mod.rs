@@ -1,19 +1,9 @@
 //! The sync session, sans-IO: the same code at both ends and in the simulator.
 //!
-//! How to drive one, in six steps:
-//! 1. Make a [`Session`] with the heads of the logs you offer.
-//! 2. Call [`Session::poll_output`] until it returns `None`.
-//! 3. Write each [`Output::Send`] to its stream, in order.
-//! 4. Carry out each [`Output::Perform`] against your store and give the answer
-//!    to [`Session::complete`]; effects may take as long as they take.
-//! 5. Feed what arrives to [`Session::handle`], what your logs gain to
-//!    [`Session::grew`], and the time to [`Session::handle_timeout`] at
-//!    [`Session::deadline`]. After each, go to 2.
-//! 6. On [`Output::Close`], or when the connection ends, drop it. A session holds
-//!    nothing that a new one does not find out again in one round trip.
-//!
-//! Invariant: nothing is acknowledged to the peer before [`Session::complete`]
-//! said that it is durable; what is buffered is bounded by the window.
+//! Owns the conversation: who has what, who wants what, what may be sent. How to
+//! drive one is told, in six steps, at [`Session`]. Invariant: nothing is
+//! acknowledged to the peer before [`Session::complete`] said that it is durable;
+//! what is buffered is bounded by the window. Streams and stores are the driver's.
 
 mod incoming;
 mod outgoing;

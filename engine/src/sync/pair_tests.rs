@@ -1,5 +1,7 @@
 //! A device and a hub talk through two sessions in memory: the whole way, without faults.
-//! What happens with faults is the simulator's.
+//!
+//! Invariant: what one end says is durable, the other can read. What happens with
+//! faults is the simulator's.
 
 use super::{Effect, Output, Role, Session, SessionConfig};
 use crate::counts::{card, decide};

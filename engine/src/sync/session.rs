@@ -45,7 +45,18 @@ pub struct SessionConfig {
     pub agent: String,
 }
 
-/// A sync session. See the [module](super) for how to drive it.
+/// A sync session. How to drive one, in six steps:
+///
+/// 1. Make it with an [`Opening`]: the heads you offer, the places you hold.
+/// 2. Call [`Session::poll_output`] until it returns `None`.
+/// 3. Write each [`Output::Send`] to its stream, in order.
+/// 4. Carry out each [`Output::Perform`] against your store and give the answer
+///    to [`Session::complete`]; effects may take as long as they take.
+/// 5. Feed what arrives to [`Session::handle`], what your logs gain to
+///    [`Session::grew`], and the time to [`Session::handle_timeout`] at
+///    [`Session::deadline`]. After each, go to 2.
+/// 6. On [`Output::Close`], or when the connection ends, drop it. A session holds
+///    nothing that a new one does not find out again in one round trip.
 #[derive(Debug)]
 pub struct Session {
     config: SessionConfig,

@@ -43,10 +43,7 @@ impl Fates {
     #[must_use]
     pub fn new(config: &ProxyConfig, flow: u64, direction: Direction) -> Self {
         let stream = flow * 2 + u64::from(direction == Direction::Down);
-        let mut fates = Self {
-            config: config.clone(),
-            state: config.seed,
-        };
+        let mut fates = Self { config: config.clone(), state: config.seed };
         // Mixing seed and stream one after the other keeps (1, 0) apart from (0, 1).
         fates.state = fates.word() ^ stream;
         fates.state = fates.word();
@@ -75,11 +72,7 @@ impl Iterator for Fates {
         let [lost, doubled, held, late, late_again] = std::array::from_fn(|_| self.fraction());
         let config = &self.config;
         let after = |late: f64| config.delay + config.jitter.mul_f64(late);
-        let held_back = if held < config.reorder {
-            HELD_BACK
-        } else {
-            Duration::ZERO
-        };
+        let held_back = if held < config.reorder { HELD_BACK } else { Duration::ZERO };
         let first = after(late) + held_back;
         Some(if lost < config.loss {
             Fate::Lost
@@ -112,10 +105,7 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_sequence() {
-        assert_eq!(
-            first(&config(7), 0, Direction::Up),
-            first(&config(7), 0, Direction::Up)
-        );
+        assert_eq!(first(&config(7), 0, Direction::Up), first(&config(7), 0, Direction::Up));
     }
 
     #[test]
@@ -128,16 +118,10 @@ mod tests {
 
     #[test]
     fn more_loss_only_loses_more() {
-        let worse = ProxyConfig {
-            loss: 0.5,
-            ..config(7)
-        };
+        let worse = ProxyConfig { loss: 0.5, ..config(7) };
         let before = first(&config(7), 0, Direction::Up);
         for (before, after) in before.into_iter().zip(first(&worse, 0, Direction::Up)) {
-            assert!(
-                after == before || after == Fate::Lost,
-                "{before:?} became {after:?}"
-            );
+            assert!(after == before || after == Fate::Lost, "{before:?} became {after:?}");
         }
     }
 
@@ -159,20 +143,13 @@ mod tests {
         }
         // Five standard deviations of 100,000 draws; doubled ones are a tenth of what is not lost.
         assert!((19_370..=20_630).contains(&lost), "{lost} of 100,000 lost");
-        assert!(
-            (7_570..=8_430).contains(&doubled),
-            "{doubled} of 100,000 doubled"
-        );
+        assert!((7_570..=8_430).contains(&doubled), "{doubled} of 100,000 doubled");
     }
 
     #[test]
     fn a_clean_line_delivers_at_once() {
         let clean = ProxyConfig::clean(([127, 0, 0, 1], 1).into(), 7);
         let fates = first(&clean, 0, Direction::Up);
-        assert!(
-            fates
-                .iter()
-                .all(|fate| *fate == Fate::Delivered(Duration::ZERO))
-        );
+        assert!(fates.iter().all(|fate| *fate == Fate::Delivered(Duration::ZERO)));
     }
 }

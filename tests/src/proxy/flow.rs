@@ -39,16 +39,9 @@ struct LineState {
 
 impl Line {
     pub(super) fn new(config: ProxyConfig, front: UdpSocket) -> Self {
-        let state = LineState {
-            upstream: config.upstream,
-            cut: false,
-            stats: ProxyStats::default(),
-        };
-        Self {
-            config,
-            front,
-            state: Mutex::new(state),
-        }
+        let state =
+            LineState { upstream: config.upstream, cut: false, stats: ProxyStats::default() };
+        Self { config, front, state: Mutex::new(state) }
     }
 
     pub(super) fn stats(&self) -> ProxyStats {
@@ -84,9 +77,7 @@ impl Line {
     }
 
     fn state(&self) -> MutexGuard<'_, LineState> {
-        self.state
-            .lock()
-            .expect("proxy: no one panics while counting")
+        self.state.lock().expect("proxy: no one panics while counting")
     }
 }
 
@@ -112,15 +103,7 @@ impl Flow {
             .expect("proxy: a port for another flow");
         let up = Fates::new(&line.config, number, Direction::Up);
         let down = Fates::new(&line.config, number, Direction::Down);
-        Self {
-            line,
-            client,
-            upstream,
-            up,
-            down,
-            held: BTreeMap::new(),
-            queued: 0,
-        }
+        Self { line, client, upstream, up, down, held: BTreeMap::new(), queued: 0 }
     }
 
     /// Carries packets both ways until the flow is idle.
@@ -129,11 +112,8 @@ impl Flow {
         let mut heard = Instant::now();
         loop {
             self.deliver_due().await;
-            let wake = self
-                .held
-                .keys()
-                .next()
-                .map_or(heard + self.line.config.idle_max, |(due, _)| *due);
+            let wake =
+                self.held.keys().next().map_or(heard + self.line.config.idle_max, |(due, _)| *due);
             tokio::select! {
                 Some(packet) = inbox.recv() => {
                     heard = Instant::now();

@@ -303,5 +303,4 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[path = "reading_tests.rs"]
 mod tests;

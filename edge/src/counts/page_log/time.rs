@@ -1,6 +1,7 @@
 //! The time CUPS writes: `[21/Nov/2026:01:02:03 +0100]`, with microseconds under `LogTimeFormat usecs`.
 //!
-//! Owns its one fixed shape; month names are English whatever the locale. Leaves zones to `jiff`.
+//! Owns its one fixed shape; month names are English whatever the locale. Invariant: what is no time
+//! is no match, never a guess. Leaves zones to `jiff`.
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;

@@ -1,3 +1,7 @@
+//! Importing files and streams into a recorder that remembers keys.
+//!
+//! Invariant: a second import of anything counts nothing; what does not parse is kept.
+
 use super::*;
 use std::collections::HashSet;
 use std::convert::Infallible;

@@ -1,3 +1,7 @@
+//! Following real files through growth, rotation by rename and by copy-and-truncate.
+//!
+//! Invariant: whatever happens between two looks, each line is recorded once.
+
 use super::super::import::Summary;
 use super::super::import::tests::{Memory, line};
 use super::super::page_log::Format;

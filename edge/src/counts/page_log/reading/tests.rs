@@ -1,3 +1,7 @@
+//! Lines as CUPS writes them, and lines that try to look like them.
+//!
+//! Invariant: a line reads back to what was written, or is rejected; never to other figures.
+
 use super::*;
 use proptest::prelude::*;
 
