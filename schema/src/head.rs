@@ -89,6 +89,7 @@ pub struct SignedHead {
 /// Where and when the cloud committed a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, Serialize, Deserialize, JsonSchema)]
 #[cbor(map)]
+#[serde(rename_all = "kebab-case")]
 pub struct Commit {
     /// The cloud's number for the batch that the head closes.
     #[n(0)]

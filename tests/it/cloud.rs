@@ -145,7 +145,7 @@ fn receipt_of_another_log() -> String {
     let [hash, nonce, signature] = [32, 16, 64].map(|bytes| "ab".repeat(bytes));
     format!(
         r#"{{"head": {{"position": "{hash}/0-{nonce}/7", "hash": "{hash}"}},
-            "commit": {{"position": "1.5", "received_at": 0}}, "signature": "{signature}"}}"#
+            "commit": {{"position": "1.5", "received-at": 0}}, "signature": "{signature}"}}"#
     )
 }
 

@@ -137,5 +137,4 @@ fn credits(thousandths: &i64) -> Credits {
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
 mod tests;

@@ -50,7 +50,14 @@ pub async fn run(
     link.session.offer_directory(directory);
     let ended = link.run(state).await;
     tasks.shutdown().await;
-    ended
+    // What the cloud said when it closed tells more than the stream that noticed.
+    let told = connection.close_reason().and_then(|why| match why {
+        quinn::ConnectionError::ApplicationClosed(close) if !close.reason.is_empty() => {
+            Some(String::from_utf8_lossy(&close.reason).into_owned())
+        }
+        _ => None,
+    });
+    ended.map(|why| told.unwrap_or(why))
 }
 
 struct Link<'a> {

@@ -76,7 +76,7 @@ impl Fleet {
         match self.devices.get(&device) {
             Some(record) if record.standing == Standing::Active => Ok(record),
             Some(record) => {
-                Err(Error::Rejected(format!("{} is {:?} already", record.name, record.standing)))
+                Err(Error::Rejected(format!("{} is retired or revoked already", record.name)))
             }
             None => Err(Error::Rejected(format!("no device {device}"))),
         }

@@ -103,7 +103,11 @@ impl<S: Store> Hub<S> {
     }
 
     /// Commits what was staged and folds it.
-    pub(super) fn finish(&mut self, changes: Changes, staged: Staged) -> Result<()> {
+    pub(super) fn finish(&mut self, mut changes: Changes, staged: Staged) -> Result<()> {
+        // The view as of the commits before this one, if it is time to keep it.
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        self.counts.snapshot_if_due(&mut rows);
+        changes.extend(rows.into_changes());
         let committed = self.store.commit(changes);
         self.closing(committed)?;
         self.last_commit = staged.commit;

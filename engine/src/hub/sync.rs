@@ -77,7 +77,11 @@ impl<S: Store> Hub<S> {
                 Effect::StoreDirectory(entries) => {
                     let aliases = entries.iter().map(|entry| entry.alias).collect();
                     for entry in entries {
-                        rows.put(&(device, entry.alias), &DirectoryRow { sealed: entry.sealed });
+                        // The first name stays: an alias means one person for ever.
+                        let key = (device, entry.alias);
+                        if rows.get::<DirectoryRow>(&key)?.is_none() {
+                            rows.put(&key, &DirectoryRow { sealed: entry.sealed });
+                        }
                     }
                     Reply::DirectoryStored(aliases)
                 }

@@ -97,12 +97,16 @@ impl Outgoing {
     pub(super) fn fetched(&mut self, burst: Burst) -> Vec<(StreamKind, Message)> {
         self.fetching = false;
         let (log, epoch) = burst.epoch();
+        let begin = burst.batches.first().map(|batch| batch.header().first_seq);
         let end = burst.head.head.position.seq.saturating_add(1);
-        self.credit = self.credit.saturating_sub(i64::try_from(burst.len()).unwrap_or(i64::MAX));
         let Some(stream) = self.stream(log, epoch) else { return Vec::new() };
-        if let Some(epoch) = self.epoch(log, epoch) {
-            epoch.peer = Some((end, burst.head.head.hash));
+        match self.epoch(log, epoch) {
+            // The peer asked again meanwhile, from elsewhere: that ask stands.
+            Some(epoch) if epoch.peer.map(|(from, _)| from) != begin => return Vec::new(),
+            Some(epoch) => epoch.peer = Some((end, burst.head.head.hash)),
+            None => {}
         }
+        self.credit = self.credit.saturating_sub(i64::try_from(burst.len()).unwrap_or(i64::MAX));
         let batches = burst.batches.into_iter().map(Message::Batch);
         batches.chain([Message::Head(burst.head)]).map(|message| (stream, message)).collect()
     }

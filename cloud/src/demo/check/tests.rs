@@ -62,7 +62,8 @@ fn right_evidence_holds() {
 
 #[test]
 fn a_lost_event_is_found_wherever_it_is_lost() {
-    let lost: [(fn(&mut BranchEvidence) -> &mut u64, &str); 5] = [
+    type Figure = fn(&mut BranchEvidence) -> &mut u64;
+    let lost: [(Figure, &str); 5] = [
         (|branch| &mut branch.written, "events written"),
         (|branch| &mut branch.receipted, "events receipted"),
         (|branch| &mut branch.counted, "events at the cloud"),
