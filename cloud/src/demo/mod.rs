@@ -92,8 +92,11 @@ async fn play(arguments: DemoArguments) -> Result<ExitCode> {
         Ok(verdict) => verdict,
         Err(why) => {
             place.keep();
-            let DemoArguments { branches, jobs, .. } = arguments;
-            let again = format!("tallyroll demo --seed {seed} --branches {branches} --jobs {jobs}");
+            let DemoArguments { branches, jobs, outage, .. } = arguments;
+            let outage = outage.as_millis();
+            let again = format!(
+                "demo --seed {seed} --branches {branches} --jobs {jobs} --outage {outage}ms"
+            );
             let files = place.root().to_owned();
             return Err(DemoError::BrokeOff { files, again, source: Box::new(why) });
         }

@@ -17,7 +17,7 @@ pub struct RedbStore {
 }
 
 const CHECKSUM_LEN: usize = 8;
-const MAGIC_LEN: u64 = 9;
+const MAGIC_LEN: usize = 9;
 
 impl RedbStore {
     /// Opens or creates the database on a backend, with a page cache of `cache_bytes`.
@@ -44,15 +44,17 @@ impl RedbStore {
 /// A new database gets its magic number last. A file without one that never names our first table
 /// was cut short then: nothing was ever committed to it, and redb would refuse it for ever.
 fn start_over_if_cut_short(backend: &impl StorageBackend) -> std::io::Result<()> {
-    const CHUNK: u64 = 1 << 20;
+    const CHUNK: usize = 1 << 20;
     let (len, name) = (backend.len()?, b"00-meta");
-    let mut magic = vec![0; MAGIC_LEN.min(len) as usize];
-    backend.read(0, &mut magic)?;
+    let mut magic = [0; MAGIC_LEN];
+    let present = usize::try_from(len).unwrap_or(MAGIC_LEN).min(MAGIC_LEN);
+    let (magic, _) = magic.split_at_mut(present);
+    backend.read(0, magic)?;
     if len == 0 || magic.iter().any(|byte| *byte != 0) {
         return Ok(());
     }
-    for start in (0..len).step_by(CHUNK as usize) {
-        let end = len.min(start + CHUNK + name.len() as u64);
+    for start in (0..len).step_by(CHUNK) {
+        let end = len.min(start + (CHUNK + name.len()) as u64);
         let mut bytes = vec![0; usize::try_from(end - start).unwrap_or_default()];
         backend.read(start, &mut bytes)?;
         if bytes.windows(name.len()).any(|window| window == name) {

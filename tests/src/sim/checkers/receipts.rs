@@ -19,7 +19,7 @@ pub(crate) fn sent(world: &mut World, receipt: &Receipt) -> Step {
     world.truth.verified.insert(receipt.signature.0);
     let durable = if !world.plan.redb {
         world.cloud.disk.with_rows(|rows| holds_head(rows, &receipt.head))
-    } else if receipt.commit.position.index % 8 == 0 {
+    } else if receipt.commit.position.index.is_multiple_of(8) {
         let store = SimStore::open(&world.cloud.disk.durable_image(), true);
         store.is_ok_and(|store| holds_head(&store, &receipt.head))
     } else {

@@ -110,7 +110,7 @@ impl File {
         for (number, _) in core::mem::take(&mut self.dirty) {
             match entropy.below(3) {
                 0 => self.store(number),
-                1 => drop(copy(&self.durable, &mut self.cache, number)),
+                1 => copy(&self.durable, &mut self.cache, number),
                 _ => {}
             }
         }
