@@ -2,6 +2,8 @@
 //! What is tested here is that it holds, says so in one line, keeps what it was told to keep, and leaves
 //! no process behind, however it ends. That it can fail is tested beside its check (`cloud/src/demo`).
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -51,6 +53,24 @@ fn a_small_demo_holds_and_leaves_nothing_running() {
 
     let refused = demo(&keep, &small).output().unwrap();
     assert_eq!(refused.status.code(), Some(1), "what was kept is not written over");
+}
+
+#[test]
+fn a_line_that_nobody_printed_is_found_in_the_books() {
+    let root = tempfile::tempdir().unwrap();
+    let keep = root.path().join("kept");
+    let small = ["--branches", "1", "--jobs", "20", "--outage", "1s", "--seed", "7"];
+    let playing = demo(&keep, &small).stdout(Stdio::piped()).spawn().unwrap();
+    let page_log = keep.join("branch-1/page_log");
+    wait_until(PATIENCE, "a page_log", || page_log.is_file());
+    let mut page_log = File::options().append(true).open(page_log).unwrap();
+    let line = b"hall-1 mallory 999 [31/Oct/2026:20:00:00 +0000] total 5 - localhost x - -\n";
+    page_log.write_all(line).unwrap();
+    let played = playing.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&played.stdout);
+    assert_eq!(played.status.code(), Some(3), "{said}");
+    assert!(said.contains("balance at the cloud of \"mallory\" is 5.000, none expected"), "{said}");
+    assert_eq!(said.lines().find_map(figures), None, "{said}");
 }
 
 #[test]

@@ -85,7 +85,7 @@ impl Branch {
         // By stdin: a PIN on a command line is seen by everyone on the machine.
         desk.ask(&["join", &url.to_string(), "--pin", "-"], &pin).await?;
         let page_log = folder.join("page_log");
-        let growing = File::create_new(&page_log);
+        let growing = File::options().append(true).create_new(true).open(&page_log);
         let mut branch = Self {
             name: work.branch.clone(),
             relay,

@@ -1,6 +1,7 @@
 //! Following real files through growth, rotation by rename and by copy-and-truncate.
 //!
 //! Invariant: whatever happens between two looks, each line is recorded once.
+//! The files are real, on a disk; only time is waited for.
 
 use super::super::import::Summary;
 use super::super::import::tests::{Memory, line};

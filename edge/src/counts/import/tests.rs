@@ -1,6 +1,7 @@
 //! Importing files and streams into a recorder that remembers keys.
 //!
 //! Invariant: a second import of anything counts nothing; what does not parse is kept.
+//! What lines mean is tested with the reader of lines.
 
 use super::*;
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! Lines as CUPS writes them, and lines that try to look like them.
 //!
 //! Invariant: a line reads back to what was written, or is rejected; never to other figures.
+//! A log that a real CUPS wrote is tested beside, as a fixture.
 
 use super::*;
 use proptest::prelude::*;
