@@ -48,11 +48,16 @@ impl<'a> Column<'a> {
             Content::Read(read) => read(row),
             Content::Key(key) => match &row[*key] {
                 Value::Null => "-".to_owned(),
-                Value::String(text) => text.clone(),
+                Value::String(text) => printable(text),
                 other => other.to_string(),
             },
         }
     }
+}
+
+/// A name comes from outside and must not steer the terminal it is shown on.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A table of rows, as text.
@@ -86,4 +91,14 @@ pub(super) fn time(milliseconds: u64) -> String {
     let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
     let time = Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX);
     format!("{time:.0}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        assert_eq!(printable("jörg\u{1b}[2J\n"), "jörg\u{fffd}[2J\u{fffd}");
+    }
 }

@@ -40,6 +40,11 @@ pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// A name comes from outside and must not steer the terminal it is shown on.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -47,7 +52,7 @@ fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
     for row in rows {
         table.add_row(columns.iter().map(|(key, _)| match &row[*key] {
             Value::Null => "-".to_owned(),
-            Value::String(text) => text.clone(),
+            Value::String(text) => printable(text),
             other => other.to_string(),
         }));
     }
@@ -57,4 +62,14 @@ fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal() {
+        assert_eq!(printable("jörg\u{1b}[2J\n"), "jörg\u{fffd}[2J\u{fffd}");
+    }
 }
