@@ -3,10 +3,12 @@
 //! Invariant: a position is printed only once its event is durable. Lines that
 //! are refused are told on stderr with their number; the others go in.
 
-use miette::{IntoDiagnostic, Result};
+use miette::{IntoDiagnostic, Result, miette};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::Shutdown;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tallyroll_edge::control::reach::reach;
 use tallyroll_edge::control::recording::LineAnswer;
 use tallyroll_edge::data_dir::DataDir;
@@ -16,19 +18,37 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
     let way = reach(dir, "record")?;
     let stream = way.record()?;
     let mut to_device = stream.try_clone().into_diagnostic()?;
+    let (sent, all_sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counter, end) = (sent.clone(), all_sent.clone());
     // Copied by a thread of its own: answers must be read while entries are written.
     std::thread::spawn(move || {
-        let copied = std::io::copy(&mut std::io::stdin().lock(), &mut to_device);
-        drop(to_device.shutdown(Shutdown::Write)); // the answers' end tells how far it came
-        copied
+        let mut lines = std::io::stdin().lock();
+        let mut line = Vec::new();
+        while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                counter.fetch_add(1, Ordering::SeqCst); // blank lines get no answer
+            }
+            if to_device.write_all(&line).is_err() {
+                return; // the missing answers tell
+            }
+            line.clear();
+        }
+        end.store(true, Ordering::SeqCst);
+        drop(to_device.shutdown(Shutdown::Write));
     });
     let printed = tokio::task::spawn_blocking(move || print(BufReader::new(stream), json));
-    let refused = printed.await.into_diagnostic()??;
+    let (answered, refused) = printed.await.into_diagnostic()??;
     way.close().await?;
+    let unanswered = sent.load(Ordering::SeqCst).saturating_sub(answered);
+    if unanswered > 0 || !all_sent.load(Ordering::SeqCst) {
+        return Err(miette!(
+            "the device went away: what is not answered above may be recorded or not ({unanswered} sent without an answer)"
+        ));
+    }
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(answers: impl BufRead, json: bool) -> Result<u64> {
+fn print(answers: impl BufRead, json: bool) -> Result<(u64, u64)> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut refused = 0;
     let mut answers = answers;
@@ -53,5 +73,5 @@ fn print(answers: impl BufRead, json: bool) -> Result<u64> {
         line.clear();
         out.flush().into_diagnostic()?;
     }
-    Ok(refused)
+    Ok((number, refused))
 }

@@ -291,7 +291,7 @@ impl Keeping {
             replies.push((more.len(), reply));
             entries.extend(more);
         }
-        if entries.is_empty() {
+        if replies.is_empty() {
             return Ok(());
         }
         let (answers, minted) = self.recorder.record(&mut self.device, self.clock, entries)?;
