@@ -1,4 +1,5 @@
-//! Reading batches of our own logs for a peer, closed by a head signed on the spot.
+//! Reading batches for a peer: of our own logs, closed by a head signed on the
+//! spot, or of a peer's own, given back to it with the heads it signed.
 //!
 //! Invariant: what is sent is what is stored, verbatim, and continues what the
 //! peer says it holds; where that differs, nothing is sent. A month of batches
@@ -6,12 +7,13 @@
 
 use crate::keys::Signer;
 use crate::merge::{Burst, Refusal};
-use crate::store::rows::{BatchRow, epoch_key};
+use crate::log::hash_before;
+use crate::store::rows::{BatchRow, HeadRow, LogRow, epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::sync::{Fetch, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
-use tallyroll_schema::{EpochId, Hash, Head, LogId, Position};
+use tallyroll_schema::{Head, Position, SignedHead};
 
 /// Carries out a fetch.
 ///
@@ -22,38 +24,37 @@ pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -
     if hash_before(rows, log, epoch, from)? != Some(after) {
         return Ok(Reply::NotFetched(log, epoch, Refusal::Fork { seq: from }));
     }
+    let ours = rows
+        .get::<LogRow>(&log)?
+        .is_some_and(|LogRow(genesis)| genesis.writer == signer.public_key());
     let (mut batches, mut bytes, mut end) = (Vec::new(), 0, None);
+    let mut closed: Option<(usize, SignedHead)> = None;
     let first = BatchRow::key(&(log, epoch, from));
     rows.scan::<BatchRow>(&epoch_key(log, epoch), &first, &mut |_, row| {
         bytes += row.batch.bytes().len();
-        if bytes > bytes_max && !batches.is_empty() {
+        let sendable = if ours { !batches.is_empty() } else { closed.is_some() };
+        if bytes > bytes_max && sendable {
             return Ok(ControlFlow::Break(()));
         }
         let header = row.batch.header();
         if header.first_seq != end.map_or(from, |(next, _)| next) {
             return Err(Error::corrupt("batch", format!("gap before seq {}", header.first_seq)));
         }
-        end = Some((header.end_seq()?, row.hash));
+        let next = header.end_seq()?;
+        end = Some((next, row.hash));
         batches.push(row.batch);
+        if !ours && let Some(HeadRow(signed)) = rows.get(&(log, epoch, next - 1))? {
+            closed = Some((batches.len(), signed));
+        }
         Ok(ControlFlow::Continue(()))
     })?;
+    if !ours {
+        let Some((count, head)) = closed else { return Ok(Reply::NothingThere(log, epoch)) };
+        batches.truncate(count);
+        return Ok(Reply::Fetched(Burst { batches, head }));
+    }
     let Some((next, hash)) = end else { return Ok(Reply::NothingThere(log, epoch)) };
     let position = Position { log, epoch, seq: next - 1 };
     let head = signer.sign_head(rows.tenant(), Head { position, hash });
     Ok(Reply::Fetched(Burst { batches, head }))
-}
-
-/// The chain's value before `seq`, if a batch ends there.
-fn hash_before<S: Store>(
-    rows: &Rows<'_, S>,
-    log: LogId,
-    epoch: EpochId,
-    seq: u64,
-) -> Result<Option<Hash>> {
-    if seq == 0 {
-        return Ok(Some(Hash::ZERO));
-    }
-    let before =
-        rows.last_before::<BatchRow>(&epoch_key(log, epoch), &BatchRow::key(&(log, epoch, seq)))?;
-    Ok(before.filter(|row| row.batch.header().end_seq() == Ok(seq)).map(|row| row.hash))
 }

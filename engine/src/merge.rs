@@ -6,7 +6,7 @@
 //! another history at the same place is a fork, never an overwrite. Who may
 //! bring which log is the caller's [`Admission`].
 
-use crate::log::{Opened, Tip, open, read_genesis};
+use crate::log::{Opened, Tip, admit_opening, open, read_genesis};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Result, keys};
@@ -54,6 +54,18 @@ pub enum Refusal {
     #[error("another history than the one held, at seq {seq}; one of the two is a copy")]
     Fork {
         /// Where it shows.
+        seq: u64,
+    },
+    /// An epoch that hangs on a history that is not held.
+    #[error("the epoch hangs on {parent}, which is not held here as it says")]
+    Orphan {
+        /// What it names as its parent's end.
+        parent: Position,
+    },
+    /// An epoch that another one continues.
+    #[error("the epoch ended before seq {seq}: another one continues it")]
+    Ended {
+        /// The seq that would come next.
         seq: u64,
     },
     /// It does not verify; nothing of it is kept.
@@ -124,6 +136,9 @@ pub fn admit<S: Store>(
         return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
     }
     check_head(&burst.head, tip, new.is_empty())?;
+    if let Some(first) = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch) {
+        admit_opening(rows, log, epoch, &first.records)?;
+    }
 
     if known.is_none() {
         rows.put(&log, &LogRow(genesis.clone()));

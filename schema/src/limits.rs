@@ -6,6 +6,8 @@
 
 /// One record's body, bytes. An event is a fact, not a document; those are blobs.
 pub const RECORD_BODY_BYTES_MAX: u32 = 256 * 1024;
+/// One event's body when it is first recorded, bytes: recording it again needs room for where it stood.
+pub const EVENT_BODY_BYTES_MAX: u32 = RECORD_BODY_BYTES_MAX - 256;
 /// One batch's records before compression, bytes: the largest record, and as much again of others.
 pub const BATCH_RECORDS_BYTES_MAX: u32 = 512 * 1024;
 /// One batch as stored and sent, header included, bytes: incompressible records grow a little.
@@ -36,5 +38,7 @@ pub const BURST_BYTES_MAX: u32 = 1024 * 1024;
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// A device's or a user's name, bytes, as POSIX login names and DNS labels stay far below it.
 pub const NAME_BYTES_MAX: usize = 255;
-/// Epochs of one log that a peer may announce.
-pub const EPOCHS_MAX: usize = 64;
+/// Epochs that a peer may announce: a device opens one each time it was restored or copied.
+pub const EPOCHS_MAX: usize = 1024;
+/// Epochs a device opens in one log before it asks to be enrolled anew: something copies it for ever.
+pub const OWN_EPOCHS_MAX: u32 = 256;

@@ -5,7 +5,7 @@
 //! build does not know pass through untouched.
 
 use crate::clock::{ClockQuality, HybridTime, Timestamp, Wall};
-use crate::limits::RECORD_BODY_BYTES_MAX;
+use crate::limits::{EVENT_BODY_BYTES_MAX, RECORD_BODY_BYTES_MAX};
 use crate::{DecodeError, Event};
 
 /// What stands before a record's body, 24 bytes.
@@ -76,10 +76,14 @@ impl<'a> Record<'a> {
     /// The bytes of a new record.
     ///
     /// # Errors
-    /// [`DecodeError::Limit`] when the body is over 256 KiB.
+    /// [`DecodeError::Limit`] when the body is over [`EVENT_BODY_BYTES_MAX`].
     pub fn encode(event: &Event, time: Timestamp) -> Result<Vec<u8>, DecodeError> {
         let body = event.encode_body();
-        let body_len = body_len(body.len())?;
+        let limit = match event {
+            Event::EventResubmitted(_) => RECORD_BODY_BYTES_MAX,
+            _ => EVENT_BODY_BYTES_MAX,
+        };
+        let body_len = body_len(body.len(), limit)?;
         let (kind, version) = (event.kind(), event.version());
         let mut bytes = RecordHeader { body_len, kind, version, time }.encode().to_vec();
         bytes.extend_from_slice(&body);
@@ -93,7 +97,8 @@ impl<'a> Record<'a> {
     pub fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), DecodeError> {
         let (head, _) = bytes.split_first_chunk().ok_or(DecodeError::Truncated("record header"))?;
         let header = RecordHeader::decode(head);
-        let len = RecordHeader::LEN + body_len(header.body_len as usize)? as usize;
+        let body_len = body_len(header.body_len as usize, RECORD_BODY_BYTES_MAX)?;
+        let len = RecordHeader::LEN + body_len as usize;
         let (own, rest) =
             bytes.split_at_checked(len).ok_or(DecodeError::Truncated("record body"))?;
         let body = own.get(RecordHeader::LEN..).unwrap_or_default();
@@ -109,13 +114,13 @@ impl<'a> Record<'a> {
     }
 }
 
-fn body_len(len: usize) -> Result<u32, DecodeError> {
+fn body_len(len: usize, limit: u32) -> Result<u32, DecodeError> {
     match u32::try_from(len) {
-        Ok(len) if len <= RECORD_BODY_BYTES_MAX => Ok(len),
+        Ok(len) if len <= limit => Ok(len),
         _ => Err(DecodeError::Limit {
             what: "record body",
             found: len as u64,
-            limit: u64::from(RECORD_BODY_BYTES_MAX),
+            limit: u64::from(limit),
         }),
     }
 }

@@ -6,7 +6,9 @@
 
 use super::state::{Counts, Usage, UsageKey};
 use tallyroll_schema::event::counts::RateCardPublished;
-use tallyroll_schema::{DeviceId, Event, SubjectId, UserAlias};
+use tallyroll_schema::{
+    DeviceId, EpochId, Event, Hash, LogId, Position, SubjectId, UserAlias,
+};
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Default)]
 struct Columns {
@@ -20,12 +22,17 @@ struct Columns {
     sent: Vec<u64>,
     saved: Vec<u64>,
     charged: Vec<i128>,
+    unbacked: Vec<i128>,
     link_device: Vec<[u8; 16]>,
     link_alias: Vec<[u8; 16]>,
     link_subject: Vec<[u8; 16]>,
     granted_subject: Vec<[u8; 16]>,
     granted: Vec<i128>,
     cards: Vec<Vec<u8>>,
+    resubmitted_log: Vec<[u8; 32]>,
+    resubmitted_epoch: Vec<(u32, [u8; 16])>,
+    resubmitted_seq: Vec<u64>,
+    resubmitted_hash: Vec<[u8; 32]>,
     incomplete: u64,
     misplaced: u64,
 }
@@ -47,6 +54,7 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
         columns.sent.push(usage.sent);
         columns.saved.push(usage.saved);
         columns.charged.push(usage.charged);
+        columns.unbacked.push(usage.unbacked);
     }
     for ((device, alias), subject) in &counts.links {
         columns.link_device.push(device.0);
@@ -56,6 +64,12 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
     for (subject, granted) in &counts.granted {
         columns.granted_subject.push(subject.0);
         columns.granted.push(*granted);
+    }
+    for (Position { log, epoch, seq }, hash) in &counts.resubmitted {
+        columns.resubmitted_log.push(log.0);
+        columns.resubmitted_epoch.push((epoch.counter, epoch.nonce));
+        columns.resubmitted_seq.push(*seq);
+        columns.resubmitted_hash.push(hash.0);
     }
     for card in counts.cards.values() {
         let event = Event::from(RateCardPublished { card: card.clone() });
@@ -89,6 +103,7 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
             sent: *columns.sent.get(row)?,
             saved: *columns.saved.get(row)?,
             charged: *columns.charged.get(row)?,
+            unbacked: *columns.unbacked.get(row)?,
         };
         counts.usage.insert(key, usage);
     }
@@ -99,6 +114,13 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
     }
     for (subject, granted) in columns.granted_subject.iter().zip(&columns.granted) {
         counts.granted.insert(SubjectId(*subject), *granted);
+    }
+    for row in 0..columns.resubmitted_log.len() {
+        let (counter, nonce) = *columns.resubmitted_epoch.get(row)?;
+        let log = LogId(*columns.resubmitted_log.get(row)?);
+        let seq = *columns.resubmitted_seq.get(row)?;
+        let position = Position { log, epoch: EpochId { counter, nonce }, seq };
+        counts.resubmitted.insert((position, Hash(*columns.resubmitted_hash.get(row)?)));
     }
     for body in &columns.cards {
         let Ok(Event::RateCardPublished(published)) = Event::decode(0x0101, 1, body) else {
@@ -116,11 +138,14 @@ mod tests {
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
-        let usage = Usage { impressions: 3, charged: -5, ..Usage::default() };
+        let usage = Usage { impressions: 3, charged: -5, unbacked: -2, ..Usage::default() };
         let mut counts = Counts { incomplete: 7, ..Counts::default() };
         counts.usage.insert(key, usage);
         counts.links.insert((key.device, key.user), SubjectId([4; 16]));
         counts.granted.insert(SubjectId([4; 16]), 1 << 90);
+        let epoch = EpochId { counter: 1, nonce: [6; 16] };
+        let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
+        counts.resubmitted.insert((position, Hash([7; 32])));
         counts.cards.insert(1, default_card());
         counts
     }

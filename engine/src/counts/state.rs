@@ -5,10 +5,12 @@
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
 use crate::fold::{Origin, View};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{Charge, RateCard};
-use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{Credits, DeviceId, Event, Record, SubjectId, UserAlias, Wall, Writer};
+use tallyroll_schema::event::log::{EventResubmitted, LogClass};
+use tallyroll_schema::{
+    Credits, DeviceId, Event, Hash, Position, Record, SubjectId, UserAlias, Wall, Writer,
+};
 
 /// Whose usage, where, when. Months count from year 0, in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +40,8 @@ pub struct Usage {
     pub saved: u64,
     /// Charged, in thousandths of a credit.
     pub charged: i128,
+    /// Of that, by events recorded again after a copy was found: no lease backed them.
+    pub unbacked: i128,
 }
 
 impl Usage {
@@ -50,6 +54,7 @@ impl Usage {
         self.sent += other.sent;
         self.saved += other.saved;
         self.charged += other.charged;
+        self.unbacked += other.unbacked;
     }
 }
 
@@ -60,6 +65,8 @@ pub struct Counts {
     pub(super) links: BTreeMap<(DeviceId, UserAlias), SubjectId>,
     pub(super) granted: BTreeMap<SubjectId, i128>,
     pub(super) cards: BTreeMap<u32, RateCard>,
+    /// Events recorded again: where they stood, and their records' hashes.
+    pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
     pub(super) misplaced: u64,
 }
@@ -90,6 +97,11 @@ impl Counts {
         self.cards.values().next_back()
     }
 
+    /// Events of histories that were set aside, counted where they were recorded again.
+    pub fn resubmitted(&self) -> &BTreeSet<(Position, Hash)> {
+        &self.resubmitted
+    }
+
     /// Records whose kind or body this build does not understand.
     pub fn incomplete(&self) -> u64 {
         self.incomplete
@@ -100,7 +112,40 @@ impl Counts {
         self.misplaced
     }
 
-    fn fold_event(&mut self, origin: &Origin, written_at: Wall, event: Event) {
+    /// Counts an event if its log's writer may write it.
+    fn fold_record(&mut self, origin: &Origin, record: &Record<'_>, again: bool) {
+        let Ok(event) = record.event() else {
+            self.incomplete += 1;
+            return;
+        };
+        let may = match event.writer() {
+            Writer::Both => true,
+            Writer::Device => origin.device.is_some(),
+            Writer::Cloud => origin.device.is_none(),
+        };
+        match event {
+            _ if !may => self.misplaced += 1,
+            // What is recorded again is an event, not that one was.
+            Event::EventResubmitted(_) if again => self.misplaced += 1,
+            Event::EventResubmitted(event) => self.fold_resubmitted(origin, &event),
+            event => self.fold_event(origin, record.header.time.wall, event, again),
+        }
+    }
+
+    /// Two copies of a device may have set aside the same event; it counts once.
+    fn fold_resubmitted(&mut self, origin: &Origin, event: &EventResubmitted) {
+        let bytes = &event.record.0;
+        let Ok((record, [])) = Record::split(bytes) else {
+            self.misplaced += 1;
+            return;
+        };
+        let hash = Hash(*blake3::hash(bytes).as_bytes());
+        if self.resubmitted.insert((event.resubmitted_from, hash)) {
+            self.fold_record(origin, &record, true);
+        }
+    }
+
+    fn fold_event(&mut self, origin: &Origin, written_at: Wall, event: Event, again: bool) {
         match event {
             Event::PagesPrinted(e) => {
                 let usage = Usage {
@@ -108,31 +153,26 @@ impl Counts {
                     sheets: e.sheets.unwrap_or(0).into(),
                     ..Usage::default()
                 };
-                self.charge(
-                    origin.device,
-                    e.user,
-                    e.acted_at.unwrap_or(written_at),
-                    usage,
-                    e.charge,
-                );
+                let at = e.acted_at.unwrap_or(written_at);
+                self.charge(origin.device, e.user, at, usage, e.charge, again);
             }
             Event::PagesCaptured(e) => {
                 let usage = Usage { captured: e.pages.into(), ..Usage::default() };
-                self.charge(origin.device, e.user, written_at, usage, e.charge);
+                self.charge(origin.device, e.user, written_at, usage, e.charge, again);
             }
             Event::PagesConverted(e) => {
                 let converted = times(e.pages, e.conversions.len());
                 let usage = Usage { converted, ..Usage::default() };
-                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge);
+                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
             }
             Event::DocumentSent(e) => {
                 let sent = times(e.pages, e.destinations as usize);
                 let usage = Usage { sent, ..Usage::default() };
-                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge);
+                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
             }
             Event::DocumentSaved(e) => {
                 let usage = Usage { saved: e.pages.into(), ..Usage::default() };
-                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge);
+                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
             }
             Event::CreditsGranted(e) => {
                 *self.granted.entry(e.subject).or_default() += i128::from(e.credits.thousandths());
@@ -155,12 +195,14 @@ impl Counts {
         at: Wall,
         mut usage: Usage,
         charge: Charge,
+        again: bool,
     ) {
         let Some(device) = device.filter(|_| charge.credits >= Credits::ZERO) else {
             self.misplaced += 1;
             return;
         };
         usage.charged = i128::from(charge.credits.thousandths());
+        usage.unbacked = if again { usage.charged } else { 0 };
         let key = UsageKey { device, user, month: month_of(at) };
         self.usage.entry(key).or_default().add(&usage);
     }
@@ -181,25 +223,12 @@ fn month_of(at: Wall) -> u32 {
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 
     fn fold(&mut self, origin: &Origin, record: &Record<'_>) {
-        let Ok(event) = record.event() else {
-            self.incomplete += 1;
-            return;
-        };
-        let may = match event.writer() {
-            Writer::Both => true,
-            Writer::Device => origin.device.is_some(),
-            Writer::Cloud => origin.device.is_none(),
-        };
-        if may {
-            self.fold_event(origin, record.header.time.wall, event);
-        } else {
-            self.misplaced += 1;
-        }
+        self.fold_record(origin, record, false);
     }
 
     fn archive(&self) -> Vec<u8> {

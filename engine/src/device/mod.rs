@@ -6,6 +6,9 @@
 //! everything is refused until a restart replays what is there. Clock, entropy
 //! and files are arguments; names are sealed by the rim.
 
+mod divergence;
+mod epoch;
+mod imports;
 mod own_log;
 mod people;
 mod seal;
@@ -19,15 +22,13 @@ use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::{genesis, newest_time, seal as seal_batch};
-use crate::store::rows::{
-    BatchRow, DeviceLogs, ImportRow, JournalState, LogRow, SpoolJobRow, TipRow,
-};
+use crate::store::rows::{BatchRow, DeviceLogs, JournalState, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
+use imports::Imports;
 use own_log::OwnLog;
-use std::collections::BTreeMap;
-use tallyroll_schema::event::counts::{CountSource, PagesPrinted, RateCard};
+use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
     ClockQuality, DeviceId, EpochId, Event, Hash, HybridTime, JobId, LogId, Position, PublicKey,
@@ -45,6 +46,9 @@ pub struct DeviceConfig {
     pub cloud_key: PublicKey,
     /// The tenant's public log.
     pub public_log: LogId,
+    /// What stands outside the store and does not come along when it is copied,
+    /// where there is such a thing.
+    pub anchor: Option<Hash>,
 }
 
 /// The clock's word at a moment.
@@ -70,15 +74,18 @@ pub struct Device<F, S> {
     telemetry: OwnLog,
     counts: Replay<Counts>,
     hybrid: HybridTime,
-    unsealed_imports: BTreeMap<JobId, u64>,
-    unsealed_spool_jobs: BTreeMap<JobId, SpoolJob>,
+    /// Of the tail.
+    imports: Imports,
+    /// For the nonces of epochs to come.
+    entropy: [u8; 32],
     last_seal: Option<Duration>,
     closed: bool,
 }
 
 impl<F: JournalFile, S: Store> Device<F, S> {
     /// Opens the replica, creating its logs in an empty store, and replays the
-    /// journal. `nonces` is 32 random bytes, used only for new logs.
+    /// journal. `nonces` is 32 random bytes, for new logs and epochs. If the anchor
+    /// is another one than the store's, this is a copy: new epochs are opened.
     ///
     /// # Errors
     /// Storage failed or is damaged.
@@ -114,14 +121,15 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             telemetry,
             counts,
             hybrid,
-            unsealed_imports: BTreeMap::new(),
-            unsealed_spool_jobs: BTreeMap::new(),
+            imports: Imports::default(),
+            entropy: nonces,
             last_seal: None,
             closed: false,
         };
         for section in &sections {
             device.take_in(section, now.monotonic)?;
         }
+        device.check_anchor(now)?;
         Ok(device)
     }
 
@@ -166,8 +174,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// # Errors
     /// Storage failed.
     pub fn is_imported(&self, line: JobId) -> Result<bool> {
-        Ok(self.unsealed_imports.contains_key(&line)
-            || self.rows().get::<ImportRow>(&line)?.is_some())
+        self.imports.holds(&self.rows(), line)
     }
 
     /// How far a spooler's job is counted.
@@ -175,10 +182,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// # Errors
     /// Storage failed.
     pub fn spool_job(&self, job: JobId) -> Result<SpoolJob> {
-        if let Some(unsealed) = self.unsealed_spool_jobs.get(&job) {
-            return Ok(*unsealed);
-        }
-        Ok(self.rows().get::<SpoolJobRow>(&job)?.map_or(SpoolJob::default(), |row| row.0))
+        self.imports.job(&self.rows(), job)
     }
 
     /// The rate card in force as far as this device knows.
@@ -208,6 +212,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     fn commit_changes(&mut self, changes: Changes) -> Result<()> {
         let committed = self.store.commit(changes);
         self.closing(committed)
+    }
+
+    fn log(&self, class: LogClass) -> &OwnLog {
+        match class {
+            LogClass::Telemetry => &self.telemetry,
+            _ => &self.ledger,
+        }
     }
 
     fn log_mut(&mut self, class: LogClass) -> &mut OwnLog {
@@ -258,23 +269,12 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let Some(added) = own.append(section, now)? else { return Ok(()) };
         let (genesis, epoch) = (own.genesis.clone(), own.epoch);
         self.counts.fold_records(tenant, &genesis, epoch, section.first_seq, &section.records);
+        let rows = Rows::new(tenant, &self.store);
         for (seq, record) in added {
             self.hybrid = self.hybrid.max(record.header.time.hybrid);
-            if let Ok(Event::PagesPrinted(printed)) = record.event()
-                && printed.source == CountSource::PageLog
-            {
-                self.take_in_page_log(seq, &printed)?;
+            if section.class == LogClass::Ledger {
+                self.imports.take_in(&rows, seq, &record)?;
             }
-        }
-        Ok(())
-    }
-
-    fn take_in_page_log(&mut self, seq: u64, printed: &PagesPrinted) -> Result<()> {
-        self.unsealed_imports.insert(printed.job, seq);
-        if let Some(job) = printed.spool_job {
-            let so_far = self.spool_job(job)?;
-            let after = so_far.after(printed.impressions, printed.running_total);
-            self.unsealed_spool_jobs.insert(job, after);
         }
         Ok(())
     }
@@ -335,15 +335,25 @@ pub(crate) fn create_log<S: Store>(
 
 #[cfg(test)]
 impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
-    /// The device that a copy of this one's disk starts.
+    /// The device that a copy of this one's disk starts, where it stands or elsewhere.
     pub(crate) fn copy(&self, now: Now) -> Self {
-        let seed = self.config.signer.seed();
-        let config = DeviceConfig { signer: Signer::from_seed(&seed), ..self.config };
-        let file = self.journal.file().clone();
-        Self::open(config, file, self.store.clone(), now, [0; 32]).expect("opens")
+        self.copy_at(now, self.config.anchor)
+    }
+
+    pub(crate) fn moved_copy(&self, now: Now, anchor: Hash) -> Self {
+        self.copy_at(now, Some(anchor))
     }
 
     pub(crate) fn restart(self, now: Now) -> Self {
         self.copy(now)
+    }
+
+    fn copy_at(&self, now: Now, anchor: Option<Hash>) -> Self {
+        let seed = self.config.signer.seed();
+        let config = DeviceConfig { signer: Signer::from_seed(&seed), anchor, ..self.config };
+        let file = self.journal.file().clone();
+        // Entropy of its own, as each start of a process has.
+        let nonces = crate::log::journal::test_entropy();
+        Self::open(config, file, self.store.clone(), now, nonces).expect("opens")
     }
 }

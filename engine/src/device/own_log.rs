@@ -34,8 +34,12 @@ impl OwnLog {
         let missing = |what: &str| Error::corrupt(format!("own {class:?} log"), what);
         let LogRow(genesis) = rows.get(&epoch.0)?.ok_or_else(|| missing("no genesis row"))?;
         let tip: TipRow = rows.get(&epoch)?.ok_or_else(|| missing("no tip row"))?;
-        let (tail, tail_count, tail_since) = (Vec::new(), 0, None);
-        Ok(Self { epoch, genesis, tip: tip.into(), tail, tail_count, tail_since })
+        Ok(Self::at(genesis, epoch, tip.into()))
+    }
+
+    /// A log that goes on from a tip.
+    pub(super) fn at(genesis: LogOpened, epoch: (LogId, EpochId), tip: Tip) -> Self {
+        Self { epoch, genesis, tip, tail: Vec::new(), tail_count: 0, tail_since: None }
     }
 
     /// The seq of the next event.

@@ -4,15 +4,15 @@
 //! lines, now and then the view, and the journal's next generation; so each event is in
 //! exactly one of journal and store, whatever is cut when.
 
-use super::own_log::OwnLog;
+use super::imports::Imports;
 use super::{Device, Now};
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, seal as seal_batch};
-use crate::store::rows::{BatchRow, ImportRow, JournalState, SpoolJobRow, TipRow};
+use crate::store::rows::{BatchRow, JournalState, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
-use tallyroll_schema::Records;
+use tallyroll_schema::{EpochId, LogId, Records};
 use tallyroll_schema::limits::SEAL_BYTES;
 
 /// A tail is sealed at least so often, link or no link.
@@ -45,14 +45,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             return Ok(false);
         }
         let mut rows = Rows::new(self.config.tenant, &self.store);
-        let ledger = seal_tail(&mut rows, &self.ledger)?;
-        let telemetry = seal_tail(&mut rows, &self.telemetry)?;
-        for (line, seq) in &self.unsealed_imports {
-            rows.put(line, &ImportRow { seq: *seq });
-        }
-        for (job, so_far) in &self.unsealed_spool_jobs {
-            rows.put(job, &SpoolJobRow(*so_far));
-        }
+        let [ledger, telemetry] = [&self.ledger, &self.telemetry]
+            .map(|log| seal_records(&mut rows, log.epoch, log.tip, &log.tail));
+        let (ledger, telemetry) = (ledger?, telemetry?);
+        self.imports.put(&mut rows)?;
         let generation = self.journal_state.generation + 1;
         let journal_state = JournalState { generation, ..self.journal_state };
         rows.put(&(), &journal_state);
@@ -64,26 +60,28 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.journal.reset(generation);
         self.ledger.sealed(ledger);
         self.telemetry.sealed(telemetry);
-        self.unsealed_imports.clear();
-        self.unsealed_spool_jobs.clear();
+        self.imports = Imports::default();
         self.last_seal = Some(now.monotonic);
         Ok(true)
     }
 }
 
-/// Writes a tail as batches of about [`SEAL_BYTES`]; returns where they end.
-fn seal_tail<S: Store>(rows: &mut Rows<'_, S>, log: &OwnLog) -> Result<Tip> {
-    let (id, epoch) = log.epoch;
-    let mut tip = log.tip;
-    for (count, records) in split(&log.tail)? {
-        let batch = seal_batch(id, epoch, tip.next_seq, count, records)?;
+/// Writes records as batches of about [`SEAL_BYTES`] from a tip on; returns where they end.
+pub(super) fn seal_records<S: Store>(
+    rows: &mut Rows<'_, S>,
+    (log, epoch): (LogId, EpochId),
+    mut tip: Tip,
+    records: &[u8],
+) -> Result<Tip> {
+    for (count, records) in split(records)? {
+        let batch = seal_batch(log, epoch, tip.next_seq, count, records)?;
         let first_seq = tip.next_seq;
         tip = tip
             .advance(rows.tenant(), &batch, records)
             .unwrap_or_else(|| unreachable!("the batch was made to begin there"));
-        rows.put(&(id, epoch, first_seq), &BatchRow { hash: tip.hash, batch });
+        rows.put(&(log, epoch, first_seq), &BatchRow { hash: tip.hash, batch });
     }
-    rows.put(&log.epoch, &TipRow::from(tip));
+    rows.put(&(log, epoch), &TipRow::from(tip));
     Ok(tip)
 }
 

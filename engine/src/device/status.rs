@@ -1,13 +1,14 @@
 //! How far a device's events have come.
 //!
-//! Invariant: each figure is a count of events of one log's open epoch, and
+//! Invariant: each figure is a count of events of one epoch, and
 //! `accepted >= durable_local >= sealed`, `durable_local >= durable_cloud`.
 
 use super::{Device, own_log::OwnLog};
 use crate::Result;
 use crate::log::journal::JournalFile;
 use crate::store::Store;
-use crate::store::rows::ReceiptRow;
+use crate::store::rows::{ReceiptRow, TipRow, split_epoch_key};
+use core::ops::ControlFlow;
 use serde::Serialize;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{EpochId, LogId, Receipt};
@@ -20,8 +21,11 @@ pub struct LogStatus {
     pub class: LogClass,
     /// The log.
     pub log: LogId,
-    /// Its open epoch.
+    /// The epoch.
     pub epoch: EpochId,
+    /// Whether this device is writing it. One that is not ended when the device
+    /// was restored or copied, or another copy writes it.
+    pub open: bool,
     /// Events durable at the device.
     pub durable_local: u64,
     /// Of these, in sealed batches.
@@ -36,8 +40,11 @@ pub struct LogStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
-    /// Its two logs.
+    /// Its two logs: the open epochs first, then those that ended.
     pub logs: Vec<LogStatus>,
+    /// Whether the cloud may know more of this device than it does itself, because
+    /// it was restored or copied. Page logs wait until it was asked.
+    pub unconfirmed: bool,
     /// Whether a write failed, so that only a restart helps.
     pub closed: bool,
     /// Records this build does not understand.
@@ -50,19 +57,42 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// # Errors
     /// Storage failed.
     pub fn status(&self) -> Result<Status> {
-        let logs = vec![self.log_status(&self.ledger)?, self.log_status(&self.telemetry)?];
-        Ok(Status { logs, closed: self.closed, incomplete: self.counts().incomplete() })
+        let own = [&self.ledger, &self.telemetry];
+        let mut logs: Vec<LogStatus> =
+            own.iter().map(|own| self.open_status(own)).collect::<Result<_>>()?;
+        for own in own {
+            let log = own.epoch.0;
+            self.rows().scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, tip| {
+                if let Some(epoch) = split_epoch_key(key).filter(|epoch| *epoch != own.epoch) {
+                    logs.push(self.epoch_status(own, epoch, tip.next_seq, tip.next_seq)?);
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        let (closed, incomplete) = (self.closed, self.counts().incomplete());
+        Ok(Status { logs, unconfirmed: self.is_unconfirmed()?, closed, incomplete })
     }
 
-    fn log_status(&self, own: &OwnLog) -> Result<LogStatus> {
-        let (log, epoch) = own.epoch;
-        let receipt = self.rows().get::<ReceiptRow>(&own.epoch)?.map(|ReceiptRow(receipt)| receipt);
+    fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {
+        self.epoch_status(own, own.epoch, own.next_seq(), own.tip.next_seq)
+    }
+
+    fn epoch_status(
+        &self,
+        own: &OwnLog,
+        (log, epoch): (LogId, EpochId),
+        durable_local: u64,
+        sealed: u64,
+    ) -> Result<LogStatus> {
+        let receipt = self.rows().get::<ReceiptRow>(&(log, epoch))?;
+        let receipt = receipt.map(|ReceiptRow(receipt)| receipt);
         Ok(LogStatus {
             class: own.genesis.class,
             log,
             epoch,
-            durable_local: own.next_seq(),
-            sealed: own.tip.next_seq,
+            open: (log, epoch) == own.epoch,
+            durable_local,
+            sealed,
             durable_cloud: receipt.map_or(0, |receipt| receipt.head.position.seq + 1),
             receipt,
         })

@@ -1,14 +1,15 @@
 //! The device's end of a sync session: what it offers, holds and carries out.
 //!
-//! Invariant: only the cloud's logs are taken in, and of those only the tenant's
-//! public log and the one about this device. A receipt is kept only if the
-//! cloud signed it and it is for a head of ours.
+//! Invariant: taken in are the tenant's public log, the cloud's log about this
+//! device, and what the cloud holds of this device's own. A receipt is kept only
+//! if the cloud signed it and it is for a head of ours; for another head at a
+//! place of ours, it shows that this is a copy.
 
-use super::own_log::OwnLog;
+use super::imports::Imports;
 use super::{Device, Now};
 use crate::fetch::fetch;
 use crate::keys::verify_receipt;
-use crate::log::Tip;
+use crate::log::{Tip, holds};
 use crate::log::journal::JournalFile;
 use crate::merge::{Burst, Refusal, admit};
 use crate::store::rows::{ReceiptRow, TipRow, split_epoch_key};
@@ -17,7 +18,7 @@ use crate::sync::{Effect, Offer, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
-use tallyroll_schema::{LogId, Receipt};
+use tallyroll_schema::{EpochId, LogId, Position, Receipt, Records};
 
 impl<F: JournalFile, S: Store> Device<F, S> {
     /// What a session with the cloud begins with.
@@ -25,35 +26,52 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// # Errors
     /// Storage failed.
     pub fn opening(&self) -> Result<Opening> {
+        let adopting = self.pending()?;
         let mut held = Vec::new();
-        let own = [self.ledger.epoch, self.telemetry.epoch];
         self.rows().scan::<TipRow>(&[], &[], &mut |key, row| {
-            let epoch = split_epoch_key(key).filter(|epoch| !own.contains(epoch));
+            let theirs = |epoch: &(LogId, EpochId)| {
+                self.own_class(epoch.0).is_none() || adopting.contains(epoch)
+            };
+            let epoch = split_epoch_key(key).filter(theirs);
             held.extend(epoch.map(|epoch| (epoch, Tip::from(row))));
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(Opening { offers: self.offers(), held, receipts: Vec::new() })
+        Ok(Opening { offers: self.offers()?, held, adopting, receipts: Vec::new() })
     }
 
-    /// The heads of our own sealed logs.
-    pub fn offers(&self) -> Vec<Offer> {
-        let offer = |own: &OwnLog| {
-            let head = own.tip.head(own.epoch.0, own.epoch.1)?;
-            Some(Offer { head, class: own.genesis.class })
-        };
-        [&self.ledger, &self.telemetry].into_iter().filter_map(offer).collect()
+    /// The heads of our own logs' epochs, but for those the cloud has otherwise.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn offers(&self) -> Result<Vec<Offer>> {
+        let adopting = self.pending()?;
+        let mut offers = Vec::new();
+        for own in [&self.ledger, &self.telemetry] {
+            let log = own.epoch.0;
+            self.rows().scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
+                let epoch = split_epoch_key(key).filter(|epoch| !adopting.contains(epoch));
+                let head = epoch.and_then(|(log, epoch)| Tip::from(row).head(log, epoch));
+                let (class, open) = (own.genesis.class, epoch == Some(own.epoch));
+                offers.extend(head.map(|head| Offer { head, class, open }));
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(offers)
     }
 
     /// Carries out what the session asked for.
     ///
     /// # Errors
     /// Storage failed; a peer's fault is a [`Reply`].
-    pub fn perform(&mut self, _now: Now, effect: Effect) -> Result<Reply> {
+    pub fn perform(&mut self, now: Now, effect: Effect) -> Result<Reply> {
         self.refuse_if_closed()?;
         match effect {
             Effect::Persist(burst) => self.persist(burst),
             Effect::Fetch(ask) => fetch(&self.rows(), &self.config.signer, ask),
-            Effect::KeepReceipt(receipt) => self.keep_receipt(receipt),
+            Effect::KeepReceipt(receipt) => self.keep_receipt(now, receipt),
+            Effect::Diverged(log, epoch) => self.diverged(now, log, epoch),
+            Effect::Surveyed => self.surveyed(),
+            Effect::CaughtUp(log, epoch) => self.caught_up(now, log, epoch),
             Effect::DirectoryStored(aliases) => {
                 self.directory_stored(&aliases)?;
                 Ok(Reply::Done)
@@ -64,12 +82,26 @@ impl<F: JournalFile, S: Store> Device<F, S> {
 
     fn persist(&mut self, burst: Burst) -> Result<Reply> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
+        if [self.ledger.epoch, self.telemetry.epoch].contains(&epoch) {
+            let refusal = Refusal::Denied("this device is writing that epoch itself".into());
+            return Ok(Reply::Refused { epoch, refusal, bytes });
+        }
         let mut rows = Rows::new(self.config.tenant, &self.store);
         let admitted = match admit(&mut rows, burst, &|log, genesis| self.may_hold(log, genesis)) {
             Ok(admitted) => admitted,
             Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
             Err(error) => return self.closing(Err(error)),
         };
+        if admitted.genesis.class == LogClass::Ledger {
+            let mut imports = Imports::default();
+            for opened in &admitted.new {
+                let first = opened.batch.header().first_seq;
+                for (seq, record) in (first..).zip(Records::new(&opened.records).flatten()) {
+                    imports.take_in(&rows, seq, &record)?;
+                }
+            }
+            imports.put(&mut rows)?;
+        }
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
         for opened in &admitted.new {
@@ -86,29 +118,35 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             LogClass::Device => genesis.about == Some(self.id),
             LogClass::Ledger | LogClass::Telemetry | LogClass::Accounts => false,
         };
-        if by_cloud && meant {
+        // What another copy of this device wrote, or this one before it was restored.
+        let own = self.own_class(log).is_some();
+        if own || (by_cloud && meant) {
             Ok(())
         } else {
             Err(Refusal::Denied("a device takes the cloud's public log and its own".into()))
         }
     }
 
-    fn keep_receipt(&mut self, receipt: Receipt) -> Result<Reply> {
-        let position = receipt.head.position;
-        let epoch = (position.log, position.epoch);
-        let own = [&self.ledger, &self.telemetry].into_iter().find(|own| own.epoch == epoch);
-        let ours = own.is_some_and(|own| position.seq < own.tip.next_seq);
+    fn keep_receipt(&mut self, now: Now, receipt: Receipt) -> Result<Reply> {
+        let Position { log, epoch, seq } = receipt.head.position;
+        let key = (log, epoch);
         let rows = self.rows();
+        let tip: Option<TipRow> = rows.get(&key)?;
+        let ours = self.own_class(log).is_some() && tip.is_some_and(|tip| seq < tip.next_seq);
         let newer = rows
-            .get::<ReceiptRow>(&epoch)?
-            .is_none_or(|ReceiptRow(held)| held.head.position.seq < position.seq);
+            .get::<ReceiptRow>(&key)?
+            .is_none_or(|ReceiptRow(held)| held.head.position.seq < seq);
         let signed = || verify_receipt(self.config.tenant, &self.config.cloud_key, &receipt);
-        if ours && newer && signed() {
-            let mut rows = rows;
-            rows.put(&epoch, &ReceiptRow(receipt));
-            let changes = rows.into_changes();
-            self.commit_changes(changes)?;
+        if !ours || !newer || !signed() {
+            return Ok(Reply::Done);
         }
+        if !holds(&rows, &receipt.head)? {
+            return self.diverged(now, log, epoch);
+        }
+        let mut rows = rows;
+        rows.put(&key, &ReceiptRow(receipt));
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
         Ok(Reply::Done)
     }
 }

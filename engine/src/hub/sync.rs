@@ -10,7 +10,7 @@ use crate::device::Now;
 use crate::fetch::fetch;
 use crate::log::Tip;
 use crate::merge::{Burst, Refusal, admit};
-use crate::store::rows::{DirectoryRow, ReceiptRow, TipRow, split_epoch_key};
+use crate::store::rows::{ChildRow, DirectoryRow, LogRow, ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
 use crate::sync::{Effect, Offer, Opening, Reply};
 use crate::{Error, Result};
@@ -37,10 +37,17 @@ impl<S: Store> Hub<S> {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        for (epoch, _) in &held {
+        // Its own logs are given back to a device that was restored or copied.
+        let mut offers = self.offers(device)?;
+        for (epoch, tip) in &held {
             receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
+            let LogRow(genesis) = rows
+                .get(&epoch.0)?
+                .ok_or_else(|| Error::corrupt("log", "its genesis row is missing"))?;
+            let head = tip.head(epoch.0, epoch.1);
+            offers.extend(head.map(|head| Offer { head, class: genesis.class, open: false }));
         }
-        Ok(Opening { offers: self.offers(device)?, held, receipts })
+        Ok(Opening { offers, held, receipts, adopting: Vec::new() })
     }
 
     /// The heads of the logs a device may have: the public one and its own.
@@ -54,7 +61,7 @@ impl<S: Store> Hub<S> {
         for ((log, epoch), class) in [Some(public), own].into_iter().flatten() {
             let tip = self.rows().get::<TipRow>(&(log, epoch))?.map(Tip::from);
             let head = tip.and_then(|tip| tip.head(log, epoch));
-            offers.extend(head.map(|head| Offer { head, class }));
+            offers.extend(head.map(|head| Offer { head, class, open: true }));
         }
         Ok(offers)
     }
@@ -86,7 +93,11 @@ impl<S: Store> Hub<S> {
                     Reply::DirectoryStored(aliases)
                 }
                 // The device's; the session refuses them.
-                Effect::KeepReceipt(_) | Effect::DirectoryStored(_) => Reply::Done,
+                Effect::KeepReceipt(_)
+                | Effect::DirectoryStored(_)
+                | Effect::Diverged(..)
+                | Effect::Surveyed
+                | Effect::CaughtUp(..) => Reply::Done,
             });
         }
         let changes = rows.into_changes();
@@ -107,6 +118,11 @@ impl<S: Store> Hub<S> {
         burst: Burst,
     ) -> Result<Reply> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
+        let tip = rows.get::<TipRow>(&epoch)?.map_or(Tip::START, Tip::from);
+        if rows.get::<ChildRow>(&epoch)?.is_some() && burst.head.head.position.seq >= tip.next_seq {
+            let refusal = Refusal::Ended { seq: tip.next_seq };
+            return Ok(Reply::Refused { epoch, refusal, bytes });
+        }
         let allowed = |log, genesis: &LogOpened| self.may_bring(device, log, genesis, new_logs);
         let admitted = match admit(rows, burst, &allowed) {
             Ok(admitted) => admitted,

@@ -241,6 +241,14 @@ fn read_sections(mut content: &[u8]) -> Result<Vec<Section>, DecodeError> {
     if content.is_empty() { Ok(sections) } else { Err(DecodeError::Malformed("journal entry")) }
 }
 
+/// 32 bytes that no other call in this process gives.
+#[cfg(test)]
+pub(crate) fn test_entropy() -> [u8; 32] {
+    use core::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    *blake3::hash(&CALLS.fetch_add(1, Ordering::Relaxed).to_le_bytes()).as_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,10 +4,12 @@
 //! the one before; only [`Tip::advance`] moves a chain. Storing and sending
 //! batches is left to the store and the sync session.
 
+mod epoch;
 pub mod journal;
 mod newest;
 mod seal;
 
+pub(crate) use epoch::{admit_opening, hash_before, holds, open_epoch, read_opening};
 pub(crate) use newest::newest_time;
 pub use seal::{Opened, open, seal};
 

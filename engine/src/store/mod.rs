@@ -47,11 +47,17 @@ pub enum Table {
     Invite = 11,
     /// How far each spooler job is counted.
     SpoolJob = 12,
+    /// Batches of our own that were set aside.
+    Evidence = 13,
+    /// Which epochs of our own were another history than the cloud's.
+    Divergence = 14,
+    /// Which epoch closed another one.
+    Child = 15,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -65,6 +71,9 @@ impl Table {
         Self::Import,
         Self::Invite,
         Self::SpoolJob,
+        Self::Evidence,
+        Self::Divergence,
+        Self::Child,
     ];
 }
 

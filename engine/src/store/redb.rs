@@ -79,6 +79,9 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Import => "10-import",
         Table::Invite => "11-invite",
         Table::SpoolJob => "12-spool-job",
+        Table::Evidence => "13-evidence",
+        Table::Divergence => "14-divergence",
+        Table::Child => "15-child",
     })
 }
 

@@ -8,8 +8,8 @@
 use crate::merge::{Burst, Refusal};
 use std::collections::BTreeMap;
 use tallyroll_schema::limits::{BATCH_BYTES_MAX, BURST_BYTES_MAX, EPOCHS_MAX};
-use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Have, StreamKind, Want};
-use tallyroll_schema::{Batch, EpochId, Hash, LogId, SignedHead};
+use tallyroll_schema::wire::{ErrorCode, ErrorMessage, StreamKind, Want};
+use tallyroll_schema::{Batch, EpochId, Hash, Head, LogId, SignedHead};
 
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -38,19 +38,20 @@ impl Incoming {
         self.epochs.insert(epoch, Place { next_seq, hash, asked_for_gap: None });
     }
 
-    /// The peer offers logs; returns what to ask for.
-    pub(super) fn have(&mut self, have: &Have) -> Result<Vec<Want>, String> {
-        let mut wants = Vec::new();
-        for head in &have.heads {
-            let (log, epoch) = (head.position.log, head.position.epoch);
-            let start = Place { next_seq: 0, hash: Hash::ZERO, asked_for_gap: None };
-            let place = *self.epochs.entry((log, epoch)).or_insert(start);
-            wants.push(Want { log, epoch, from: place.next_seq, hash: place.hash });
-        }
+    /// The peer offers an epoch; returns what to ask for.
+    pub(super) fn have(&mut self, head: &Head) -> Result<Want, String> {
+        let (log, epoch) = (head.position.log, head.position.epoch);
+        let start = Place { next_seq: 0, hash: Hash::ZERO, asked_for_gap: None };
+        let place = *self.epochs.entry((log, epoch)).or_insert(start);
         if self.epochs.len() > EPOCHS_MAX {
             return Err(format!("more than {EPOCHS_MAX} epochs offered"));
         }
-        Ok(wants)
+        Ok(Want { log, epoch, from: place.next_seq, hash: place.hash })
+    }
+
+    /// Whether we hold an epoch up to a seq.
+    pub(super) fn holds(&self, epoch: (LogId, EpochId), end_seq: u64) -> bool {
+        end_seq == 0 || self.epochs.get(&epoch).is_some_and(|place| place.next_seq >= end_seq)
     }
 
     /// A batch of a burst.
@@ -94,11 +95,12 @@ impl Incoming {
         }
         let code = match refusal {
             Refusal::Gap { .. } => ErrorCode::Protocol,
-            Refusal::Fork { .. } => ErrorCode::Fork,
+            Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => ErrorCode::Fork,
             Refusal::Poison(_) => ErrorCode::Poison,
             Refusal::Denied(_) => ErrorCode::Denied,
         };
-        Err(ErrorMessage { code, retryable: false, log: Some(log), text: refusal.to_string() })
+        let (log, epoch, text) = (Some(log), Some(epoch), refusal.to_string());
+        Err(ErrorMessage { code, retryable: false, log, text, epoch })
     }
 
     /// A burst left the buffer; returns the credit to give for it.

@@ -7,6 +7,11 @@
 
 mod incoming;
 mod outgoing;
+mod own;
+#[cfg(test)]
+mod copy_tests;
+#[cfg(test)]
+mod pair;
 #[cfg(test)]
 mod pair_tests;
 mod session;
@@ -26,6 +31,8 @@ pub struct Offer {
     pub head: Head,
     /// Decides the stream and the priority.
     pub class: LogClass,
+    /// Whether we are writing it: then nobody can know more of it than we do.
+    pub open: bool,
 }
 
 /// What a session begins with: what its owner's store holds.
@@ -33,8 +40,10 @@ pub struct Offer {
 pub struct Opening {
     /// Our logs that concern the peer.
     pub offers: Vec<Offer>,
-    /// Where we stand in the logs the peer writes.
+    /// Where we stand in the logs the peer writes, or gives back to us.
     pub held: Vec<((LogId, EpochId), Tip)>,
+    /// As a device: epochs of our own in which the cloud's history is to replace ours.
+    pub adopting: Vec<(LogId, EpochId)>,
     /// As the cloud: the newest receipts of the device's epochs, said again in
     /// case they were lost.
     pub receipts: Vec<Receipt>,
@@ -69,6 +78,12 @@ pub enum Effect {
     StoreDirectory(Vec<DirectoryEntry>),
     /// Note that the cloud has these names.
     DirectoryStored(Vec<UserAlias>),
+    /// As a device: the cloud's history of this epoch of ours is another one. Set ours aside.
+    Diverged(LogId, EpochId),
+    /// As a device: the cloud told of every log it has for us.
+    Surveyed,
+    /// As a device: what the cloud has of this epoch, which we are adopting, is here.
+    CaughtUp(LogId, EpochId),
 }
 
 /// Which batches to read.
@@ -119,6 +134,10 @@ pub enum Reply {
     NotFetched(LogId, EpochId, Refusal),
     /// Names are durable here.
     DirectoryStored(Vec<UserAlias>),
+    /// Our logs have these heads now.
+    Grew(Vec<Offer>),
+    /// Our logs are not what this session began with; another one is to begin.
+    StartOver,
     /// Done; nothing to tell the peer.
     Done,
 }

@@ -27,6 +27,7 @@ struct Epoch {
     end_hash: Hash,
     /// Where the peer stands, once it asked.
     peer: Option<(u64, Hash)>,
+    open: bool,
     stopped: bool,
 }
 
@@ -34,7 +35,7 @@ impl Outgoing {
     /// Takes new heads; returns the HAVEs for epochs the peer was not told of.
     pub(super) fn offer(&mut self, offers: Vec<Offer>) -> Vec<Have> {
         let mut untold = Vec::new();
-        for Offer { head, class } in offers {
+        for Offer { head, class, open } in offers {
             let key = (stream_of(class), head.position.log, head.position.epoch);
             let end_seq = head.position.seq.saturating_add(1);
             match self.epochs.get_mut(&key) {
@@ -42,7 +43,7 @@ impl Outgoing {
                 Some(epoch) => (epoch.end_seq, epoch.end_hash) = (end_seq, head.hash),
                 None => {
                     let end_hash = head.hash;
-                    let epoch = Epoch { end_seq, end_hash, peer: None, stopped: false };
+                    let epoch = Epoch { end_seq, end_hash, peer: None, open, stopped: false };
                     self.epochs.insert(key, epoch);
                     untold.push(head);
                 }
@@ -56,21 +57,31 @@ impl Outgoing {
 
     /// The peer asks for an epoch, now and as it grows.
     pub(super) fn want(&mut self, want: &Want) -> Result<(), ErrorMessage> {
-        let Some(epoch) = self.epoch(want.log, want.epoch) else {
-            return Err(error(ErrorCode::Denied, want.log, "this log is not offered here"));
+        let Want { log, epoch: id, from, hash } = *want;
+        let Some(epoch) = self.epoch(log, id) else {
+            return Err(error(ErrorCode::Denied, log, id, "this log is not offered here"));
         };
+        if from > epoch.end_seq && !epoch.open {
+            return Ok(()); // the peer has more; its HAVE says so
+        }
         // Where the peer is behind, the fetch compares the chains.
-        let other = want.from == epoch.end_seq && want.hash != epoch.end_hash;
-        if want.from > epoch.end_seq || other {
+        let other = from == epoch.end_seq && hash != epoch.end_hash;
+        if from > epoch.end_seq || other {
             epoch.stopped = true;
+            let end = epoch.end_seq;
             let text = format!(
-                "another history is held there up to seq {}, this one ends at {}: one is a copy",
-                want.from, epoch.end_seq
+                "another history is held there up to seq {from}, this one ends at {end}: one is a copy"
             );
-            return Err(error(ErrorCode::Fork, want.log, &text));
+            return Err(error(ErrorCode::Fork, log, id, &text));
         }
         epoch.peer = Some((want.from, want.hash));
         Ok(())
+    }
+
+    /// How far we offer an epoch, and whether we are writing it.
+    pub(super) fn offered(&self, log: LogId, epoch: EpochId) -> Option<(u64, Hash, bool)> {
+        let found = self.epochs.iter().find(|((_, l, e), _)| (*l, *e) == (log, epoch));
+        found.map(|(_, epoch)| (epoch.end_seq, epoch.end_hash, epoch.open))
     }
 
     pub(super) fn credit(&mut self, bytes: u32) {
@@ -147,6 +158,7 @@ fn stream_of(class: LogClass) -> StreamKind {
     }
 }
 
-fn error(code: ErrorCode, log: LogId, text: &str) -> ErrorMessage {
-    ErrorMessage { code, retryable: false, log: Some(log), text: text.into() }
+fn error(code: ErrorCode, log: LogId, epoch: EpochId, text: &str) -> ErrorMessage {
+    let (log, epoch) = (Some(log), Some(epoch));
+    ErrorMessage { code, retryable: false, log, text: text.into(), epoch }
 }

@@ -6,6 +6,7 @@
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::own::OwnLogs;
 use super::{Effect, Offer, Opening, Output, Reply};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -59,13 +60,14 @@ pub struct SessionConfig {
 ///    nothing that a new one does not find out again in one round trip.
 #[derive(Debug)]
 pub struct Session {
-    config: SessionConfig,
+    pub(super) config: SessionConfig,
     peer: Option<Hello>,
     hello_by: Duration,
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     outputs: VecDeque<Output>,
     stops: Vec<ErrorMessage>,
+    pub(super) own: OwnLogs,
     closed: bool,
 }
 
@@ -89,6 +91,7 @@ impl Session {
             hello_by: now.saturating_add(HELLO_TIMEOUT),
             outputs: VecDeque::new(),
             stops: Vec::new(),
+            own: OwnLogs::new(opening.adopting),
             closed: false,
         };
         for (epoch, tip) in opening.held {
@@ -147,7 +150,7 @@ impl Session {
 
     /// A message arrived.
     pub fn handle(&mut self, stream: StreamKind, message: Message) {
-        if self.closed {
+        if self.closed || self.own.is_diverging() {
             return;
         }
         match message {
@@ -158,13 +161,10 @@ impl Session {
                 self.close(ErrorCode::Protocol, "HELLO comes first");
             }
             Message::Hello(_) => self.close(ErrorCode::Protocol, "HELLO comes once"),
-            Message::Have(have) => match self.incoming.have(&have) {
-                Ok(wants) => wants.into_iter().for_each(|want| self.send(Message::Want(want))),
-                Err(text) => self.close(ErrorCode::Protocol, &text),
-            },
+            Message::Have(have) => self.handle_have(&have),
             Message::Want(want) => {
                 if let Err(error) = self.outgoing.want(&want) {
-                    self.stop(error);
+                    self.stop_or_diverge(error);
                 }
                 self.pump();
             }
@@ -200,8 +200,20 @@ impl Session {
             return;
         }
         match reply {
+            Reply::StartOver => {
+                let text = "this log was set right; the next session goes on from there";
+                self.end(ErrorMessage {
+                    code: ErrorCode::Fork,
+                    retryable: true,
+                    log: None,
+                    text: text.into(),
+                    epoch: None,
+                });
+            }
+            _ if self.own.is_diverging() => {} // what our logs were is not what they will be
             Reply::Persisted { epoch, next_seq, hash, receipt, bytes } => {
                 self.incoming.persisted(epoch, next_seq, hash);
+                self.finish_adopting();
                 self.give_credit(bytes);
                 if let Some(receipt) = receipt {
                     self.send(Message::Receipt(receipt));
@@ -221,14 +233,14 @@ impl Session {
                 self.pump();
             }
             Reply::NothingThere(log, epoch) => self.outgoing.nothing_there(log, epoch),
-            Reply::NotFetched(log, _, refusal) => {
+            Reply::NotFetched(log, epoch, refusal) => {
                 self.outgoing.stop(log);
-                let text = refusal.to_string();
-                let error =
-                    ErrorMessage { code: ErrorCode::Fork, retryable: false, log: Some(log), text };
-                self.stop(error);
+                let (text, log, epoch) = (refusal.to_string(), Some(log), Some(epoch));
+                let code = ErrorCode::Fork;
+                self.stop_or_diverge(ErrorMessage { code, retryable: false, log, text, epoch });
                 self.pump();
             }
+            Reply::Grew(offers) => self.grew(offers),
             Reply::DirectoryStored(aliases) => self.send(Message::DirectoryStored(aliases)),
             Reply::Done => {}
         }
@@ -253,6 +265,7 @@ impl Session {
         match error.log {
             Some(log) => {
                 self.outgoing.stop(log);
+                self.diverge(&error);
                 self.note(error);
             }
             None => {
@@ -283,16 +296,16 @@ impl Session {
         self.send(Message::Credit(bytes));
     }
 
-    fn send(&mut self, message: Message) {
+    pub(super) fn send(&mut self, message: Message) {
         self.outputs.push_back(Output::Send { stream: StreamKind::Control, message });
     }
 
-    fn perform(&mut self, effect: Effect) {
+    pub(super) fn perform(&mut self, effect: Effect) {
         self.outputs.push_back(Output::Perform(effect));
     }
 
     /// Tells the peer that a log goes no further.
-    fn stop(&mut self, error: ErrorMessage) {
+    pub(super) fn stop(&mut self, error: ErrorMessage) {
         self.send(Message::Error(error.clone()));
         self.note(error);
     }
@@ -305,8 +318,12 @@ impl Session {
         }
     }
 
-    fn close(&mut self, code: ErrorCode, text: &str) {
-        let error = ErrorMessage { code, retryable: false, log: None, text: text.into() };
+    pub(super) fn close(&mut self, code: ErrorCode, text: &str) {
+        let text = text.into();
+        self.end(ErrorMessage { code, retryable: false, log: None, text, epoch: None });
+    }
+
+    fn end(&mut self, error: ErrorMessage) {
         self.send(Message::Error(error.clone()));
         self.outputs.push_back(Output::Close(error));
         self.closed = true;

@@ -3,8 +3,8 @@
 //! Invariant: `log.opened` is the first record of a log's epoch 0 and its hash
 //! is the log's id; `epoch.opened` is the first record of every later epoch.
 
-use super::{body, words};
-use crate::{DeviceId, EpochId, Hash, LogId, PublicKey, Signature, TenantId};
+use super::{Bytes, body, words};
+use crate::{DeviceId, EpochId, Hash, Head, LogId, Position, PublicKey, Signature, TenantId};
 
 words! {
     /// What a log is for, and so who writes it and where it goes.
@@ -63,7 +63,7 @@ body! {
         pub epoch: EpochId,
     }
 
-    /// The next epoch of a log begins.
+    /// The next epoch of a log begins. Its parent is closed by it.
     pub struct EpochOpened {
         /// The new epoch.
         #[n(0)]
@@ -80,6 +80,21 @@ body! {
         /// Why.
         #[n(4)]
         pub reason: EpochReason,
+        /// Where the history ended that the writer set aside, if there was one. What it held and
+        /// the parent does not is recorded again in this epoch.
+        #[n(5)]
+        pub divergent: Option<Head>,
+    }
+
+    /// An event of a history that was set aside, recorded again. Its charge is not backed by any
+    /// lease. One event may be recorded again by several copies of a device: it counts once.
+    pub struct EventResubmitted {
+        /// Where it stood.
+        #[n(0)]
+        pub resubmitted_from: Position,
+        /// Its record, header and body, as it was written.
+        #[n(1)]
+        pub record: Bytes,
     }
 
     /// The writer's key changes; the head that covers this is signed by the old one.

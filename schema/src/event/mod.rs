@@ -124,6 +124,8 @@ events! {
     0x0002 "epoch.opened" v 1 Both EpochOpened;
     /// A writer changed its signing key.
     0x0003 "key.rotated" v 1 Both KeyRotated;
+    /// An event that was set aside is recorded again.
+    0x0004 "event.resubmitted" v 1 Device EventResubmitted;
 
     /// A rate card came into force.
     0x0101 "rate-card.published" v 1 Cloud RateCardPublished;

@@ -107,6 +107,7 @@ fn an_error_code_of_a_newer_peer_still_brings_its_text() {
         retryable: true,
         log: None,
         text: "moved; ask again in a minute".into(),
+        epoch: None,
     };
     let (tag, mut payload) = Message::Error(known.clone()).encode();
     assert_eq!(payload[..3], [0xa3, 0, 6]);

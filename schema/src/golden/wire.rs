@@ -38,11 +38,12 @@ fn batch() -> Batch {
 
 fn messages() -> Vec<(&'static str, Message)> {
     let commit = Commit { position: CommitPosition { epoch: 1, index: 482 }, received_at: WALL };
-    let error = |log| ErrorMessage {
+    let error = |log, epoch| ErrorMessage {
         code: ErrorCode::Busy,
         retryable: true,
         log,
         text: "the disk is full; come again in an hour".into(),
+        epoch,
     };
     vec![
         (
@@ -65,8 +66,8 @@ fn messages() -> Vec<(&'static str, Message)> {
             Message::Receipt(Receipt { head: HEAD, commit, signature: Signature([0xee; 64]) }),
         ),
         ("fork", Message::Fork(SIGNED_HEAD)),
-        ("error", Message::Error(error(Some(LOG)))),
-        ("error.minimal", Message::Error(error(None))),
+        ("error", Message::Error(error(Some(LOG), Some(EPOCH)))),
+        ("error.minimal", Message::Error(error(None, None))),
         (
             "directory",
             Message::Directory(vec![DirectoryEntry { alias: ALIAS, sealed: vec![0xab; 80] }]),

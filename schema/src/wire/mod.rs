@@ -154,6 +154,9 @@ pub struct ErrorMessage {
     /// For people: what failed and what to do.
     #[n(3)]
     pub text: String,
+    /// The epoch of the log, where it is about one.
+    #[n(4)]
+    pub epoch: Option<EpochId>,
 }
 
 /// A message of the control stream, or a part of a burst on a batch stream.

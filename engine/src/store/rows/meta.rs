@@ -18,6 +18,8 @@ pub enum MetaKey {
     CloudLogs = 2,
     /// [`JournalState`].
     JournalState = 3,
+    /// [`DeviceHistory`].
+    DeviceHistory = 4,
 }
 
 /// The logs this store's device writes.
@@ -59,6 +61,19 @@ pub struct JournalState {
     pub key: Hash,
 }
 
+/// What a device knows of itself, so that it notices that it is a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct DeviceHistory {
+    /// What stands outside the store and does not come along when it is copied.
+    #[n(0)]
+    pub anchor: Option<Hash>,
+    /// Whether the cloud may know more of this device than it does itself.
+    #[n(1)]
+    pub unconfirmed: bool,
+}
+
+cbor_row!(DeviceHistory, Meta, (), |()| vec![MetaKey::DeviceHistory as u8]);
 cbor_row!(DeviceLogs, Meta, (), |()| vec![MetaKey::DeviceLogs as u8]);
 cbor_row!(CloudLogs, Meta, (), |()| vec![MetaKey::CloudLogs as u8]);
 cbor_row!(JournalState, Meta, (), |()| vec![MetaKey::JournalState as u8]);
@@ -73,6 +88,7 @@ mod tests {
         let of = |byte| (LogId([byte; 32]), EpochId { counter: 0, nonce: [byte; 16] });
         assert_reads_back(&DeviceLogs { ledger: of(1), telemetry: of(2) });
         assert_reads_back(&CloudLogs { public: of(3), accounts: of(4), commit_epoch: 1 });
+        assert_reads_back(&DeviceHistory { anchor: Some(Hash([9; 32])), unconfirmed: true });
         assert_reads_back(&JournalState { generation: 7, key: Hash([8; 32]) });
     }
 }

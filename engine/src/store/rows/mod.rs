@@ -6,8 +6,11 @@
 
 mod alias;
 mod batch;
+mod child;
 mod commit;
 mod directory;
+mod divergence;
+mod evidence;
 mod head;
 mod import;
 mod invite;
@@ -20,13 +23,16 @@ mod tip;
 
 pub use alias::AliasRow;
 pub use batch::BatchRow;
+pub use child::ChildRow;
 pub use commit::CommitRow;
 pub use directory::{DirectoryKey, DirectoryRow};
+pub use divergence::DivergenceRow;
+pub use evidence::{EvidenceRow, divergence_key};
 pub use head::HeadRow;
 pub use import::ImportRow;
 pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
-pub use meta::{CloudLogs, DeviceLogs, JournalState, MetaKey};
+pub use meta::{CloudLogs, DeviceHistory, DeviceLogs, JournalState, MetaKey};
 pub use receipt::ReceiptRow;
 pub use snapshot::SnapshotRow;
 pub use spool_job::SpoolJobRow;

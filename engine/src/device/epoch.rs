@@ -1,0 +1,152 @@
+//! A device's next epoch: opened when the device may be a copy, without rights.
+//!
+//! Invariant: a new epoch is opened with an empty tail, and hangs on a head that
+//! the cloud receipted or on its log's first batch: whatever became of the other
+//! copy's history, the cloud holds that. Finding a copy that looks like the
+//! original is left to the first contact ([`super::divergence`]).
+
+use super::own_log::OwnLog;
+use super::{Device, Now, timestamp};
+use crate::log::journal::JournalFile;
+use crate::fold::Replay;
+use crate::log::{open, open_epoch, read_opening};
+use crate::store::rows::{
+    BatchRow, DeviceHistory, DeviceLogs, ReceiptRow, TipRow, split_epoch_key,
+};
+use crate::store::{Rows, Store};
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use tallyroll_schema::event::log::{EpochOpened, EpochReason, LogClass};
+use tallyroll_schema::limits::OWN_EPOCHS_MAX;
+use tallyroll_schema::{EpochId, Head, LogId, Position};
+
+impl<F: JournalFile, S: Store> Device<F, S> {
+    /// Compares what stands outside the store with what stood there when it was
+    /// written; opens new epochs if this is a copy.
+    pub(super) fn check_anchor(&mut self, now: Now) -> Result<()> {
+        let known = self.history()?;
+        let anchor = self.config.anchor.or(known.anchor);
+        let moved = known.anchor.is_some() && known.anchor != anchor;
+        if known.anchor == anchor {
+            return Ok(());
+        }
+        let mut logs = Vec::new();
+        if moved {
+            self.seal(now)?;
+        }
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        for class in [LogClass::Ledger, LogClass::Telemetry].into_iter().filter(|_| moved) {
+            let parent = receipted(&rows, self.log(class).epoch)?;
+            let reason = EpochReason::AnchorMismatch;
+            logs.push(self.next_epoch(&mut rows, now, class, parent, reason, None)?);
+        }
+        rows.put(&(), &DeviceHistory { anchor, unconfirmed: known.unconfirmed || moved });
+        self.put_open(&mut rows, &logs);
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
+        self.go_on_in(logs)
+    }
+
+    /// Whether the cloud may know more of this device than it does itself: it was
+    /// restored or copied and has not asked yet.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn is_unconfirmed(&self) -> Result<bool> {
+        Ok(self.history()?.unconfirmed)
+    }
+
+    pub(super) fn history(&self) -> Result<DeviceHistory> {
+        Ok(self.rows().get(&())?.unwrap_or_default())
+    }
+
+    /// Writes the first batch of a log's next epoch.
+    pub(super) fn next_epoch(
+        &self,
+        rows: &mut Rows<'_, S>,
+        now: Now,
+        class: LogClass,
+        parent: Head,
+        reason: EpochReason,
+        divergent: Option<Head>,
+    ) -> Result<OwnLog> {
+        let own = self.log(class);
+        debug_assert_eq!(own.tail_count, 0, "the tail belongs to the epoch that ends");
+        let log = own.epoch.0;
+        let mut newest = own.epoch.1.counter;
+        rows.scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, _| {
+            newest = newest.max(split_epoch_key(key).map_or(0, |(_, epoch)| epoch.counter));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if newest >= OWN_EPOCHS_MAX {
+            let why = format!(
+                "this device was restored or copied {OWN_EPOCHS_MAX} times; find out what copies it, and enrol it anew"
+            );
+            return Err(Error::Rejected(why));
+        }
+        let epoch = EpochId { counter: newest + 1, nonce: self.nonce(log, newest + 1) };
+        let parent_at = parent.position;
+        let opened = EpochOpened {
+            epoch,
+            parent: parent_at.epoch,
+            parent_seq: parent_at.seq,
+            parent_hash: parent.hash,
+            reason,
+            divergent,
+        };
+        let tip = open_epoch(rows, log, opened, timestamp(self.hybrid, now))?;
+        Ok(OwnLog::at(own.genesis.clone(), (log, epoch), tip))
+    }
+
+    /// Puts down which epochs are open, once `logs` are.
+    pub(super) fn put_open(&self, rows: &mut Rows<'_, S>, logs: &[OwnLog]) {
+        let open = |class| {
+            let new = logs.iter().find(|log| log.genesis.class == class);
+            new.unwrap_or(self.log(class)).epoch
+        };
+        let (ledger, telemetry) = (open(LogClass::Ledger), open(LogClass::Telemetry));
+        rows.put(&(), &DeviceLogs { ledger, telemetry });
+    }
+
+    /// Goes on writing in these epochs, whose first batches are durable.
+    pub(super) fn go_on_in(&mut self, logs: Vec<OwnLog>) -> Result<()> {
+        for log in logs {
+            let class = log.genesis.class;
+            *self.log_mut(class) = log;
+        }
+        self.counts = Replay::load(&self.rows())?;
+        Ok(())
+    }
+
+    fn nonce(&self, log: LogId, counter: u32) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_derive_key("tallyroll epoch nonce v1");
+        hasher.update(&self.entropy).update(log.as_bytes()).update(&counter.to_le_bytes());
+        let mut nonce = [0; 16];
+        hasher.finalize_xof().fill(&mut nonce);
+        nonce
+    }
+}
+
+/// The newest head of an epoch that the cloud receipted; else the epoch's parent;
+/// of the first epoch, its first batch.
+pub(super) fn receipted<S: Store>(
+    rows: &Rows<'_, S>,
+    (log, epoch): (LogId, EpochId),
+) -> Result<Head> {
+    if let Some(ReceiptRow(receipt)) = rows.get(&(log, epoch))? {
+        return Ok(receipt.head);
+    }
+    let missing = || Error::corrupt("own log", "its first batch is missing");
+    let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(missing)?;
+    let hash = row.hash;
+    let first = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
+    Ok(match read_opening(epoch, &first.records) {
+        Some(EpochOpened { parent: epoch, parent_seq: seq, parent_hash: hash, .. }) => {
+            Head { position: Position { log, epoch, seq }, hash }
+        }
+        None => {
+            let seq = u64::from(first.batch.header().count) - 1;
+            Head { position: Position { log, epoch, seq }, hash }
+        }
+    })
+}

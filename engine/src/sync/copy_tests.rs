@@ -1,0 +1,156 @@
+//! Copies of a device: old ones restored, perfect ones, ones that are noticed at start.
+//!
+//! Invariant: whichever order they come in, nothing that any of them recorded is
+//! lost or counted twice, and the cloud and each copy end with the same figures.
+
+use super::pair::{TestDevice, capture, enrol, hub, now, talk};
+use crate::hub::Hub;
+use crate::store::MemoryStore;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{Event, Hash};
+
+/// Pages captured and credits charged without a lease, as the cloud counts them.
+fn captured(hub: &Hub<MemoryStore>) -> (u64, i128) {
+    let usage = hub.counts().usage().values();
+    usage.fold((0, 0), |(pages, unbacked), usage| (pages + usage.captured, unbacked + usage.unbacked))
+}
+
+fn seal_and_talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) {
+    device.seal(now(900)).expect("seals");
+    talk(device, hub);
+}
+
+fn assert_alike(hub: &Hub<MemoryStore>, device: &TestDevice) {
+    assert_eq!(hub.counts().usage(), device.counts().usage());
+    assert!(!device.is_unconfirmed().expect("reads"));
+}
+
+#[test]
+fn an_old_copy_gets_its_later_history_back() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    let mut old = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    seal_and_talk(&mut device, &mut hub);
+    seal_and_talk(&mut old, &mut hub);
+    assert_eq!(captured(&hub), (3, 0));
+    assert_alike(&hub, &old);
+
+    capture(&mut old, 4, 20);
+    seal_and_talk(&mut old, &mut hub);
+    assert_eq!(captured(&hub), (7, 0), "written in a new epoch");
+    assert_alike(&hub, &old);
+    assert_alike(&hub.restart(now(30)), &old.restart(now(30)));
+}
+
+#[test]
+fn a_perfect_copy_is_found_at_first_contact_and_its_tail_recorded_again() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    let mut copy = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    capture(&mut copy, 4, 13);
+    capture(&mut copy, 8, 14);
+    seal_and_talk(&mut device, &mut hub);
+    assert_eq!(captured(&hub), (3, 0));
+    seal_and_talk(&mut copy, &mut hub);
+    assert_eq!(captured(&hub), (15, 12_000), "the common event counts once");
+    assert_alike(&hub, &copy);
+
+    // The original's epoch ended with the copy's next one; it goes on in one of its own.
+    capture(&mut device, 16, 20);
+    seal_and_talk(&mut device, &mut hub);
+    assert_eq!(captured(&hub), (31, 28_000));
+    assert_alike(&hub, &device);
+    for round in 0..3 {
+        capture(&mut device, 1, 30 + round);
+        capture(&mut copy, 1, 30 + round);
+        seal_and_talk(&mut device, &mut hub);
+        seal_and_talk(&mut copy, &mut hub);
+    }
+    assert_eq!(captured(&hub), (37, 28_000), "each writes its own epoch from now on");
+    talk(&mut device, &mut hub);
+    assert_alike(&hub, &device);
+    assert_alike(&hub, &copy);
+    let epochs = hub.logs().expect("lists").into_iter();
+    assert_eq!(epochs.filter(|log| log.class == LogClass::Ledger).count(), 3);
+}
+
+#[test]
+fn a_copy_that_finds_another_anchor_opens_an_epoch_before_it_records() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    capture(&mut device, 2, 11);
+    let mut moved = device.moved_copy(now(12), Hash([77; 32]));
+    assert!(moved.is_unconfirmed().expect("reads"));
+    capture(&mut moved, 4, 13);
+    seal_and_talk(&mut moved, &mut hub);
+    assert_eq!(captured(&hub), (7, 0), "the tail it brought is the old epoch's");
+    assert_alike(&hub, &moved);
+    // The original lives on after all, and had the same tail.
+    capture(&mut device, 8, 14);
+    seal_and_talk(&mut device, &mut hub);
+    assert_eq!(captured(&hub), (15, 8_000));
+    assert_alike(&hub, &device);
+}
+
+#[test]
+fn a_tail_that_both_an_original_and_its_moved_copy_bring_counts_once() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    let mut moved = device.moved_copy(now(12), Hash([77; 32]));
+    capture(&mut device, 2, 13);
+    capture(&mut moved, 4, 13);
+    // The original's first batch ends elsewhere than the copy's.
+    seal_and_talk(&mut device, &mut hub);
+    seal_and_talk(&mut moved, &mut hub);
+    assert_eq!(captured(&hub), (7, 0));
+    assert_alike(&hub, &moved);
+    assert_alike(&hub, &moved.restart(now(50)));
+}
+
+#[test]
+fn copies_of_a_copy_that_recorded_its_tail_again_count_it_once() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let mut copy = device.copy(now(9));
+    capture(&mut device, 1, 10);
+    capture(&mut copy, 2, 10);
+    let mut second = copy.copy(now(11));
+    for each in [&mut device, &mut copy, &mut second] {
+        seal_and_talk(each, &mut hub);
+    }
+    assert_eq!(captured(&hub), (3, 2_000));
+    assert_alike(&hub, &second);
+}
+
+#[test]
+fn what_was_set_aside_is_recorded_again_verbatim() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let mut copy = device.copy(now(9));
+    let unknown = Event::decode(0x7abc, 3, &[0xa0]).expect("any kind is kept");
+    capture(&mut device, 1, 10);
+    let from = copy.commit(now(10), &[(LogClass::Ledger, unknown.clone())]).expect("commits")[0];
+    seal_and_talk(&mut device, &mut hub);
+    seal_and_talk(&mut copy, &mut hub);
+    let ledger = copy.status().expect("reads").logs[0].clone();
+    let mut again = Vec::new();
+    hub.read_log(ledger.log, ledger.epoch, 0, &mut |_, record| {
+        again.extend(record.event());
+        core::ops::ControlFlow::Continue(())
+    })
+    .expect("reads");
+    let [Event::EpochOpened(opened), Event::EventResubmitted(event)] = &again[..] else {
+        panic!("{again:?}")
+    };
+    assert!(opened.divergent.is_some_and(|head| head.position == from));
+    assert_eq!(event.resubmitted_from, from);
+    let (record, _) = tallyroll_schema::Record::split(&event.record.0).expect("a record");
+    assert_eq!(record.event(), Ok(unknown));
+}

@@ -1,0 +1,154 @@
+//! A device and a hub in memory, and what carries messages between their sessions.
+//!
+//! Invariant: nothing is lost or reordered here, and nothing takes time. What
+//! happens with faults is the simulator's.
+
+use super::{Output, Role, Session, SessionConfig};
+use crate::counts::decide;
+use crate::device::{Device, DeviceConfig, Now};
+use crate::hub::{Hub, HubConfig, Invitation, pin_hash};
+use crate::keys::Signer;
+use crate::log::journal::JournalFile;
+use crate::store::MemoryStore;
+use core::time::Duration;
+use std::collections::VecDeque;
+use tallyroll_schema::enrol::JoinRequest;
+use tallyroll_schema::event::counts::ColorMode;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::wire::{Message, StreamKind};
+use tallyroll_schema::{Act, DeviceId, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
+
+pub(super) const TENANT: TenantId = TenantId([1; 16]);
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct File(Vec<u8>);
+
+impl JournalFile for File {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
+        bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
+        Ok(())
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let end = offset as usize + bytes.len();
+        self.0.resize(self.0.len().max(end), 0);
+        self.0[offset as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn sync(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) fn now(seconds: u64) -> Now {
+    let wall = Wall(1_795_000_000_000 + seconds * 1000);
+    Now { wall, monotonic: Duration::from_secs(seconds), ..Now::default() }
+}
+
+pub(super) fn hub() -> Hub<MemoryStore> {
+    let config = HubConfig {
+        tenant: TENANT,
+        signer: Signer::from_seed(&[2; 32]),
+        directory_key: PublicKey([3; 32]),
+    };
+    Hub::open(config, MemoryStore::default(), now(0), [4; 32]).expect("opens")
+}
+
+pub(super) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDevice {
+    let salt = Hash([5; 32]);
+    let invitation = Invitation { name: name.into(), pin_hash: pin_hash(&salt, "ABCD-EFGH"), salt };
+    hub.invite(now(1), invitation).expect("invites");
+    let signer = Signer::from_seed(&[seed; 32]);
+    let tls = [seed; 32];
+    let request = JoinRequest {
+        name: name.into(),
+        pin: "abcdefgh".into(),
+        signing_key: signer.public_key(),
+        proof: signer.sign_enrolment(name, &tls),
+        agent: String::new(),
+    };
+    let welcome = hub.join(now(2), &request, Hash(tls), [seed; 16]).expect("joins").welcome;
+    let config = DeviceConfig {
+        tenant: welcome.tenant,
+        signer,
+        cloud_key: welcome.cloud_key,
+        public_log: welcome.public_log,
+        anchor: Some(Hash([9; 32])),
+    };
+    TestDevice::open(config, File::default(), MemoryStore::default(), now(3), [seed; 32])
+        .expect("opens")
+}
+
+pub(super) fn capture(device: &mut TestDevice, pages: u32, at: u64) {
+    let act = Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color };
+    let event = decide(&device.card(), act, JobId([7; 8]), UserAlias([8; 16])).expect("is priced");
+    device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
+}
+
+pub(super) fn config(role: Role, device: DeviceId) -> SessionConfig {
+    SessionConfig { role, tenant: TENANT, device, window: 1 << 20, agent: String::new() }
+}
+
+pub(super) type TestDevice = Device<File, MemoryStore>;
+type Wire = VecDeque<(StreamKind, Message)>;
+
+/// Runs sessions until neither end has anything to say and none is to start over; returns every
+/// message to the hub.
+pub(super) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        if !talk_once(device, hub, &mut seen) {
+            return seen;
+        }
+    }
+    panic!("eight sessions, and the next one is to start over: {seen:?}");
+}
+
+/// Runs one session; returns whether it is to start over.
+fn talk_once(
+    device: &mut TestDevice,
+    hub: &mut Hub<MemoryStore>,
+    seen: &mut Vec<Message>,
+) -> bool {
+    let id = device.id();
+    let (opening, theirs) = (device.opening().expect("reads"), hub.opening(id).expect("reads"));
+    let mut edge = Session::new(config(Role::Device, id), opening, Duration::ZERO);
+    let mut cloud = Session::new(config(Role::Cloud, id), theirs, Duration::ZERO);
+    let (mut up, mut down) = (Wire::new(), Wire::new());
+    loop {
+        while let Some(output) = edge.poll_output() {
+            match output {
+                Output::Send { stream, message } => up.push_back((stream, message)),
+                Output::Perform(effect) => {
+                    edge.complete(device.perform(now(9), effect).expect("is performed"));
+                }
+                Output::Close(error) if error.retryable => return true,
+                Output::Close(error) => panic!("the edge closed: {error:?}"),
+            }
+        }
+        while let Some(output) = cloud.poll_output() {
+            match output {
+                Output::Send { stream, message } => down.push_back((stream, message)),
+                Output::Perform(effect) => {
+                    let replies = hub.perform(now(9), vec![(id, effect)]).expect("is performed");
+                    replies.into_iter().for_each(|reply| cloud.complete(reply));
+                }
+                Output::Close(error) => panic!("the cloud closed: {error:?}"),
+            }
+        }
+        match (up.pop_front(), down.pop_front()) {
+            (None, None) => return false,
+            (from_edge, from_cloud) => {
+                if let Some((stream, message)) = from_edge {
+                    seen.push(message.clone());
+                    cloud.handle(stream, message);
+                }
+                if let Some((stream, message)) = from_cloud {
+                    edge.handle(stream, message);
+                }
+            }
+        }
+    }
+}
