@@ -6,6 +6,7 @@
 //! Leaves rules and formats to engine and schema, and never sees the cloud crate.
 
 pub mod agent;
+mod anchor;
 pub mod control;
 pub mod counts;
 pub mod data_dir;

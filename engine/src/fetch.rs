@@ -6,8 +6,8 @@
 //! costs one signature a burst.
 
 use crate::keys::Signer;
-use crate::merge::{Burst, Refusal};
 use crate::log::hash_before;
+use crate::merge::{Burst, Refusal};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::sync::{Fetch, Reply};

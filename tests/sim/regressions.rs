@@ -4,10 +4,12 @@
 //! test, named in the story, says the same without a seed.
 
 use super::histories::assert_clean;
+use tallyroll_tests::sim::faults::Fault;
 use tallyroll_tests::sim::{Options, run};
 
 fn assert_history(seed: u64, history: u64) {
-    let options = Options { only: Some(history), ..Options::new(seed, history + 1) };
+    let faults = Fault::without_copies().collect(); // there were none yet
+    let options = Options { only: Some(history), faults, ..Options::new(seed, history + 1) };
     assert_clean(&options, &run(&options));
 }
 

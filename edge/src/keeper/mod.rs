@@ -87,6 +87,7 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(dir.store()).map_err(|source| storage("opening the store", source))?;
+    let anchor = crate::anchor::read(&file);
     let backend = redb::backends::FileBackend::new(file)
         .map_err(|why| storage("opening the store", std::io::Error::other(why)))?;
     let store = RedbStore::open(backend, STORE_CACHE_BYTES)?;
@@ -100,6 +101,7 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
         signer: keys.signer,
         cloud_key: enrolment.cloud_key,
         public_log: enrolment.public_log,
+        anchor,
     };
     Device::open(config, journal, store, Clock::start().now(), nonces)
 }

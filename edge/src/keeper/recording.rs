@@ -218,7 +218,13 @@ fn check_event(event: Event) -> Result<Event, Error> {
     if event.writer() == Writer::Cloud {
         return rejected(format!("{} is written by the cloud, not by a device", event.name()));
     }
-    if matches!(event, Event::LogOpened(_) | Event::EpochOpened(_) | Event::KeyRotated(_) | Event::EventResubmitted(_)) {
+    if matches!(
+        event,
+        Event::LogOpened(_)
+            | Event::EpochOpened(_)
+            | Event::KeyRotated(_)
+            | Event::EventResubmitted(_)
+    ) {
         return rejected(format!("{} is written by the engine itself", event.name()));
     }
     if matches!(event, Event::Unknown(_)) {

@@ -121,7 +121,7 @@ impl<'a> Link<'a> {
                         (device.offers(), device.unstored_directory())
                     });
                     let (offers, directory) = news.await?;
-                    self.session.grew(offers);
+                    self.session.grew(offers.map_err(|_| Gone)?);
                     self.session.offer_directory(directory.unwrap_or_default());
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or(far)) => {

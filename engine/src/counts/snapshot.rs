@@ -6,9 +6,7 @@
 
 use super::state::{Counts, Usage, UsageKey};
 use tallyroll_schema::event::counts::RateCardPublished;
-use tallyroll_schema::{
-    DeviceId, EpochId, Event, Hash, LogId, Position, SubjectId, UserAlias,
-};
+use tallyroll_schema::{DeviceId, EpochId, Event, Hash, LogId, Position, SubjectId, UserAlias};
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Default)]
 struct Columns {

@@ -72,11 +72,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.put_open(&mut rows, &logs);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
-        self.go_on_in(logs)?;
+        self.go_on_in(now, logs)?;
         Ok(Reply::StartOver)
     }
 
-    /// The cloud told of all it has: if nothing is to be adopted, we know our past.
+    /// All that the cloud has of our past is here.
     pub(super) fn surveyed(&mut self) -> Result<Reply> {
         let history = self.history()?;
         if history.unconfirmed && self.pending()?.is_empty() {
@@ -112,8 +112,6 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let tip = seal_records(&mut rows, open, before, &records)?;
         rows.put(&key, &DivergenceRow { pending: false, resubmitted, ..row });
         imports.put(&mut rows)?;
-        let unconfirmed = self.pending()?.len() > 1;
-        rows.put(&(), &DeviceHistory { unconfirmed, ..self.history()? });
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
         self.hybrid = hybrid;

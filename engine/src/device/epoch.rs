@@ -7,8 +7,8 @@
 
 use super::own_log::OwnLog;
 use super::{Device, Now, timestamp};
-use crate::log::journal::JournalFile;
 use crate::fold::Replay;
+use crate::log::journal::JournalFile;
 use crate::log::{open, open_epoch, read_opening};
 use crate::store::rows::{
     BatchRow, DeviceHistory, DeviceLogs, ReceiptRow, TipRow, split_epoch_key,
@@ -44,7 +44,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.put_open(&mut rows, &logs);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
-        self.go_on_in(logs)
+        self.go_on_in(now, logs)
     }
 
     /// Whether the cloud may know more of this device than it does itself: it was
@@ -109,7 +109,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     }
 
     /// Goes on writing in these epochs, whose first batches are durable.
-    pub(super) fn go_on_in(&mut self, logs: Vec<OwnLog>) -> Result<()> {
+    pub(super) fn go_on_in(&mut self, now: Now, logs: Vec<OwnLog>) -> Result<()> {
+        if !logs.is_empty() {
+            self.hybrid = timestamp(self.hybrid, now).hybrid; // their first records'
+        }
         for log in logs {
             let class = log.genesis.class;
             *self.log_mut(class) = log;

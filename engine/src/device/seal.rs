@@ -12,8 +12,8 @@ use crate::store::rows::{BatchRow, JournalState, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
-use tallyroll_schema::{EpochId, LogId, Records};
 use tallyroll_schema::limits::SEAL_BYTES;
+use tallyroll_schema::{EpochId, LogId, Records};
 
 /// A tail is sealed at least so often, link or no link.
 const SEAL_INTERVAL: Duration = Duration::from_secs(3600);

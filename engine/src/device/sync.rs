@@ -9,8 +9,8 @@ use super::imports::Imports;
 use super::{Device, Now};
 use crate::fetch::fetch;
 use crate::keys::verify_receipt;
-use crate::log::{Tip, holds};
 use crate::log::journal::JournalFile;
+use crate::log::{Tip, holds};
 use crate::merge::{Burst, Refusal, admit};
 use crate::store::rows::{ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
@@ -36,7 +36,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             held.extend(epoch.map(|epoch| (epoch, Tip::from(row))));
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(Opening { offers: self.offers()?, held, adopting, receipts: Vec::new() })
+        let (offers, settled) = (self.offers()?, self.is_settled()?);
+        Ok(Opening { offers, held, adopting, settled, receipts: Vec::new() })
     }
 
     /// The heads of our own logs' epochs, but for those the cloud has otherwise.
@@ -144,9 +145,19 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             return self.diverged(now, log, epoch);
         }
         let mut rows = rows;
+        let was_settled = self.is_settled()?;
         rows.put(&key, &ReceiptRow(receipt));
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
-        Ok(Reply::Done)
+        // From here on the cloud takes nothing more into our earlier epochs: ask what they hold.
+        let ask_again = self.is_unconfirmed()? && !was_settled && self.is_settled()?;
+        Ok(if ask_again { Reply::StartOver } else { Reply::Done })
+    }
+
+    /// Whether the cloud has our open epochs, and so has ended those before.
+    fn is_settled(&self) -> Result<bool> {
+        let rows = self.rows();
+        let receipted = |epoch| Ok::<_, Error>(rows.get::<ReceiptRow>(&epoch)?.is_some());
+        Ok(receipted(self.ledger.epoch)? && receipted(self.telemetry.epoch)?)
     }
 }

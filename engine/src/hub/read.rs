@@ -7,7 +7,7 @@ use super::{Fleet, Hub};
 use crate::counts::Counts;
 use crate::fold::Replay;
 use crate::keys::{verify_head, verify_receipt};
-use crate::log::{Tip, open, read_genesis};
+use crate::log::{Tip, holds, open, read_genesis, read_opening};
 use crate::store::rows::{
     BatchRow, CommitRow, DirectoryKey, DirectoryRow, HeadRow, LogRow, ReceiptRow, TipRow,
     epoch_key, seq_key, split_epoch_key,
@@ -16,9 +16,9 @@ use crate::store::{Row, Store};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use serde::Serialize;
-use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::event::log::{EpochOpened, LogClass, LogOpened};
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, LogId, Position, Receipt, Record, Records, Wall,
+    CommitPosition, DeviceId, EpochId, Head, LogId, Position, Receipt, Record, Records, Wall,
 };
 
 /// One log's epoch as held.
@@ -245,6 +245,15 @@ impl<S: Store> Hub<S> {
             && read_genesis(log, epoch, &opened.records).as_ref() != Some(genesis)
         {
             return Err("the first record does not make the log's id".into());
+        }
+        if tip.next_seq == 0 && epoch.counter > 0 {
+            let opened = read_opening(epoch, &opened.records);
+            let EpochOpened { parent, parent_seq: seq, parent_hash: hash, .. } =
+                opened.ok_or("the first record does not open the epoch")?;
+            let head = Head { position: Position { log, epoch: parent, seq }, hash };
+            if !holds(&self.rows(), &head).map_err(|why| why.to_string())? {
+                return Err(format!("the epoch hangs on {}, which is not here", head.position));
+            }
         }
         let next = tip
             .advance(self.config.tenant, &opened.batch, &opened.records)

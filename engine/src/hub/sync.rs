@@ -47,7 +47,7 @@ impl<S: Store> Hub<S> {
             let head = tip.head(epoch.0, epoch.1);
             offers.extend(head.map(|head| Offer { head, class: genesis.class, open: false }));
         }
-        Ok(Opening { offers, held, receipts, adopting: Vec::new() })
+        Ok(Opening { offers, held, receipts, adopting: Vec::new(), settled: false })
     }
 
     /// The heads of the logs a device may have: the public one and its own.

@@ -82,7 +82,6 @@ pub(crate) fn hash_before<S: Store>(
     if seq == 0 {
         return Ok(Some(Hash::ZERO));
     }
-    let before =
-        rows.last_before::<BatchRow>(&epoch_key(log, epoch), &seq_key(log, epoch, seq))?;
+    let before = rows.last_before::<BatchRow>(&epoch_key(log, epoch), &seq_key(log, epoch, seq))?;
     Ok(before.filter(|row| row.batch.header().end_seq() == Ok(seq)).map(|row| row.hash))
 }

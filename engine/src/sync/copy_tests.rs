@@ -12,7 +12,9 @@ use tallyroll_schema::{Event, Hash};
 /// Pages captured and credits charged without a lease, as the cloud counts them.
 fn captured(hub: &Hub<MemoryStore>) -> (u64, i128) {
     let usage = hub.counts().usage().values();
-    usage.fold((0, 0), |(pages, unbacked), usage| (pages + usage.captured, unbacked + usage.unbacked))
+    usage.fold((0, 0), |(pages, unbacked), usage| {
+        (pages + usage.captured, unbacked + usage.unbacked)
+    })
 }
 
 fn seal_and_talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) {

@@ -95,7 +95,9 @@ impl Incoming {
         }
         let code = match refusal {
             Refusal::Gap { .. } => ErrorCode::Protocol,
-            Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => ErrorCode::Fork,
+            Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
+                ErrorCode::Fork
+            }
             Refusal::Poison(_) => ErrorCode::Poison,
             Refusal::Denied(_) => ErrorCode::Denied,
         };

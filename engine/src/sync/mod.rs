@@ -5,11 +5,11 @@
 //! acknowledged to the peer before [`Session::complete`] said that it is durable;
 //! what is buffered is bounded by the window. Streams and stores are the driver's.
 
+#[cfg(test)]
+mod copy_tests;
 mod incoming;
 mod outgoing;
 mod own;
-#[cfg(test)]
-mod copy_tests;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]
@@ -44,6 +44,9 @@ pub struct Opening {
     pub held: Vec<((LogId, EpochId), Tip)>,
     /// As a device: epochs of our own in which the cloud's history is to replace ours.
     pub adopting: Vec<(LogId, EpochId)>,
+    /// As a device: the cloud receipted our open epochs, so those before them have ended there
+    /// and can be adopted for good.
+    pub settled: bool,
     /// As the cloud: the newest receipts of the device's epochs, said again in
     /// case they were lost.
     pub receipts: Vec<Receipt>,
@@ -80,7 +83,7 @@ pub enum Effect {
     DirectoryStored(Vec<UserAlias>),
     /// As a device: the cloud's history of this epoch of ours is another one. Set ours aside.
     Diverged(LogId, EpochId),
-    /// As a device: the cloud told of every log it has for us.
+    /// As a device: all that the cloud has of our epochs that ended is here.
     Surveyed,
     /// As a device: what the cloud has of this epoch, which we are adopting, is here.
     CaughtUp(LogId, EpochId),

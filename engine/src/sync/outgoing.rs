@@ -84,6 +84,11 @@ impl Outgoing {
         found.map(|(_, epoch)| (epoch.end_seq, epoch.end_hash, epoch.open))
     }
 
+    /// Whether any epoch of a log is ours to offer.
+    pub(super) fn offers(&self, log: LogId) -> bool {
+        self.epochs.keys().any(|(_, offered, _)| *offered == log)
+    }
+
     pub(super) fn credit(&mut self, bytes: u32) {
         self.credit = self.credit.saturating_add(i64::from(bytes));
     }

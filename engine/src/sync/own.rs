@@ -1,28 +1,31 @@
 //! Our own logs as the peer knows them: whether it holds more, or something else.
 //!
 //! Invariant: only a device diverges, and a session ends when it did: what it
-//! began with holds no more. An epoch that is being adopted is finished once, when
-//! all that the peer told of is here. Setting a history aside, and recording it
-//! again, is the device's.
+//! began with holds no more. Epochs are adopted once the cloud has ended them, so
+//! that nothing is added behind our back. Setting a history aside, and recording
+//! it again, is the device's.
 
-use super::session::{Role, Session};
 use super::Effect;
+use super::session::{Role, Session};
 use std::collections::BTreeMap;
 use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Have, Message};
 use tallyroll_schema::{EpochId, Head, LogId};
 
 #[derive(Debug, Default)]
 pub(super) struct OwnLogs {
-    /// Epochs to be adopted, and how far the peer has them.
+    /// Epochs of ours to be taken from the peer, and how far it has them.
     adopting: BTreeMap<(LogId, EpochId), u64>,
+    settled: bool,
+    /// Whether the peer told of all it has.
+    told: bool,
     surveyed: bool,
     diverging: bool,
 }
 
 impl OwnLogs {
-    pub(super) fn new(adopting: Vec<(LogId, EpochId)>) -> Self {
+    pub(super) fn new(adopting: Vec<(LogId, EpochId)>, settled: bool) -> Self {
         let adopting = adopting.into_iter().map(|epoch| (epoch, 0)).collect();
-        Self { adopting, surveyed: false, diverging: false }
+        Self { adopting, settled, told: false, surveyed: false, diverging: false }
     }
 
     /// Whether our logs are about to become others.
@@ -42,10 +45,7 @@ impl Session {
                 Err(text) => return self.close(ErrorCode::Protocol, &text),
             }
         }
-        if self.config.role == Role::Device && !have.more && !self.own.surveyed {
-            self.own.surveyed = true;
-            self.perform(Effect::Surveyed);
-        }
+        self.own.told |= !have.more;
         self.finish_adopting();
     }
 
@@ -54,28 +54,36 @@ impl Session {
     fn wanted(&mut self, head: &Head) -> bool {
         let (log, epoch) = (head.position.log, head.position.epoch);
         let theirs = head.position.seq.saturating_add(1);
+        if self.config.role == Role::Cloud {
+            return true;
+        }
         if let Some(end) = self.own.adopting.get_mut(&(log, epoch)) {
             *end = theirs;
-            return true;
+            return self.own.settled;
         }
-        let offered = self.outgoing.offered(log, epoch);
-        let Some((end, hash, open)) = offered.filter(|_| self.config.role == Role::Device) else {
-            return true;
-        };
-        if theirs < end || (theirs == end && head.hash == hash) {
-            return false;
+        match self.outgoing.offered(log, epoch) {
+            Some((end, hash, _)) if theirs < end || (theirs == end && head.hash == hash) => false,
+            Some((end, _, open)) if open || theirs == end => {
+                self.set_aside(log, epoch);
+                false
+            }
+            Some((end, hash, _)) => {
+                self.incoming.hold((log, epoch), end, hash);
+                self.own.adopting.insert((log, epoch), theirs);
+                true
+            }
+            None => {
+                if self.outgoing.offers(log) {
+                    self.own.adopting.insert((log, epoch), theirs);
+                }
+                true
+            }
         }
-        if open || theirs == end {
-            self.set_aside(log, epoch);
-            return false;
-        }
-        self.incoming.hold((log, epoch), end, hash);
-        true
     }
 
-    /// Says that each adopted epoch is here whose last batch came.
+    /// Says that each epoch is here whose last batch came, and at last that all are.
     pub(super) fn finish_adopting(&mut self) {
-        if !self.own.surveyed {
+        if !self.own.told || !self.own.settled || self.own.surveyed {
             return;
         }
         let here = |(epoch, end): (&(LogId, EpochId), &u64)| {
@@ -85,6 +93,10 @@ impl Session {
         for epoch in finished {
             self.own.adopting.remove(&epoch);
             self.perform(Effect::CaughtUp(epoch.0, epoch.1));
+        }
+        if self.own.adopting.is_empty() {
+            self.own.surveyed = true;
+            self.perform(Effect::Surveyed);
         }
     }
 

@@ -107,11 +107,7 @@ pub(super) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<M
 }
 
 /// Runs one session; returns whether it is to start over.
-fn talk_once(
-    device: &mut TestDevice,
-    hub: &mut Hub<MemoryStore>,
-    seen: &mut Vec<Message>,
-) -> bool {
+fn talk_once(device: &mut TestDevice, hub: &mut Hub<MemoryStore>, seen: &mut Vec<Message>) -> bool {
     let id = device.id();
     let (opening, theirs) = (device.opening().expect("reads"), hub.opening(id).expect("reads"));
     let mut edge = Session::new(config(Role::Device, id), opening, Duration::ZERO);

@@ -91,7 +91,7 @@ impl Session {
             hello_by: now.saturating_add(HELLO_TIMEOUT),
             outputs: VecDeque::new(),
             stops: Vec::new(),
-            own: OwnLogs::new(opening.adopting),
+            own: OwnLogs::new(opening.adopting, opening.settled),
             closed: false,
         };
         for (epoch, tip) in opening.held {

@@ -77,6 +77,8 @@ impl World {
                 self.after(wait, Happening::RoomAgain(machine));
             }
             Fault::BadClock => self.bend_clock(index),
+            Fault::OldCopy => return self.copy_or_restore(index),
+            Fault::Clone => return self.clone_device(index),
         }
         Ok(())
     }

@@ -35,11 +35,15 @@ pub enum Fault {
     DiskFull,
     /// A clock is off by years, jumps or stands still.
     BadClock,
+    /// A device's disk is replaced by an older copy of it.
+    OldCopy,
+    /// A copy of a device runs beside it.
+    Clone,
 }
 
 impl Fault {
     /// All classes, in the order of the table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -52,7 +56,19 @@ impl Fault {
         Self::FailedSync,
         Self::DiskFull,
         Self::BadClock,
+        Self::OldCopy,
+        Self::Clone,
     ];
+
+    /// The classes in which no device is ever copied.
+    pub fn without_copies() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|fault| !fault.copies())
+    }
+
+    /// Whether a device is copied: then what one copy wrote, another may have written otherwise.
+    pub fn copies(self) -> bool {
+        matches!(self, Self::OldCopy | Self::Clone)
+    }
 }
 
 /// How often each class took effect.
@@ -103,11 +119,13 @@ impl Plan {
     /// Draws a history's plan; only `allowed` faults are in it.
     pub fn draw(entropy: &mut Entropy, allowed: &BTreeSet<Fault>) -> Self {
         let percent = if entropy.percent(5) { 0 } else { 55 };
-        let faults = allowed.iter().copied().filter(|_| entropy.percent(percent)).collect();
+        let (copies, others): (Vec<_>, Vec<_>) = allowed.iter().partition(|fault| fault.copies());
+        let mut faults: BTreeSet<Fault> =
+            others.into_iter().filter(|_| entropy.percent(percent)).collect();
         let redb = entropy.percent(9);
         let spans = [20, 120, 1200, 4 * 3600];
-        Self {
-            faults,
+        let mut plan = Self {
+            faults: BTreeSet::new(),
             devices: entropy.between(3, 5) as usize,
             operations: entropy.between(200, 260),
             span: Duration::from_secs(spans[entropy.index(spans.len())]),
@@ -116,7 +134,10 @@ impl Plan {
             window: [8, 32, 256][entropy.index(3)] * 1024,
             latency: Duration::from_millis([1, 20, 250][entropy.index(3)]),
             sector_bytes: [512, 4096][entropy.index(2)],
-        }
+        };
+        faults.extend(copies.into_iter().filter(|_| entropy.percent(30)));
+        plan.faults = faults;
+        plan
     }
 
     /// Whether this history may have the fault.

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use tallyroll_engine::log::journal::Journal;
 use tallyroll_engine::log::open;
 use tallyroll_engine::store::Rows;
-use tallyroll_engine::store::rows::{BatchRow, DeviceLogs, JournalState, epoch_key};
+use tallyroll_engine::store::rows::{BatchRow, DeviceLogs, EvidenceRow, JournalState};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{Batch, EpochId, LogId, Position, Records};
+use tallyroll_schema::{Batch, BatchHeader, EpochId, LogId, Position, Records};
 
 /// A device's own logs as they lie on a disk.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Image {
     pub records: BTreeMap<Position, Vec<u8>>,
     /// The sealed batches by their first position.
     pub batches: BTreeMap<Position, Batch>,
+    /// Records of histories that were set aside; several may have stood at a position.
+    pub evidence: BTreeMap<Position, Vec<Vec<u8>>>,
 }
 
 impl Image {
@@ -34,8 +36,8 @@ impl Image {
         let store = SimStore::open(disk, redb)?;
         let rows = Rows::new(TENANT, &store);
         let Some(logs) = rows.get::<DeviceLogs>(&())? else { return Ok(image) };
-        for epoch in [logs.ledger, logs.telemetry] {
-            image.read_sealed(&rows, epoch)?;
+        for (log, _) in [logs.ledger, logs.telemetry] {
+            image.read_sealed(&rows, log)?;
         }
         let Some(journal) = rows.get::<JournalState>(&())? else { return Ok(image) };
         let file = JournalOn(disk.clone());
@@ -48,16 +50,19 @@ impl Image {
         Ok(image)
     }
 
-    fn read_sealed(
-        &mut self,
-        rows: &Rows<'_, SimStore>,
-        (log, epoch): (LogId, EpochId),
-    ) -> Result<()> {
-        let prefix = epoch_key(log, epoch);
-        rows.scan::<BatchRow>(&prefix, &prefix, &mut |_, row| {
-            let seq = row.batch.header().first_seq;
+    fn read_sealed(&mut self, rows: &Rows<'_, SimStore>, log: LogId) -> Result<()> {
+        rows.scan::<BatchRow>(log.as_bytes(), log.as_bytes(), &mut |_, row| {
+            let BatchHeader { epoch, first_seq: seq, .. } = *row.batch.header();
             self.batches.insert(Position { log, epoch, seq }, row.batch.clone());
             self.add((log, epoch), seq, &open(row.batch)?.records)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        rows.scan::<EvidenceRow>(log.as_bytes(), log.as_bytes(), &mut |_, EvidenceRow(row)| {
+            let BatchHeader { epoch, first_seq, .. } = *row.batch.header();
+            for (seq, record) in (first_seq..).zip(Records::new(&open(row.batch)?.records)) {
+                let stood = self.evidence.entry(Position { log, epoch, seq }).or_default();
+                stood.push(record?.bytes.to_vec());
+            }
             Ok(ControlFlow::Continue(()))
         })
     }

@@ -12,7 +12,7 @@ use tallyroll_engine::device::{Device, DeviceConfig};
 use tallyroll_engine::hub::{Hub, HubConfig};
 use tallyroll_engine::keys::Signer;
 use tallyroll_engine::sync::Effect;
-use tallyroll_schema::{DeviceId, JobId, LogId, PublicKey, TenantId, UserAlias, Wall};
+use tallyroll_schema::{DeviceId, Hash, JobId, LogId, PublicKey, TenantId, UserAlias, Wall};
 
 /// The one tenant of a history.
 pub const TENANT: TenantId = TenantId([7; 16]);
@@ -37,13 +37,28 @@ pub struct Line {
     pub printed_at: Wall,
 }
 
+/// A copy of a device's disk.
+#[derive(Debug)]
+pub struct Backup {
+    /// The copy.
+    pub disk: Disk,
+    /// When it was taken.
+    pub taken_at: Duration,
+}
+
 /// A device.
 #[derive(Debug)]
 pub struct DeviceMachine {
     /// Its place.
     pub index: usize,
-    /// Its identity.
+    /// Its identity; a clone's is its original's.
     pub id: DeviceId,
+    /// Which disk's life it leads: another one after an old copy was put in.
+    pub life: u64,
+    /// What stands outside its disk and is not copied with it.
+    pub anchor: Hash,
+    /// A copy of its disk, somewhere, and what was acknowledged by then.
+    pub backup: Option<Backup>,
     seed: [u8; 32],
     cloud_key: PublicKey,
     public_log: LogId,
@@ -73,6 +88,9 @@ impl DeviceMachine {
         Self {
             index,
             id: DeviceId::of_key(TENANT, &Signer::from_seed(&seed).public_key()),
+            life: index as u64,
+            anchor: Hash([index as u8; 32]),
+            backup: None,
             seed,
             cloud_key: cloud.0,
             public_log: cloud.1,
@@ -88,6 +106,13 @@ impl DeviceMachine {
         }
     }
 
+    /// Another machine that starts from a copy of this one's disk.
+    pub fn clone_at(&self, index: usize, disk: Disk) -> Self {
+        let mut clone = Self::new(index, self.seed, disk, (self.cloud_key, self.public_log));
+        clone.anchor = self.anchor;
+        clone
+    }
+
     /// What its process is started with.
     pub fn config(&self) -> DeviceConfig {
         DeviceConfig {
@@ -95,6 +120,7 @@ impl DeviceMachine {
             signer: Signer::from_seed(&self.seed),
             cloud_key: self.cloud_key,
             public_log: self.public_log,
+            anchor: Some(self.anchor),
         }
     }
 

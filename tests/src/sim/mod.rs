@@ -10,6 +10,7 @@ mod accidents;
 mod acts;
 pub mod checkers;
 pub mod clock;
+mod copies;
 pub mod disk;
 pub mod entropy;
 pub mod faults;

@@ -20,7 +20,7 @@ pub enum Planted {
     /// The cloud's store changes a bit of a record that nobody counts by.
     AltersRecord,
     /// A device's disk is copied and the copy runs beside it.
-    Clone,
+    SilentClone,
     /// The cloud grants sixteen times the window it states.
     WideWindow,
     /// The importer does not ask whether a line is counted already.
@@ -37,7 +37,7 @@ impl Planted {
         (Self::WritesBehind, "receipts"),
         (Self::StaleSnapshot, "converges"),
         (Self::AltersRecord, "never-rewrites"),
-        (Self::Clone, "never-forks"),
+        (Self::SilentClone, "never-forks"),
         (Self::WideWindow, "bounded"),
         (Self::ImportsUnasked, "conserves"),
         (Self::NeverReconnects, "liveness"),
@@ -46,6 +46,7 @@ impl Planted {
     /// Bends a history's plan so that the bug has its occasion.
     pub(super) fn suit(self, plan: &mut Plan) {
         plan.redb = false;
+        plan.faults.retain(|fault| !fault.copies());
         plan.bulk |= matches!(self, Self::StaleSnapshot | Self::WideWindow);
         plan.window = plan.window.min(8 * 1024);
     }

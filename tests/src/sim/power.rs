@@ -220,9 +220,9 @@ impl World {
     }
 
     /// A position was returned: nobody may ever have got it for something else.
-    pub(super) fn acknowledge(&mut self, position: Position, noted: Noted) -> Step {
-        super::checkers::never_forks::acknowledged(self, position, &noted)?;
-        self.truth.acknowledged.insert(position, noted);
+    pub(super) fn acknowledge(&mut self, life: u64, position: Position, noted: Noted) -> Step {
+        super::checkers::never_forks::acknowledged(self, life, position, &noted)?;
+        self.truth.acknowledged.insert((life, position), noted);
         Ok(())
     }
 }

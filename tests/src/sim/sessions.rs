@@ -100,7 +100,10 @@ impl World {
     fn send(&mut self, id: ConnectionId, side: Side, stream: StreamKind, message: Message) -> Step {
         match &message {
             Message::Receipt(receipt) => receipts::sent(self, receipt)?,
-            Message::Error(error) => never_forks::told(self, error)?,
+            Message::Error(error) => {
+                let copied = self.is_of_copies(id);
+                never_forks::told(self, copied, error)?;
+            }
             _ => {}
         }
         bounded::sent(self, id, side, &message)?;
@@ -117,6 +120,14 @@ impl World {
         self.at(time, Happening::Arrival(Arrival { connection: id, to, stream, number, frame }));
         self.count_towards_cut(id, side, &message);
         Ok(())
+    }
+
+    /// Whether the device of a connection was copied; of one that is gone, whether any was.
+    fn is_of_copies(&self, id: ConnectionId) -> bool {
+        match self.connections.get(&id) {
+            Some(one) => self.truth.copied.contains_key(&self.devices[one.device].id),
+            None => !self.truth.copied.is_empty(),
+        }
     }
 
     fn lost(&mut self, id: ConnectionId) {
@@ -224,7 +235,7 @@ impl World {
             };
             let performed = process.perform(now, effect);
             let Some(reply) = self.device_outcome(index, performed)? else { return Ok(()) };
-            if let Some(receipt) = receipt {
+            if let Some(receipt) = receipt.filter(|_| reply != Reply::StartOver) {
                 receipts::kept(self, index, &receipt)?;
             }
             self.complete(id, Side::Device, reply)?;
@@ -261,7 +272,8 @@ impl World {
 
     fn complete(&mut self, id: ConnectionId, side: Side, reply: Reply) -> Step {
         if let Reply::Refused { refusal, .. } | Reply::NotFetched(_, _, refusal) = &reply {
-            never_forks::refused(self, side, refusal)?;
+            let copied = self.is_of_copies(id);
+            never_forks::refused(self, copied, side, refusal)?;
         }
         let connection = self.connections.get_mut(&id);
         if let Some(session) = connection.and_then(|one| one.end(side).session.as_mut()) {

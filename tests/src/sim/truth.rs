@@ -4,8 +4,9 @@
 //! it stored; so the checkers have something to hold the stored bytes against.
 
 use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_schema::{DeviceId, EpochId, Event, JobId, LogId, Position, Receipt, SubjectId};
-use tallyroll_schema::{UserAlias, Wall};
+use tallyroll_schema::{
+    DeviceId, EpochId, Event, JobId, LogId, Position, Receipt, Record, SubjectId, UserAlias, Wall,
+};
 
 /// An event as it was handed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,17 @@ pub struct Noted {
     pub event: Event,
     /// The clock then.
     pub wall: Wall,
+    /// When, by true time.
+    pub at: core::time::Duration,
+}
+
+impl Noted {
+    /// Whether these are its record's bytes.
+    pub fn is(&self, record: &[u8]) -> bool {
+        Record::split(record).is_ok_and(|(record, _)| {
+            record.header.time.wall == self.wall && record.event().as_ref() == Ok(&self.event)
+        })
+    }
 }
 
 /// What one act counts, by the prices of mission 1 and not by the engine's.
@@ -49,14 +61,23 @@ pub enum Fate {
 pub struct Input {
     /// Where.
     pub device: DeviceId,
-    /// Who.
+    /// As whom and as what it was asked for: a page-log line may be, again, after a restore.
+    pub asks: Vec<Ask>,
+    /// Whether it counts.
+    pub fate: Fate,
+    /// The life of the disk that it was asked of, and when, by true time.
+    pub asked: (u64, core::time::Duration),
+}
+
+/// One asking for an input to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// Who, as the device called them then.
     pub user: UserAlias,
     /// When, by the clock that decides its month.
     pub at: Wall,
     /// What it counts.
     pub figures: Figures,
-    /// Whether it does.
-    pub fate: Fate,
 }
 
 /// Credits given.
@@ -70,11 +91,19 @@ pub struct Grant {
     pub fate: Fate,
 }
 
+/// The cloud's disk, which is never copied.
+pub const CLOUD: u64 = u64::MAX;
+
 /// All an observer knows.
 #[derive(Debug, Default)]
 pub struct Truth {
-    /// Acknowledged events by position.
-    pub acknowledged: BTreeMap<Position, Noted>,
+    /// Acknowledged events by position, and by the disk's life: copies of a device may each give
+    /// a position away. The cloud's life is [`CLOUD`].
+    pub acknowledged: BTreeMap<(u64, Position), Noted>,
+    /// Devices of which there are or were copies, and how many times they were copied.
+    pub copied: BTreeMap<DeviceId, u64>,
+    /// Of these, those of which a perfect copy ever ran.
+    pub perfectly_copied: BTreeSet<DeviceId>,
     /// Acts and page-log lines by job.
     pub inputs: BTreeMap<JobId, Input>,
     /// Grants by their reason, which is unique.
@@ -86,5 +115,5 @@ pub struct Truth {
     /// Receipts sent whose signature holds.
     pub verified: BTreeSet<[u8; 64]>,
     /// Aliases whose minting was acknowledged.
-    pub minted: BTreeSet<(DeviceId, UserAlias)>,
+    pub minted: BTreeMap<(DeviceId, UserAlias), (u64, core::time::Duration)>,
 }

@@ -8,7 +8,7 @@ use super::checkers::Violation;
 use super::machine::Line;
 use super::network::Side;
 use super::planted::Planted;
-use super::truth::{Fate, Figures, Grant, Input, Noted};
+use super::truth::{Ask, CLOUD, Fate, Figures, Grant, Input, Noted};
 use super::world::{Step, World};
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::{SpoolJob, decide};
@@ -38,7 +38,7 @@ impl World {
         if self.devices[index].process.is_none() {
             return Ok(false);
         }
-        if self.planted == Some(Planted::Clone) && self.operations == 60 {
+        if self.planted == Some(Planted::SilentClone) && self.operations == 60 {
             self.run_clone(index)?;
             return Ok(true);
         }
@@ -112,8 +112,11 @@ impl World {
         let machine = &mut self.devices[index];
         let (device, now) = (machine.id, machine.clock.show(self.now));
         for (job, user, figures, at) in jobs {
-            let input = Input { device, user: *user, at: *at, figures: *figures, fate: Fate::Open };
-            self.truth.inputs.entry(*job).or_insert(input);
+            let asked = (machine.life, self.now);
+            let input = Input { device, asks: Vec::new(), fate: Fate::Open, asked };
+            let input = self.truth.inputs.entry(*job).or_insert(input);
+            input.asked = asked;
+            input.asks.push(Ask { user: *user, at: *at, figures: *figures });
         }
         if self.planted == Some(Planted::AcknowledgesEarly) && self.entropy.percent(3) {
             self.acknowledge_early(index, &events[0].1)?;
@@ -125,8 +128,8 @@ impl World {
         let Some(positions) = self.device_outcome(index, committed)? else { return Ok(false) };
         self.count_bent_clock(index);
         for (position, (_, event)) in positions.into_iter().zip(events) {
-            let noted = Noted { event: event.clone(), wall: now.wall };
-            self.acknowledge(position, noted)?;
+            let noted = Noted { event: event.clone(), wall: now.wall, at: self.now };
+            self.acknowledge(self.devices[index].life, position, noted)?;
         }
         for (job, ..) in jobs {
             if let Some(input) = self.truth.inputs.get_mut(job) {
@@ -155,7 +158,8 @@ impl World {
         if self.device_outcome(index, minted)?.is_none() {
             return Ok(None);
         }
-        self.truth.minted.insert((self.devices[index].id, entry.alias));
+        let (id, life) = (self.devices[index].id, self.devices[index].life);
+        self.truth.minted.insert((id, entry.alias), (life, self.now));
         self.with_session(index, |session| session.offer_directory(vec![entry.clone()]))?;
         Ok(Some(entry.alias))
     }
@@ -203,7 +207,10 @@ impl World {
     /// Imports a device's page log from its start; what is counted already is left out. Returns
     /// whether everything to the end is counted.
     pub(super) fn import(&mut self, index: usize) -> Result<bool, Violation> {
-        if self.devices[index].process.is_none() {
+        let Some(process) = &self.devices[index].process else { return Ok(false) };
+        let unconfirmed = process.is_unconfirmed();
+        // A restored device asks the cloud first which lines it counted.
+        if self.device_outcome(index, unconfirmed)? != Some(false) {
             return Ok(false);
         }
         let lines = self.devices[index].page_log.clone();
@@ -265,7 +272,7 @@ impl World {
         }
         let event =
             tallyroll_schema::event::counts::CreditsGranted { subject, credits, reason }.into();
-        self.acknowledge(position, Noted { event, wall: now.wall })
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
     }
 
     /// Asks for each link until it is acknowledged, in order.
@@ -280,7 +287,7 @@ impl World {
             self.truth.links.insert((device, alias), subject);
             let event =
                 tallyroll_schema::event::people::SubjectLinked { device, alias, subject }.into();
-            self.acknowledge(position, Noted { event, wall: now.wall })?;
+            self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
         }
         Ok(())
     }
@@ -294,6 +301,7 @@ impl World {
         self.trace.note(self.now, format_args!("device {index} seals: {sealed}"));
         let Some(process) = &self.devices[index].process else { return Ok(()) };
         let offers = process.offers();
+        let Some(offers) = self.device_outcome(index, offers)? else { return Ok(()) };
         self.with_session(index, |session| session.grew(offers))
     }
 
@@ -358,7 +366,8 @@ impl World {
         let ledger = &status.logs[0];
         let (log, epoch, seq) = (ledger.log, ledger.epoch, ledger.durable_local);
         let position = tallyroll_schema::Position { log, epoch, seq };
-        self.acknowledge(position, Noted { event: event.clone(), wall })?;
+        let noted = Noted { event: event.clone(), wall, at: self.now };
+        self.acknowledge(self.devices[index].life, position, noted)?;
         self.cut_power(index)
     }
 
@@ -375,7 +384,8 @@ impl World {
         let Ok(mut clone) = started else { return Ok(()) };
         let events = [(LogClass::Ledger, heartbeat(1))];
         let Ok(positions) = clone.commit(now, &events) else { return Ok(()) };
-        self.acknowledge(positions[0], Noted { event: heartbeat(1), wall: now.wall })
+        let noted = Noted { event: heartbeat(1), wall: now.wall, at: self.now };
+        self.acknowledge(self.devices[index].life, positions[0], noted)
     }
 }
 

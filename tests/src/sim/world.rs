@@ -18,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tallyroll_schema::wire::StreamKind;
 use tallyroll_schema::{DeviceId, EpochId, LogId, SubjectId, UserAlias};
 
+/// Copies of a device connect so often, at the end, to have each other's events.
+const GATHERED_AGAIN: Duration = Duration::from_secs(10);
+
 /// What a step comes to.
 pub(crate) type Step = Result<(), Violation>;
 
@@ -88,6 +91,8 @@ pub struct World {
     healing_since: Option<Duration>,
     /// Devices whose whole page log was imported once more after the last fault.
     imported: BTreeSet<usize>,
+    /// When all connected once more, so that copies of a device have each other's events.
+    gathered: Option<Duration>,
     done: bool,
 }
 
@@ -122,6 +127,7 @@ impl World {
             persisted: BTreeMap::new(),
             healing_since: None,
             imported: BTreeSet::new(),
+            gathered: None,
             done: false,
             entropy,
             plan,
@@ -223,14 +229,40 @@ impl World {
         }
         let since = self.healing_since.unwrap_or(self.now);
         match checkers::liveness::missing(self)? {
-            None if imported && self.pending_links.is_empty() => self.done = true,
+            None if imported && self.pending_links.is_empty() => {
+                if self.gathered.is_some() || self.truth.copied.is_empty() {
+                    self.done = true;
+                } else {
+                    self.healing_since = Some(self.now);
+                    self.gather()?;
+                }
+            }
             missing if self.now > since + HEALED_WITHIN => {
                 let missing = missing.unwrap_or_else(|| "an import or a link".into());
                 let what = format!("{} s after healing: {missing}", HEALED_WITHIN.as_secs());
                 return Err(self.violation("liveness", what));
             }
+            // What one copy writes when it learns of another, that one learns at its next contact.
+            _ if self.gathered.is_some_and(|at| self.now > at + GATHERED_AGAIN) => self.gather()?,
             _ => self.after(Duration::from_millis(500), Happening::Inspection),
         }
+        Ok(())
+    }
+
+    /// Whether everything of every copy is to be at all of them.
+    pub(crate) fn has_gathered(&self) -> bool {
+        self.gathered.is_some()
+    }
+
+    /// Everything of each machine is at the cloud: all connect once more.
+    fn gather(&mut self) -> Step {
+        self.gathered = Some(self.now);
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.notice(id, Side::Cloud)?;
+            self.notice(id, Side::Device)?;
+        }
+        self.after(Duration::from_millis(500), Happening::Inspection);
         Ok(())
     }
 

@@ -4,12 +4,12 @@
 //! the simulator, with months reckoned here; nothing of the engine's folds or calendar is used. An
 //! input whose recording an accident cut short may count once or not at all, as its job is stored.
 
-use super::CloudRecords;
-use crate::sim::truth::{Fate, Figures, Input};
+use super::{CloudRecords, recorded_again};
+use crate::sim::truth::{Ask, Fate, Figures, Input};
 use crate::sim::world::{Step, World};
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::{Usage, UsageKey};
-use tallyroll_schema::{Event, JobId, Record, SubjectId, Wall};
+use tallyroll_schema::{Event, JobId, Record, SubjectId, UserAlias, Wall};
 
 pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
@@ -18,7 +18,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let lines: Vec<JobId> = lines.map(|line| line.key).collect();
     for (job, input) in &world.truth.inputs {
         let certain = input.fate == Fate::Certain || lines.contains(job);
-        match stored.jobs.get(job).copied().unwrap_or(0) {
+        match stored.times(job) {
             1 => {}
             0 if !certain => {}
             times => {
@@ -28,8 +28,13 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         }
     }
     let mut expected: BTreeMap<UsageKey, Figures> = BTreeMap::new();
-    for (_, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
-        add(expected.entry(key(input)).or_default(), &input.figures);
+    for (job, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
+        let Some(ask) = stored.asked_as(job, input) else {
+            let what = format!("job {job} is stored as nobody asked for it");
+            return Err(world.violation("conserves", what));
+        };
+        let key = UsageKey { device: input.device, user: ask.user, month: month(ask.at) };
+        add(expected.entry(key).or_default(), &ask.figures);
     }
     let shown: BTreeMap<UsageKey, Figures> =
         cloud.counts().usage().iter().map(|(key, usage)| (*key, figures(usage))).collect();
@@ -70,36 +75,49 @@ fn grants(world: &World, stored: &Stored) -> Step {
     Err(world.violation("conserves", "what was granted is not what was given".into()))
 }
 
-/// How often each job and each grant is in the cloud's logs.
+/// How often each job and each grant is in the cloud's logs; what was recorded again, once.
 #[derive(Debug, Default)]
-struct Stored {
-    jobs: BTreeMap<JobId, u64>,
+pub(super) struct Stored {
+    pub(super) jobs: BTreeMap<JobId, Vec<(UserAlias, Option<u32>)>>,
     grants: BTreeMap<String, u64>,
 }
 
-fn stored(held: &CloudRecords) -> Stored {
+impl Stored {
+    fn times(&self, job: &JobId) -> usize {
+        self.jobs.get(job).map_or(0, Vec::len)
+    }
+
+    /// The asking that was recorded.
+    fn asked_as(&self, job: &JobId, input: &Input) -> Option<Ask> {
+        let (user, impressions) = *self.jobs.get(job)?.first()?;
+        let same = |ask: &&Ask| {
+            let printed = impressions.is_none_or(|n| u64::from(n) == ask.figures.impressions);
+            ask.user == user && printed
+        };
+        input.asks.iter().find(same).copied()
+    }
+}
+
+pub(super) fn stored(held: &CloudRecords) -> Stored {
     let mut stored = Stored::default();
-    for bytes in held.values() {
+    let again = recorded_again(held);
+    for bytes in held.values().chain(again.values().flatten()) {
         let event = Record::split(bytes).and_then(|(record, _)| record.event());
-        let job = match event {
-            Ok(Event::PagesPrinted(event)) => event.job,
-            Ok(Event::PagesCaptured(event)) => event.job,
-            Ok(Event::PagesConverted(event)) => event.job,
-            Ok(Event::DocumentSent(event)) => event.job,
-            Ok(Event::DocumentSaved(event)) => event.job,
+        let (job, user, impressions) = match event {
+            Ok(Event::PagesPrinted(event)) => (event.job, event.user, Some(event.impressions)),
+            Ok(Event::PagesCaptured(event)) => (event.job, event.user, None),
+            Ok(Event::PagesConverted(event)) => (event.job, event.user, None),
+            Ok(Event::DocumentSent(event)) => (event.job, event.user, None),
+            Ok(Event::DocumentSaved(event)) => (event.job, event.user, None),
             Ok(Event::CreditsGranted(event)) => {
                 *stored.grants.entry(event.reason).or_default() += 1;
                 continue;
             }
             _ => continue,
         };
-        *stored.jobs.entry(job).or_default() += 1;
+        stored.jobs.entry(job).or_default().push((user, impressions));
     }
     stored
-}
-
-fn key(input: &Input) -> UsageKey {
-    UsageKey { device: input.device, user: input.user, month: month(input.at) }
 }
 
 /// Year × 12 + month − 1, from days since 1970 (Hinnant, `civil_from_days`).

@@ -61,7 +61,7 @@ fn refold(logs: &[LogSummary], held: &CloudRecords) -> Counts {
 
 fn devices_agree(world: &World) -> Result<(), Violation> {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
-    let mut unknown = 0;
+    let mut unknown = BTreeMap::new();
     for machine in &world.devices {
         let Some(process) = &machine.process else { continue };
         let index = machine.index;
@@ -78,8 +78,9 @@ fn devices_agree(world: &World) -> Result<(), Violation> {
             let what = format!("device {index}'s figures differ after a restart");
             return Err(world.violation("converges", what));
         }
-        unknown += process.counts().incomplete();
+        unknown.insert(machine.id, process.counts().incomplete()); // copies have each other's
     }
+    let unknown: u64 = unknown.values().sum();
     if unknown != cloud.counts().incomplete() {
         let what = format!("{unknown} unknown events at the devices, others at the cloud");
         return Err(world.violation("converges", what));

@@ -7,10 +7,12 @@ use super::Violation;
 use crate::sim::world::World;
 use tallyroll_engine::sync::Offer;
 use tallyroll_schema::DeviceId;
+use tallyroll_schema::event::log::LogClass;
 
 /// What is still missing somewhere, if anything is.
 pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
     let Some(cloud) = &world.cloud.process else { return Ok(Some("the cloud is down".into())) };
+    let logs = cloud.logs().map_err(|error| world.violation("liveness", error.to_string()))?;
     for machine in &world.devices {
         let index = machine.index;
         let Some(process) = &machine.process else {
@@ -18,12 +20,34 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
         };
         let failed =
             |error: tallyroll_engine::Error| world.violation("liveness", error.to_string());
-        for log in process.status().map_err(failed)?.logs {
-            if log.durable_cloud != log.durable_local {
+        let status = process.status().map_err(failed)?;
+        if status.unconfirmed {
+            return Ok(Some(format!("device {index} does not know its past yet")));
+        }
+        for log in &status.logs {
+            let there = logs.iter().find(|there| (there.log, there.epoch) == (log.log, log.epoch));
+            let there = there.map_or(0, |there| there.events);
+            let more = log.open && world.has_gathered() && there > log.durable_local;
+            if there < log.durable_local || more {
+                let (epoch, here) = (log.epoch, log.durable_local);
+                let what = format!("device {index}, epoch {epoch}: {there} of {here} are there");
+                return Ok(Some(what));
+            }
+            if log.open && log.durable_cloud != log.durable_local {
                 let (there, here) = (log.durable_cloud, log.durable_local);
                 let class = log.class;
                 let what =
                     format!("device {index} {class:?}: {there} of {here} events in the cloud");
+                return Ok(Some(what));
+            }
+        }
+        for log in logs.iter().filter(|log| world.has_gathered() && log.device == Some(machine.id))
+        {
+            let here =
+                status.logs.iter().find(|here| (here.log, here.epoch) == (log.log, log.epoch));
+            let own = matches!(log.class, LogClass::Ledger | LogClass::Telemetry);
+            if own && here.is_none_or(|here| here.durable_local < log.events) {
+                let what = format!("device {index} has not what its copies wrote in {}", log.epoch);
                 return Ok(Some(what));
             }
         }
@@ -46,7 +70,7 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
     Ok(world
         .truth
         .minted
-        .iter()
+        .keys()
         .find(|name| !stored(name))
         .map(|(_, alias)| format!("the cloud has no name for {alias}")))
 }

@@ -15,8 +15,8 @@ pub(crate) mod receipts;
 
 use super::image::Image;
 use super::world::{Step, World};
-use std::collections::BTreeMap;
-use tallyroll_schema::Position;
+use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_schema::{Event, Position, Record};
 
 /// A guarantee that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,19 @@ pub const NAMES: [&str; 8] = [
 /// Every record the cloud holds, as stored.
 pub(crate) type CloudRecords = BTreeMap<Position, Vec<u8>>;
 
+/// The records that were recorded again, by the place where they stood.
+pub(crate) fn recorded_again(held: &CloudRecords) -> BTreeMap<Position, BTreeSet<Vec<u8>>> {
+    let mut again: BTreeMap<Position, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for bytes in held.values() {
+        if let Ok(Event::EventResubmitted(event)) =
+            Record::split(bytes).and_then(|(r, _)| r.event())
+        {
+            again.entry(event.resubmitted_from).or_default().insert(event.record.0);
+        }
+    }
+    again
+}
+
 /// All guarantees, when everything is healed.
 pub(crate) fn at_the_end(world: &mut World) -> Step {
     let held = cloud_records(world)?;
@@ -54,6 +67,7 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     never_rewrites::at_the_end(world, &held, &images)?;
     durable::at_the_end(world, &held, &images)?;
     receipts::at_the_end(world)?;
+    never_forks::at_the_end(world)?;
     converges::at_the_end(world, &held)?;
     conserves::at_the_end(world, &held)?;
     for (position, record) in &held {

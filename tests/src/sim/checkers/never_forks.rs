@@ -1,20 +1,23 @@
 //! Guarantee 5, never forks silently: no position ever has two contents.
 //!
-//! Invariant: a position is acknowledged once. No disk is copied or restored in these histories
-//! (but by a planted bug), so an end that speaks of a fork, or refuses what the other one wrote, has
-//! seen the engine contradict itself.
+//! Invariant: one disk acknowledges a position once. An end that speaks of a fork, or refuses what
+//! the other one wrote, has seen the engine contradict itself, unless the device is known to have
+//! been copied; then its epochs are at most two for each copy, and without a perfect copy nothing
+//! is recorded again.
 
 use super::Violation;
 use crate::sim::network::Side;
 use crate::sim::truth::Noted;
 use crate::sim::world::{Step, World};
+use std::collections::BTreeMap;
 use tallyroll_engine::merge::Refusal;
-use tallyroll_schema::Position;
+use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::{ErrorCode, ErrorMessage};
+use tallyroll_schema::{DeviceId, LogId, Position};
 
 /// A position is about to be noted as acknowledged.
-pub(crate) fn acknowledged(world: &World, position: Position, noted: &Noted) -> Step {
-    match world.truth.acknowledged.get(&position) {
+pub(crate) fn acknowledged(world: &World, life: u64, position: Position, noted: &Noted) -> Step {
+    match world.truth.acknowledged.get(&(life, position)) {
         Some(earlier) => {
             let (first, second) = (earlier.event.name(), noted.event.name());
             let what = format!("{position} was {first} and is {second} now");
@@ -25,11 +28,14 @@ pub(crate) fn acknowledged(world: &World, position: Position, noted: &Noted) -> 
 }
 
 /// An end did not admit what the other one sent.
-pub(crate) fn refused(world: &mut World, side: Side, refusal: &Refusal) -> Step {
+pub(crate) fn refused(world: &mut World, copied: bool, side: Side, refusal: &Refusal) -> Step {
     world.trace.note(world.now, format_args!("{side:?} refuses: {refusal}"));
     match refusal {
         Refusal::Gap { .. } => Ok(()),
-        Refusal::Fork { .. } => Err(found(world, "never-forks", &refusal.to_string())),
+        Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } if copied => Ok(()),
+        Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
+            Err(found(world, "never-forks", &refusal.to_string()))
+        }
         Refusal::Poison(_) | Refusal::Denied(_) => {
             Err(found(world, "never-rewrites", &refusal.to_string()))
         }
@@ -37,12 +43,39 @@ pub(crate) fn refused(world: &mut World, side: Side, refusal: &Refusal) -> Step 
 }
 
 /// An end tells the other one of an error.
-pub(crate) fn told(world: &World, error: &ErrorMessage) -> Step {
+pub(crate) fn told(world: &World, copied: bool, error: &ErrorMessage) -> Step {
     match error.code {
+        ErrorCode::Fork if copied => Ok(()),
         ErrorCode::Fork => Err(found(world, "never-forks", &error.text)),
         ErrorCode::Poison | ErrorCode::Denied => Err(found(world, "never-rewrites", &error.text)),
         _ => Ok(()),
     }
+}
+
+/// A copied device's logs have few epochs, and what was not copied has one.
+pub(super) fn at_the_end(world: &World) -> Step {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let logs = cloud.logs().map_err(|error| world.violation("never-forks", error.to_string()))?;
+    let own = |class| matches!(class, LogClass::Ledger | LogClass::Telemetry);
+    let mut epochs: BTreeMap<(DeviceId, LogId), u64> = BTreeMap::new();
+    for log in logs.iter().filter(|log| own(log.class)) {
+        let device = log.device.unwrap_or(DeviceId([0; 16]));
+        *epochs.entry((device, log.log)).or_default() += 1;
+    }
+    for ((device, log), epochs) in epochs {
+        let copies = world.truth.copied.get(&device).copied().unwrap_or(0);
+        if epochs > 1 + 2 * copies {
+            let what = format!("{epochs} epochs of {log}, whose device was copied {copies} times");
+            return Err(world.violation("never-forks", what));
+        }
+    }
+    for (key, usage) in cloud.counts().usage() {
+        if usage.unbacked != 0 && !world.truth.perfectly_copied.contains(&key.device) {
+            let what = format!("{key:?} is recorded again, and nobody copied it unnoticed");
+            return Err(world.violation("never-forks", what));
+        }
+    }
+    Ok(())
 }
 
 fn found(world: &World, checker: &'static str, text: &str) -> Violation {
