@@ -213,6 +213,7 @@ macro_rules! values {
 fn limits_table() -> String {
     let values = values![
         RECORD_BODY_BYTES_MAX,
+        EVENT_BODY_BYTES_MAX,
         BATCH_RECORDS_BYTES_MAX,
         BATCH_BYTES_MAX,
         BATCH_RECORDS_MAX,
@@ -229,6 +230,7 @@ fn limits_table() -> String {
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,
         EPOCHS_MAX,
+        OWN_EPOCHS_MAX,
     ];
     let mut table = "| limit | value | what, and why so much |\n| --- | --- | --- |\n".to_owned();
     let mut reason = String::new();
