@@ -8,11 +8,13 @@
 mod decide;
 mod enrol;
 mod fleet;
+mod forks;
 mod read;
 mod stage;
 mod sync;
 
 pub use enrol::{Invitation, NewDevice, PIN_TRIES, PIN_VALID_MILLISECONDS, pin_hash};
+pub use forks::Fork;
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use read::{LogSummary, Verified};
 
