@@ -39,7 +39,7 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Invite a device; prints the one command to run at the branch.
     Enroll {
-        /// The device's name: a-z, A-Z, 0-9, `-`, `_`, `.`
+        /// The device's name: a-z, A-Z, 0-9, `-`, `_`, `.`, the first none of `-` and `.`
         name: String,
         /// Where the branch reaches this cloud, if not where `serve` says.
         #[arg(long, value_name = "HOST[:PORT]")]
@@ -58,7 +58,7 @@ enum Command {
     Retire(fleet::StandingArguments),
     /// Believe nothing more from a device, and cut its link.
     Revoke(fleet::StandingArguments),
-    /// Give a user credits; a negative amount takes them back.
+    /// Give a user credits; a negative amount takes them back. At most a billion at a time.
     Grant {
         /// A user that some device has seen.
         username: String,

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use tallyroll_schema::enrol::JoinRequest;
 use tallyroll_schema::event::counts::ColorMode;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::wire::{ErrorCode, Message, StreamKind};
+use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Message, StreamKind};
 use tallyroll_schema::{Act, DeviceId, Event, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
 
 const TENANT: TenantId = TenantId([1; 16]);
@@ -321,4 +321,21 @@ fn a_logs_second_record_is_later_than_its_genesis() {
     talk(&mut device, &mut hub);
     let times = ledger_times(&hub);
     assert!(times.len() == 2 && times[0] < times[1], "{times:?}");
+}
+
+/// A cloud that refuses a device has nothing to say but why; the device answered "HELLO comes first",
+/// and that was what its people read.
+#[test]
+fn a_refusal_before_hello_is_the_reason_that_is_told() {
+    let mut hub = hub();
+    let device = enrol(&mut hub, "a", 1);
+    let opening = device.opening().expect("reads");
+    let mut session = Session::new(config(Role::Device, device.id()), opening, Duration::ZERO);
+    while session.poll_output().is_some() {}
+    let text = "this device was revoked".into();
+    let refusal = ErrorMessage { code: ErrorCode::Denied, retryable: false, log: None, text };
+    session.handle(StreamKind::Control, Message::Error(refusal.clone()));
+    let Some(Output::Close(told)) = session.poll_output() else { panic!("it goes on") };
+    assert_eq!(told, refusal);
+    assert!(session.poll_output().is_none(), "it answers");
 }

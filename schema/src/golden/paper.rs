@@ -228,6 +228,8 @@ fn limits_table() -> String {
         BURST_BYTES_MAX,
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,
+        GRANT_THOUSANDTHS_MAX,
+        EVENT_COUNT_MAX,
         EPOCHS_MAX,
     ];
     let mut table = "| limit | value | what, and why so much |\n| --- | --- | --- |\n".to_owned();
