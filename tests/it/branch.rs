@@ -64,10 +64,38 @@ fn a_wrong_pin_is_refused_and_five_of_them_void_the_invitation() {
     for _ in 0..5 {
         let told = branch.join(&wrong).failed(1);
         assert!(told.contains("refuses"), "{told}");
+        assert!(!branch.data().exists(), "what came to nothing has left something");
     }
     let told = branch.join(&right).failed(1);
     assert!(told.contains("refuses"), "the right one, after five wrong ones: {told}");
     drop(branch.join(&cloud.enroll("branch")).succeeded());
+}
+
+#[test]
+fn a_join_that_came_to_nothing_is_in_nobodys_way() {
+    let (dir, mut cloud) = cloud();
+    let right = cloud.enroll("branch");
+    let wrong = Invitation { pin: "0000-0000".into(), ..right.clone() };
+    let branch = Branch::new(dir.path().join("branch"));
+    // A directory that was there stays, with all that is in it.
+    std::fs::create_dir(branch.data()).unwrap();
+    std::fs::write(branch.data().join("notes"), "ours").unwrap();
+    drop(branch.join(&wrong).failed(1));
+    assert!(branch.data().join("notes").exists() && !branch.data().join("identity").exists());
+    let told = branch.run(&["status"]).failed(1);
+    assert!(told.contains("is no joined device"), "{told}");
+    drop(branch.join(&right).succeeded());
+
+    // Also when nobody answered.
+    let invitation = cloud.enroll("other");
+    let other = Branch::new(dir.path().join("other"));
+    cloud.stop();
+    let told = other.join(&invitation).failed(1);
+    assert!(told.contains("cannot join"), "{told}");
+    assert!(!other.data().exists(), "what came to nothing has left something");
+    cloud.start_again();
+    drop(other.join(&invitation).succeeded());
+    drop(other.run(&["status"]).succeeded());
 }
 
 #[test]
@@ -78,8 +106,14 @@ fn a_pin_is_good_once_and_only_at_the_cloud_that_gave_it() {
     let branch = Branch::new(dir.path().join("branch"));
     let digit = if invitation.url.ends_with('0') { '1' } else { '0' };
     let url = format!("{}{digit}", invitation.url.get(..invitation.url.len() - 1).unwrap());
-    let told = branch.join(&Invitation { url, ..invitation.clone() }).failed(1);
-    assert!(told.contains("cannot join"), "another authority's fingerprint: {told}");
+    let told = branch.join(&Invitation { url: url.clone(), ..invitation.clone() }).failed(1);
+    let fingerprint = |url: &str| url.split_once('#').unwrap().1.to_owned();
+    let expected = format!("expected is {}", fingerprint(&url));
+    let shown = format!("has the fingerprint {}", fingerprint(&invitation.url));
+    for what in ["cannot join", &shown, &expected, "compare address and fingerprint"] {
+        assert!(told.contains(what), "another authority's fingerprint: {told}");
+    }
+    assert!(!branch.data().exists(), "what came to nothing has left something");
 
     drop(branch.join(&invitation).succeeded());
     let told = Branch::new(impostor).join(&invitation).failed(1);

@@ -6,10 +6,13 @@
 
 mod branch;
 mod cloud;
+mod control;
 mod demo;
 mod idle;
 mod kill;
 mod loss;
 mod page_log;
 mod proxy;
+mod revoked;
 mod tls;
+mod visitors;

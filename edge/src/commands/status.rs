@@ -14,7 +14,7 @@ use tallyroll_edge::data_dir::DataDir;
 /// Prints the status, once or each second.
 pub(crate) async fn show(dir: &DataDir, watch: bool, json: bool) -> Result<()> {
     loop {
-        let way = reach(dir, "status")?;
+        let way = reach(dir, "status").await?;
         let status = way.ask(Ask::Status).await?;
         way.close().await?;
         let text = if json { status.to_string() } else { describe(&status) };

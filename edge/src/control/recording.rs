@@ -28,6 +28,8 @@ pub enum LineAnswer {
     Already(bool),
     /// Not recorded, and why.
     Error(String),
+    /// There is no place for the stream, and why; nothing in it is recorded.
+    Busy(String),
 }
 
 type Parsed = Result<(), String>;
