@@ -57,6 +57,7 @@ pub fn device(dir: &Path) -> Result<Device<Disk, RedbStore>, Box<dyn std::error:
         signer: Signer::from_seed(&[2; 32]),
         cloud_key: PublicKey([3; 32]),
         public_log: LogId([4; 32]),
+        anchor: None,
     };
     let store = RedbStore::open(backend, 2 << 20)?;
     let journal = Disk(open(&dir.join("journal"))?);

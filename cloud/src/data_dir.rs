@@ -116,6 +116,13 @@ impl DataDir {
         }
     }
 
+    /// Whether some process has the directory now.
+    pub fn is_held(&self) -> bool {
+        let lock = File::open(self.root.join("lock"));
+        let tried = lock.map(|lock| flock(&lock, FlockOperation::NonBlockingLockShared));
+        tried.is_ok_and(|tried| tried == Err(rustix::io::Errno::WOULDBLOCK))
+    }
+
     /// Takes the directory for this process, whose command is `purpose`.
     ///
     /// # Errors
@@ -162,7 +169,9 @@ mod tests {
         let refused = dir.lock("serve").unwrap_err().to_string();
         let holder = format!("held by pid {} (tallyroll serve), since 2", std::process::id());
         assert!(refused.contains(&holder), "{refused}");
+        assert!(dir.is_held());
         drop(lock);
+        assert!(!dir.is_held());
         dir.lock("devices").unwrap();
     }
 
@@ -171,6 +180,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = DataDir::new(root.path());
         assert!(matches!(dir.refuse_if_empty(), Err(DataDirError::Empty { .. })));
+        assert!(!dir.is_held());
         std::fs::write(dir.identity(), b"{}").unwrap();
         dir.refuse_if_empty().unwrap();
     }

@@ -249,7 +249,7 @@ mod tests {
         assert!(!decisions.has_changed().unwrap());
         let grant = |replica: &mut Replica| {
             let (now, subject) = (replica.now(), SubjectId([1; 16]));
-            replica.hub.grant(now, subject, Credits::ZERO, String::new())
+            replica.hub.grant(now, subject, Credits::from_thousandths(1), String::new())
         };
         keeper.run(grant).await.unwrap();
         decisions.changed().await.unwrap();

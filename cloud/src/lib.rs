@@ -16,6 +16,7 @@ pub mod links;
 mod metrics;
 pub mod opening;
 pub mod people;
+mod places;
 pub mod public;
 mod secret_file;
 pub mod server;

@@ -10,7 +10,7 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
-use commands::{enroll, fleet, log, serve, view};
+use commands::{enroll, fleet, forks, log, serve, view};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,7 +39,7 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Invite a device; prints the one command to run at the branch.
     Enroll {
-        /// The device's name: a-z, A-Z, 0-9, `-`, `_`, `.`
+        /// The device's name: a-z, A-Z, 0-9, `-`, `_`, `.`, the first none of `-` and `.`
         name: String,
         /// Where the branch reaches this cloud, if not where `serve` says.
         #[arg(long, value_name = "HOST[:PORT]")]
@@ -58,7 +58,13 @@ enum Command {
     Retire(fleet::StandingArguments),
     /// Believe nothing more from a device, and cut its link.
     Revoke(fleet::StandingArguments),
-    /// Give a user credits; a negative amount takes them back.
+    /// Tell which devices were restored or copied, and what came of it.
+    Forks {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a user credits; a negative amount takes them back. At most a billion at a time.
     Grant {
         /// A user that some device has seen.
         username: String,
@@ -123,6 +129,7 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Devices { json } => fleet::list(&dir, json).await,
         Command::Retire(arguments) => fleet::retire(&dir, arguments).await,
         Command::Revoke(arguments) => fleet::revoke(&dir, arguments).await,
+        Command::Forks { json } => forks::run(&dir, json).await,
         Command::Grant { username, amount, reason, json } => {
             fleet::grant(&dir, username, amount, reason, json).await
         }

@@ -5,7 +5,9 @@
 //! stored and answered; a failed write ends the process with the reason.
 
 use crate::authority::Authority;
-use crate::control::{self, desk::Desk};
+use crate::control;
+use crate::control::desk::Desk;
+use crate::control::reach::{Place, ReachError, place};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
 use crate::keeper;
@@ -57,6 +59,9 @@ pub enum ServeError {
     /// The directory is held or cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// Another process has the directory.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// A file in it cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -81,6 +86,7 @@ impl ServeError {
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::DataDir(why) => why.is_temporary(),
+            Self::Reach(why) => why.is_temporary(),
             Self::Open(why) => why.is_temporary(),
             Self::Engine(why) => matches!(why.kind(), Kind::Full | Kind::Retry),
             Self::Tls(_) | Self::System { .. } => false,
@@ -98,7 +104,10 @@ pub async fn serve(
     ready: impl FnOnce(&Ready) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     dir.create()?;
-    let _lock = dir.lock("serve")?;
+    let _lock = match place(dir, "serve").await? {
+        Place::Ours(lock) => lock,
+        Place::Served => dir.lock("serve")?, // refused, with who serves
+    };
     let Opened { replica, authority, endpoint: secret } = open(dir)?;
     let Sockets { endpoint, web, control, at } = bind(dir, listen, &authority, secret).await?;
     // Listened for before it is said to be ready: who then says stop, is heard.

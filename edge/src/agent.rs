@@ -4,8 +4,8 @@
 //! a stop seals and leaves nothing behind. A failed write ends the process with
 //! the reason; the next start replays what is durable.
 
-use crate::control::reach::open_desk;
-use crate::control::{self, Desk};
+use crate::control::reach::{Place, open_desk, place};
+use crate::control::{self, Desk, clients};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::link::{self, LinkState, tls};
@@ -22,23 +22,27 @@ use tracing::info;
 /// or a failed write.
 pub async fn run(dir: &DataDir) -> Result<()> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
-    let _lock = dir.lock("run")?;
+    let _lock = match place(dir, "run").await? {
+        Place::Ours(lock) => lock,
+        Place::Served => dir.lock("run")?, // says who has it
+    };
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
-    let config = tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?;
+    let trust = tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?;
     let (desk, running) = open_desk(dir, enrolment.clone())?;
     let listener = control::listen(dir)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot listen on {}", dir.socket().display()))?;
 
+    // Before it is said to be ready, for whoever waited for that may stop it at once.
+    let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
+    let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
     let (state, link) = watch::channel(LinkState::Connecting);
     let desk = Desk { link: Some(link), ..desk };
-    let serving = tokio::spawn(control::serve(listener, desk.clone()));
-    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), enrolment, config, state));
+    let serving = tokio::spawn(clients::serve(listener, desk.clone()));
+    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), enrolment, trust, state));
     println!("ready device={} data={}", desk.enrolment.name, dir.root().display());
     std::io::stdout().flush().into_diagnostic()?;
 
-    let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
-    let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
     tokio::select! {
         _ = terminate.recv() => info!("stopping"),
         _ = interrupt.recv() => info!("stopping"),
@@ -49,6 +53,5 @@ pub async fn run(dir: &DataDir) -> Result<()> {
     drop((serving.await, linking.await)); // aborted: their handles to the keeper are gone
     drop(desk);
     let _ = std::fs::remove_file(dir.socket()); // a new one is made at the next start
-    let ended = tokio::task::spawn_blocking(|| running.join()).await.into_diagnostic()?;
-    ended.into_diagnostic()
+    Ok(tokio::task::spawn_blocking(|| running.join()).await.into_diagnostic()??)
 }

@@ -5,9 +5,9 @@
 //! it ends.
 
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Paths below a device's data directory.
@@ -82,6 +82,20 @@ impl DataDir {
         self.root.join("page-log.rejects")
     }
 
+    fn lock_file(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Takes the directory away again, if nothing but the lock is in it; for whoever
+    /// made it and holds the lock. What cannot be removed is in nobody's way.
+    pub(crate) fn remove_if_empty(&self, _lock: &Lock) {
+        let mut entries = std::fs::read_dir(&self.root).into_iter().flatten();
+        if entries.all(|entry| entry.is_ok_and(|entry| entry.path() == self.lock_file())) {
+            let _ = std::fs::remove_file(self.lock_file());
+            let _ = std::fs::remove_dir(&self.root);
+        }
+    }
+
     /// Makes the directory, for its owner alone.
     ///
     /// # Errors
@@ -97,26 +111,38 @@ impl DataDir {
     /// # Errors
     /// Another process has it, or the system's.
     pub fn lock(&self, purpose: &str) -> Result<Lock, DataDirError> {
-        let path = self.root.join("lock");
+        let path = self.lock_file();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(&path).map_err(|source| io_error("open", &path, source))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let _ = file.take(256).read_to_string(&mut holder); // for the message only
-                let holder = holder.trim().to_owned();
-                return Err(DataDirError::Held { root: self.root.clone(), holder });
+        let mut file = loop {
+            let file = options.open(&path).map_err(|source| io_error("open", &path, source))?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, &path) => break file,
+                Ok(()) => {} // its holder took it away with the directory, and this is what was left
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let mut holder = String::new();
+                    let _ = file.take(256).read_to_string(&mut holder); // for the message only
+                    let holder = holder.trim().to_owned();
+                    return Err(DataDirError::Held { root: self.root.clone(), holder });
+                }
+                Err(error) => return Err(io_error("lock", &path, error.into())),
             }
-            Err(error) => return Err(io_error("lock", &path, error.into())),
-        }
+        };
         let holder = format!("process {} ({purpose})\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(holder.as_bytes()))
             .map_err(|source| io_error("write", &path, source))?;
         Ok(Lock { _file: file })
+    }
+}
+
+/// Is the open file still the one at `path`?
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => identity(open) == identity(there),
+        _ => false,
     }
 }
 
@@ -138,5 +164,23 @@ mod tests {
         assert!(refused.contains(&format!("process {} (run)", std::process::id())), "{refused}");
         drop(lock);
         dir.lock("record").expect("is free again");
+    }
+
+    #[test]
+    fn only_a_directory_without_anything_else_is_taken_away() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = DataDir::new(root.path().join("data"));
+        dir.create().expect("is made");
+        let lock = dir.lock("join").expect("is free");
+        std::fs::write(dir.journal(), b"").expect("is written");
+        dir.remove_if_empty(&lock);
+        dir.lock("record").expect_err("is there, and held");
+        std::fs::remove_file(dir.journal()).expect("is removed");
+        let opened_before = File::open(dir.lock_file()).expect("is there");
+        dir.remove_if_empty(&lock);
+        assert!(!dir.root().exists());
+        dir.create().expect("is made again");
+        let _lock = dir.lock("join").expect("is another file, and free");
+        assert!(!is_at(&opened_before, &dir.lock_file()), "to lock that one would hold nothing");
     }
 }

@@ -110,6 +110,17 @@ impl Keys {
         Ok(Self { signer: Signer::from_seed(&seed), tls })
     }
 
+    /// Whether the directory has keys, whole or damaged.
+    pub(crate) fn exist(dir: &DataDir) -> bool {
+        dir.identity().join(KEYS).exists()
+    }
+
+    /// Takes away keys that nobody has seen. What cannot be removed is used the next time.
+    pub(crate) fn remove(dir: &DataDir) {
+        let _ = std::fs::remove_file(dir.identity().join(KEYS));
+        let _ = std::fs::remove_dir(dir.identity());
+    }
+
     fn load(dir: &DataDir) -> Result<Option<Self>, IdentityError> {
         let Some(file) = read::<KeyFile>(dir, KEYS)? else { return Ok(None) };
         let certificate = CertificateDer::from(file.tls_certificate.0);

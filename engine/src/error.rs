@@ -59,6 +59,9 @@ pub enum Error {
     /// A burst was not admitted.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Not now; the text says what has to come first.
+    #[error("{0}")]
+    NotYet(String),
     /// A command that the rules forbid.
     #[error("{0}")]
     Rejected(String),
@@ -69,6 +72,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Storage { .. } | Self::Closed => Kind::Closed,
+            Self::NotYet(_) => Kind::Retry,
             Self::Full(_) => Kind::Full,
             Self::Corrupt { .. } => Kind::Corrupt,
             Self::Decode(_) | Self::Refused(_) | Self::Rejected(_) => Kind::Rejected,

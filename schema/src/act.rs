@@ -1,12 +1,15 @@
 //! Acts: what a client asks a device to record, before aliases and prices.
 //!
 //! Invariant: an act carries the same `kind` as the event it becomes, and the
-//! fields a client knows; the device adds job, alias, price and position. The
-//! name in it stays at the device (and, sealed, in the tenant's directory).
+//! fields a client knows; the device adds job, alias, price and position. What is
+//! read from text happened within [`Act::ACTED_AT`]. The name in an act stays at
+//! the device (and, sealed, in the tenant's directory).
 
 use crate::event::counts::{ColorMode, Conversion, CountSource, Sides};
 use crate::{JobId, Wall};
+use core::ops::Range;
 use schemars::JsonSchema;
+use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
 /// Something a user did at a device.
@@ -42,7 +45,11 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         job_number: Option<u32>,
         /// When, if not now (milliseconds since the Unix epoch).
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            deserialize_with = "plausible_time",
+            skip_serializing_if = "Option::is_none"
+        )]
         acted_at: Option<Wall>,
         /// The spooler's job, for sources that speak of one job in several lines.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,10 +120,26 @@ fn device_source() -> CountSource {
     CountSource::Device
 }
 
+fn plausible_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Wall>, D::Error> {
+    let time = Option::<Wall>::deserialize(from)?;
+    match time.filter(|time| !Act::ACTED_AT.contains(time)) {
+        None => Ok(time),
+        Some(Wall(beyond)) => Err(D::Error::custom(format!(
+            "acted-at {beyond} is not in the years 2000 to 2199; it is in milliseconds since 1970, from {} to {}",
+            Act::ACTED_AT.start.0,
+            Act::ACTED_AT.end.0 - 1,
+        ))),
+    }
+}
+
 impl Act {
     /// The `kind`s that are acts.
     pub const KINDS: [&str; 5] =
         ["pages.printed", "pages.captured", "pages.converted", "document.sent", "document.saved"];
+
+    /// When something may have been done: from 2000 until 2200. What lies beyond is a broken clock, or
+    /// seconds taken for milliseconds, and would be counted in a month that nobody looks at.
+    pub const ACTED_AT: Range<Wall> = Wall(946_684_800_000)..Wall(7_258_118_400_000);
 
     /// The user's name.
     pub fn user(&self) -> &str {
@@ -136,6 +159,31 @@ impl Act {
             Self::Convert { job, .. } | Self::Send { job, .. } | Self::Save { job, .. } => {
                 Some(*job)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acted_at(time: &str) -> Result<Act, String> {
+        let act = r#"{"kind":"pages.printed","user":"anna","impressions":1,"acted-at":"#;
+        serde_json::from_str(&format!("{act}{time}}}")).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn an_act_of_another_century_is_refused_with_what_is_meant() {
+        for time in ["946684800000", "1795219323000", "7258118399999", "null"] {
+            acted_at(time).expect(time);
+        }
+        for time in ["0", "1795219323", "946684799999", "7258118400000", "18446744073709551615"] {
+            let why = acted_at(time).expect_err(time);
+            assert!(
+                why.contains(&format!("acted-at {time} is not in the years 2000 to 2199")),
+                "{why}"
+            );
+            assert!(why.contains("milliseconds"), "{why}");
         }
     }
 }

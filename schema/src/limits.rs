@@ -38,6 +38,11 @@ pub const BURST_BYTES_MAX: u32 = 1024 * 1024;
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// A device's or a user's name, bytes, as POSIX login names and DNS labels stay far below it.
 pub const NAME_BYTES_MAX: usize = 255;
+/// One grant, thousandths of a credit, given or taken back: a billion credits. A larger one is a slip of the hand.
+pub const GRANT_THOUSANDTHS_MAX: i64 = 1_000_000_000_000;
+/// What one event may count, pages times conversions or destinations: as much as one of pages alone,
+/// so that 2³² such events still add up in 64 bits.
+pub const EVENT_COUNT_MAX: u64 = u32::MAX as u64;
 /// Epochs that a peer may announce: a device opens one each time it was restored or copied.
 pub const EPOCHS_MAX: usize = 1024;
 /// Epochs a device opens in one log before it asks to be enrolled anew: something copies it for ever.

@@ -1,8 +1,7 @@
-//! The life of a branch, as its people see it: joining, recording, being asked, being sent away, coming back from an
-//! old copy of its disk.
+//! The life of a branch, as its people see it: joining, recording, being asked, being sent away.
+//! What happens to copies of it is in `copies`.
 //! What it may hear on these ways is the engine's to say and tested there; here it is what a person is told.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -41,18 +40,6 @@ fn events_of_devices(cloud: &Cloud) -> Vec<Value> {
     cloud.events().into_iter().filter(own).collect()
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (path, name) = (entry.path(), entry.file_name());
-        match entry.file_type().unwrap() {
-            kind if kind.is_dir() => copy(&path, &to.join(name)),
-            kind if kind.is_file() => drop(std::fs::copy(&path, to.join(name)).unwrap()),
-            _ => {} // a socket is no part of what is kept
-        }
-    }
-}
-
 #[test]
 fn a_wrong_pin_is_refused_and_five_of_them_void_the_invitation() {
     let (dir, cloud) = cloud();
@@ -64,10 +51,38 @@ fn a_wrong_pin_is_refused_and_five_of_them_void_the_invitation() {
     for _ in 0..5 {
         let told = branch.join(&wrong).failed(1);
         assert!(told.contains("refuses"), "{told}");
+        assert!(!branch.data().exists(), "what came to nothing has left something");
     }
     let told = branch.join(&right).failed(1);
     assert!(told.contains("refuses"), "the right one, after five wrong ones: {told}");
     drop(branch.join(&cloud.enroll("branch")).succeeded());
+}
+
+#[test]
+fn a_join_that_came_to_nothing_is_in_nobodys_way() {
+    let (dir, mut cloud) = cloud();
+    let right = cloud.enroll("branch");
+    let wrong = Invitation { pin: "0000-0000".into(), ..right.clone() };
+    let branch = Branch::new(dir.path().join("branch"));
+    // A directory that was there stays, with all that is in it.
+    std::fs::create_dir(branch.data()).unwrap();
+    std::fs::write(branch.data().join("notes"), "ours").unwrap();
+    drop(branch.join(&wrong).failed(1));
+    assert!(branch.data().join("notes").exists() && !branch.data().join("identity").exists());
+    let told = branch.run(&["status"]).failed(1);
+    assert!(told.contains("is no joined device"), "{told}");
+    drop(branch.join(&right).succeeded());
+
+    // Also when nobody answered.
+    let invitation = cloud.enroll("other");
+    let other = Branch::new(dir.path().join("other"));
+    cloud.stop();
+    let told = other.join(&invitation).failed(1);
+    assert!(told.contains("cannot join"), "{told}");
+    assert!(!other.data().exists(), "what came to nothing has left something");
+    cloud.start_again();
+    drop(other.join(&invitation).succeeded());
+    drop(other.run(&["status"]).succeeded());
 }
 
 #[test]
@@ -78,8 +93,14 @@ fn a_pin_is_good_once_and_only_at_the_cloud_that_gave_it() {
     let branch = Branch::new(dir.path().join("branch"));
     let digit = if invitation.url.ends_with('0') { '1' } else { '0' };
     let url = format!("{}{digit}", invitation.url.get(..invitation.url.len() - 1).unwrap());
-    let told = branch.join(&Invitation { url, ..invitation.clone() }).failed(1);
-    assert!(told.contains("cannot join"), "another authority's fingerprint: {told}");
+    let told = branch.join(&Invitation { url: url.clone(), ..invitation.clone() }).failed(1);
+    let fingerprint = |url: &str| url.split_once('#').unwrap().1.to_owned();
+    let expected = format!("expected is {}", fingerprint(&url));
+    let shown = format!("has the fingerprint {}", fingerprint(&invitation.url));
+    for what in ["cannot join", &shown, &expected, "compare address and fingerprint"] {
+        assert!(told.contains(what), "another authority's fingerprint: {told}");
+    }
+    assert!(!branch.data().exists(), "what came to nothing has left something");
 
     drop(branch.join(&invitation).succeeded());
     let told = Branch::new(impostor).join(&invitation).failed(1);
@@ -170,38 +191,4 @@ fn a_retired_device_delivers_what_it_has() {
     let devices = cloud.json(&["devices"]);
     assert_eq!(devices[0]["standing"], "retired", "{devices}");
     assert_eq!(events_of_devices(&cloud).len(), 22);
-}
-
-#[test]
-fn a_device_from_an_old_copy_of_its_disk_is_refused_and_overwrites_nothing() {
-    let (dir, cloud, mut branch) = linked_branch();
-    drop(record(&branch, 0, 20).succeeded());
-    branch.wait_synced(PATIENCE);
-    branch.stop();
-    let old = dir.path().join("old");
-    copy(branch.data(), &old);
-    branch.start();
-    drop(record(&branch, 1, 20).succeeded());
-    branch.wait_synced(PATIENCE);
-    branch.stop();
-    let before = events_of_devices(&cloud);
-
-    // The copy goes on where the original was, and by now the cloud knows what came after that.
-    let mut restored = Branch::new(old);
-    drop(record(&restored, 2, 30).succeeded());
-    let local = restored.standing().local;
-    restored.start();
-    wait_until(PATIENCE, "the restored device is told", || {
-        let status = restored.json(&["status"]);
-        status["link"] == "stopped" && status["why"].as_str().unwrap().contains("history")
-    });
-    std::thread::sleep(NOTHING_FOR);
-    assert_eq!(events_of_devices(&cloud), before, "the cloud's history has changed");
-    assert_eq!(restored.standing().local, local, "the copy's own events are gone");
-    drop(cloud.run(&["log", "verify"]).succeeded());
-
-    restored.stop();
-    branch.start();
-    drop(record(&branch, 3, 5).succeeded());
-    branch.wait_synced(PATIENCE);
 }

@@ -118,7 +118,7 @@ fn a_cloud_on_every_address_asks_where_it_is_reached() {
 #[test]
 fn exit_codes_say_what_to_do() {
     let (dir, cloud) = cloud();
-    let refusals: [(&[&str], &str); 7] = [
+    let refusals: [(&[&str], &str); 8] = [
         (&["view", "balances", "--at", "1.99"], "the last is 1.3"),
         (&["view", "balances", "--at", "2001-01-01T00:00:00Z"], "nothing was committed"),
         (&["grant", "ada", "5"], "no device has seen"),
@@ -126,13 +126,19 @@ fn exit_codes_say_what_to_do() {
         (&["log", "show", "branch-9"], "tallyroll log list"),
         (&["log", "verify", "--receipt", "/nowhere"], "holds no receipt"),
         (&["enroll", "a b"], "a device's name has"),
+        (&["enroll", ".."], "does not begin with"),
     ];
     for (arguments, said) in refusals {
         let refused = cloud.run(arguments).failed(FAILURE);
         assert!(refused.contains(said), "{arguments:?}: {refused}");
     }
+    let mut dashed = Command::new(program("tallyroll"));
+    dashed.arg("--data").arg(cloud.data()).args(["enroll", "--", "-x"]);
+    let refused = run(&mut dashed, b"").failed(FAILURE);
+    assert!(refused.contains("does not begin with"), "{refused}");
     drop(cloud.run(&["view", "balances", "--at", "yesterday"]).failed(USAGE));
-    drop(cloud.run(&["log", "show"]).failed(USAGE));
+    let told = cloud.run(&["log", "show"]).failed(USAGE);
+    assert!(told.contains("<LOG|--all>"), "{told}");
 
     let receipt = dir.path().join("receipt.json");
     std::fs::write(&receipt, receipt_of_another_log()).unwrap();
@@ -188,6 +194,15 @@ fn a_device_is_back_within_moments_of_a_kill() {
     wait_until(PATIENCE, "ada has a balance", || {
         cloud.json(&["view", "balances"])["rows"][0]["name"] == "ada"
     });
+    for (amount, told) in [
+        ("0", "say how many"),
+        ("-0.000", "say how many"),
+        ("1000000000.001", "at most 1000000000.000"),
+        ("-9223372036854775.808", "at most 1000000000.000"),
+    ] {
+        let refused = cloud.run(&["grant", "ada", amount]).failed(FAILURE);
+        assert!(refused.contains(told), "{refused}");
+    }
     let granted = cloud.run(&["grant", "ada", "10", "--reason", "welcome"]).succeeded();
     assert_eq!(granted, "10.000 credits to ada\n");
     assert_eq!(cloud.json(&["view", "balances"])["rows"][0]["balance"], "7.000");
@@ -201,4 +216,55 @@ fn a_stop_is_clean_and_health_is_told() {
     cloud.stop();
     wait_until(Duration::from_secs(1), "the socket is gone", || !socket.exists());
     drop(cloud.run(&["devices"]).succeeded());
+}
+
+/// Two charges of the largest kind a device can record were shown as less than their sum.
+#[test]
+fn figures_add_up_however_large_they_are() {
+    let (dir, cloud) = cloud();
+    let branch = Branch::joined(dir.path().join("branch-1"), &cloud.enroll("branch-1"));
+    let dear = r#"{"kind": "pages.printed", "user": "ada", "impressions": 4294967295}"#;
+    drop(branch.run_with(&["record"], format!("{dear}\n{dear}\n").as_bytes()).succeeded());
+    let beyond = br#"{"kind": "document.sent", "job": "0000000000000001", "user": "ada",
+        "pages": 4294967295, "destinations": 2}"#;
+    let one_line = String::from_utf8_lossy(beyond).replace('\n', "");
+    let refused = branch.run_with(&["record"], one_line.as_bytes()).failed(FAILURE);
+    assert!(refused.contains("at most 4294967295, multiplied"), "{refused}");
+    branch.wait_synced(PATIENCE);
+    wait_until(PATIENCE, "ada is known", || {
+        cloud.json(&["view", "balances"])["rows"][0]["name"] == "ada"
+    });
+    for _ in 0..3 {
+        drop(cloud.run(&["grant", "ada", "1000000000"]).succeeded());
+    }
+    let row = &cloud.json(&["view", "balances"])["rows"][0];
+    let shown = ["granted", "charged", "balance"].map(|key| row[key].as_str().unwrap());
+    assert_eq!(shown, ["3000000000.000", "8589934590.000", "-5589934590.000"]);
+    let totals = &cloud.json(&["view", "totals"])["rows"][0];
+    assert_eq!(totals["impressions"], 2 * u64::from(u32::MAX));
+}
+
+#[test]
+fn a_devices_end_is_shown_with_its_time_and_what_to_do() {
+    let (dir, cloud) = cloud();
+    let mut branches = Vec::new();
+    for name in ["active", "retired", "revoked"] {
+        branches.push(Branch::joined(dir.path().join(name), &cloud.enroll(name)));
+    }
+    let told = cloud.run(&["retire", "retired"]).succeeded();
+    assert!(told.contains("is retired: ") && told.contains("tallyroll-edge status"), "{told}");
+    let told = cloud.run(&["revoke", "revoked", "--reason", "stolen"]).succeeded();
+    assert!(told.contains("is revoked: ") && told.contains("tallyroll enroll"), "{told}");
+
+    let devices = cloud.json(&["devices"]);
+    for row in devices.as_array().unwrap() {
+        assert_eq!(row["standing"], row["name"]);
+        let [since, enrolled] = ["standing-since", "enrolled-at"].map(|key| row[key].as_u64());
+        assert!(since.is_some() && (since == enrolled) == (row["name"] == "active"), "{row}");
+    }
+    let listed = cloud.run(&["devices"]);
+    for standing in ["retired", "revoked"] {
+        assert!(listed.stdout.contains(&format!("{standing} since 2")), "{listed:?}");
+        assert!(listed.stderr.contains(&format!("{standing}: ")), "{listed:?}");
+    }
 }

@@ -6,10 +6,15 @@
 
 mod branch;
 mod cloud;
+mod control;
+mod copies;
 mod demo;
 mod idle;
 mod kill;
 mod loss;
 mod page_log;
 mod proxy;
+mod revoked;
 mod tls;
+mod upgrade;
+mod visitors;

@@ -171,6 +171,71 @@ fn lines_that_do_not_parse_are_told_and_kept_and_keep_nothing_else_out() {
 }
 
 #[test]
+fn a_file_that_is_no_page_log_is_refused_and_leaves_nothing() {
+    let (dir, _cloud, branch) = fleet();
+    let log = dir.path().join("binary");
+    let mut entropy = Entropy::new(SEED, 0, "binary");
+    let bytes: Vec<u8> = (0..1 << 20).map(|_| entropy.below(256) as u8).collect();
+    std::fs::write(&log, &bytes).unwrap();
+    for (file, input) in [(log.to_str().unwrap(), &[][..]), ("-", &bytes)] {
+        let told = branch.run_with(&["import", "page-log", file], input).failed(1);
+        assert!(
+            told.contains(&format!("{file} is no page_log, or one in another format")),
+            "{told}"
+        );
+        assert!(told.contains("`%p %u %j %T %P %C") && told.lines().count() < 20, "{told}");
+        let rejects = std::fs::metadata(branch.data().join("page-log.rejects")).unwrap();
+        assert_eq!(rejects.len(), 0);
+    }
+    assert_eq!(branch.standing().local, 2, "something was counted");
+}
+
+#[test]
+fn what_is_wrong_with_a_line_is_told_exactly() {
+    let (dir, _cloud, branch) = fleet();
+    let log = dir.path().join("page_log");
+    let line = |time: &str, figures: &str| format!("hall anna 7 [{time}] {figures} - host t - -\n");
+    let right = "21/Nov/2026:01:02:03 +0100";
+    let lines = [
+        line(right, "total -4"),
+        line(right, "total 4294967296"),
+        line("31/Feb/2026:01:02:03 +0100", "total 1"),
+        line("21/Nov/9999:01:02:03 +0100", "total 1"),
+        line(right, "total 5"),
+    ];
+    std::fs::write(&log, lines.concat()).unwrap();
+    let told = branch.run(&["import", "page-log", log.to_str().unwrap()]).failed(1);
+    for what in [
+        ":1: impressions -4 is not a number from 0 to 4294967295",
+        ":2: impressions 4294967296 is not a number from 0 to 4294967295",
+        ":3: [31/Feb/2026:01:02:03 +0100] is no time of the years 2000 to 2199",
+        ":4: [21/Nov/9999:01:02:03 +0100] is no time of the years 2000 to 2199",
+    ] {
+        assert!(told.contains(what), "{told}");
+    }
+    assert_eq!(totals(&branch), Totals::from([("anna".to_owned(), 5)]));
+}
+
+#[test]
+fn a_full_reject_file_is_told_once_and_keeps_nothing_out() {
+    const LINES: u64 = 70;
+    let (dir, _cloud, branch) = fleet();
+    let log = dir.path().join("page_log");
+    let good = "hall anna 7 [21/Nov/2026:01:02:03 +0100] total 5 - host t - -\n";
+    // A few of these fill the 4 MiB.
+    let long = |n| format!("{n} {}\n", "x".repeat(65_000));
+    std::fs::write(&log, good.to_owned() + &(0..LINES).map(long).collect::<String>()).unwrap();
+    let path = log.to_str().unwrap();
+    let told = branch.run(&["import", "page-log", path]).failed(1);
+    assert!(
+        told.contains("page-log.rejects is full: it has 64 of the 70 rejected lines"),
+        "{told}"
+    );
+    assert!(!told.contains("are kept in"), "{told}");
+    assert_eq!(totals(&branch), Totals::from([("anna".to_owned(), 5)]));
+}
+
+#[test]
 fn a_custom_format_is_read_from_stdin() {
     let (_dir, _cloud, branch) = fleet();
     let format = std::fs::read_to_string(fixture("PageLogFormat.custom")).unwrap();

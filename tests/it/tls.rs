@@ -10,7 +10,7 @@ use quinn::{Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tallyroll_cloud::authority::Authority;
 use tallyroll_cloud::links::tls::{Purpose, peer_fingerprint, purpose, server_config};
 use tallyroll_cloud::people::sealed::{DirectoryKey, OpenError};
-use tallyroll_edge::link::tls::{DeviceTls, join_config, session_config};
+use tallyroll_edge::link::tls::{DeviceTls, Pinned, Stranger, join_config, session_config};
 use tallyroll_edge::people::sealed::seal_name;
 use tallyroll_schema::Fingerprint;
 use tallyroll_schema::enrol::SERVER_NAME;
@@ -42,10 +42,10 @@ impl Cloud {
     }
 
     /// Both ends of a connection, or what the device is told. The device's endpoint lives as long as its connection.
-    async fn meet(&self, config: quinn::ClientConfig) -> Result<[Connection; 2], ConnectionError> {
+    async fn meet(&self, trust: &Pinned) -> Result<[Connection; 2], ConnectionError> {
         let device = Endpoint::client(loopback()).unwrap();
         let address = self.endpoint.local_addr().unwrap();
-        let connecting = device.connect_with(config, address, SERVER_NAME).unwrap();
+        let connecting = device.connect_with(trust.config.clone(), address, SERVER_NAME).unwrap();
         let accepting = async { self.endpoint.accept().await.unwrap().await };
         let (at_device, at_cloud) = tokio::join!(connecting, accepting);
         Ok([at_device?, at_cloud?])
@@ -60,13 +60,13 @@ fn loopback() -> SocketAddr {
 async fn a_device_joins_and_then_syncs_as_the_same_device() {
     let cloud = Cloud::start(SystemTime::now());
     let device = DeviceTls::generate().unwrap();
-    let configs = [
+    let trusts = [
         (join_config(cloud.fingerprint, &device).unwrap(), Purpose::Enrolment),
         (session_config(cloud.fingerprint, &device).unwrap(), Purpose::Session),
         (session_config(cloud.fingerprint, &device).unwrap(), Purpose::Session),
     ];
-    for (config, expected) in configs {
-        let [_at_device, at_cloud] = cloud.meet(config).await.unwrap();
+    for (trust, expected) in trusts {
+        let [_at_device, at_cloud] = cloud.meet(&trust).await.unwrap();
         assert_eq!(purpose(&at_cloud), Some(expected));
         let seen = peer_fingerprint(&at_cloud).unwrap();
         assert_eq!(seen.as_bytes(), device.fingerprint().as_bytes());
@@ -78,10 +78,12 @@ async fn a_cloud_with_another_authority_is_refused() {
     let [joined, impostor] = [(), ()].map(|()| Cloud::start(SystemTime::now()));
     let device = DeviceTls::generate().unwrap();
     for config in [join_config, session_config] {
-        let config = config(joined.fingerprint, &device).unwrap();
-        let refused = impostor.meet(config).await.unwrap_err();
+        let trust = config(joined.fingerprint, &device).unwrap();
+        let refused = impostor.meet(&trust).await.unwrap_err();
         let ConnectionError::TransportError(refused) = refused else { panic!("{refused}") };
         assert_eq!(refused.code, TransportErrorCode::crypto(UNKNOWN_CERTIFICATE_AUTHORITY));
+        let met = Stranger { shown: impostor.fingerprint, expected: joined.fingerprint };
+        assert_eq!((trust.take_stranger(), trust.take_stranger()), (Some(met), None));
     }
 }
 
@@ -89,12 +91,12 @@ async fn a_cloud_with_another_authority_is_refused() {
 async fn a_restarted_cloud_is_still_trusted() {
     let first = Cloud::start(SystemTime::now());
     let device = DeviceTls::generate().unwrap();
-    let config = session_config(first.fingerprint, &device).unwrap();
-    first.meet(config.clone()).await.unwrap();
+    let trust = session_config(first.fingerprint, &device).unwrap();
+    first.meet(&trust).await.unwrap();
     let Cloud { directory, endpoint, .. } = first;
     endpoint.close(0u8.into(), b"restarting");
     let second = Cloud::start_in(directory, SystemTime::now());
-    second.meet(config).await.unwrap();
+    second.meet(&trust).await.unwrap();
 }
 
 /// The cloud's clock is set off instead of the device's: what counts is the difference.
@@ -104,8 +106,8 @@ async fn a_device_whose_clock_is_ten_years_off_joins_and_syncs() {
     for cloud_time in [now - TEN_YEARS - TEN_YEARS, now + TEN_YEARS] {
         let cloud = Cloud::start(cloud_time);
         let device = DeviceTls::generate().unwrap();
-        cloud.meet(join_config(cloud.fingerprint, &device).unwrap()).await.unwrap();
-        cloud.meet(session_config(cloud.fingerprint, &device).unwrap()).await.unwrap();
+        cloud.meet(&join_config(cloud.fingerprint, &device).unwrap()).await.unwrap();
+        cloud.meet(&session_config(cloud.fingerprint, &device).unwrap()).await.unwrap();
     }
 }
 
@@ -114,8 +116,8 @@ async fn what_is_larger_than_every_window_comes_back_whole() {
     const MESSAGE_BYTES: usize = 8 * 1024 * 1024;
     let cloud = Cloud::start(SystemTime::now());
     let device = DeviceTls::generate().unwrap();
-    let config = session_config(cloud.fingerprint, &device).unwrap();
-    let [at_device, at_cloud] = cloud.meet(config).await.unwrap();
+    let trust = session_config(cloud.fingerprint, &device).unwrap();
+    let [at_device, at_cloud] = cloud.meet(&trust).await.unwrap();
     let message: Vec<u8> = (0..MESSAGE_BYTES).map(|index| (index / 7) as u8).collect();
 
     let echo = async {
@@ -138,8 +140,8 @@ async fn what_is_larger_than_every_window_comes_back_whole() {
 async fn a_peer_may_open_only_as_many_streams_as_the_protocol_has() {
     let cloud = Cloud::start(SystemTime::now());
     let device = DeviceTls::generate().unwrap();
-    let config = session_config(cloud.fingerprint, &device).unwrap();
-    let ends = cloud.meet(config).await.unwrap();
+    let trust = session_config(cloud.fingerprint, &device).unwrap();
+    let ends = cloud.meet(&trust).await.unwrap();
     for connection in &ends {
         let _control = connection.open_bi().await.unwrap();
         let mut streams = Vec::new();

@@ -12,6 +12,12 @@ use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_schema::Credits;
 
+/// What a standing means, and what to do.
+const RETIRED: &str = "it delivers what it has and takes no more part; leave it running until its \
+    `tallyroll-edge status` says that nothing is to go";
+const REVOKED: &str = "nothing more is taken from it; to take part again it joins anew, with a new data \
+    directory and an invitation by `tallyroll enroll`";
+
 #[derive(Args)]
 pub(crate) struct StandingArguments {
     /// Its name or id.
@@ -40,10 +46,16 @@ pub(crate) async fn list(dir: &DataDir, json: bool) -> Result {
         Some(at) => time(at),
         None => "-".to_owned(),
     };
+    let standing = |row: &Value| match row["standing"].as_str().unwrap_or_default() {
+        "active" => "active".to_owned(),
+        left => {
+            format!("{left} since {}", time(row["standing-since"].as_u64().unwrap_or_default()))
+        }
+    };
     let columns = [
         Column::key("name", "device"),
         Column::key("device", "id"),
-        Column::key("standing", "standing"),
+        Column::of("standing", &standing),
         Column::of("enrolled", &|row| time(row["enrolled-at"].as_u64().unwrap_or_default())),
         Column::of("connected", &connected),
         Column::key("events", "events held").on(Side::Right),
@@ -54,6 +66,11 @@ pub(crate) async fn list(dir: &DataDir, json: bool) -> Result {
         eprintln!("No device is enrolled; `tallyroll enroll NAME` invites one.");
     }
     print(table(&columns, rows))?;
+    for (standing, what_to_do) in [("retired", RETIRED), ("revoked", REVOKED)] {
+        if rows.iter().any(|row| row["standing"] == standing) {
+            eprintln!("{standing}: {what_to_do}");
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,22 +78,22 @@ pub(crate) async fn list(dir: &DataDir, json: bool) -> Result {
 pub(crate) async fn retire(dir: &DataDir, arguments: StandingArguments) -> Result {
     let StandingArguments { name, reason, json } = arguments;
     let changed = ask(dir, "retire", Ask::Retire { device: name, reason }).await?;
-    tell(&changed, json, "is retired: it delivers what it has and takes no more part")
+    tell(&changed, json, "retired", RETIRED)
 }
 
 /// Revokes a device.
 pub(crate) async fn revoke(dir: &DataDir, arguments: StandingArguments) -> Result {
     let StandingArguments { name, reason, json } = arguments;
     let changed = ask(dir, "revoke", Ask::Revoke { device: name, reason }).await?;
-    tell(&changed, json, "is revoked: nothing more is believed from it")
+    tell(&changed, json, "revoked", REVOKED)
 }
 
-fn tell(changed: &Value, json: bool, what: &str) -> Result {
+fn tell(changed: &Value, json: bool, standing: &str, what_to_do: &str) -> Result {
     if json {
         print(changed)?;
     } else {
         let text = |key: &str| changed[key].as_str().unwrap_or_default();
-        print(format!("{} ({}) {what}", text("name"), text("device")))?;
+        print(format!("{} ({}) is {standing}: {what_to_do}", text("name"), text("device")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@
 
 use super::table::{Column, Side, table};
 use super::{CommandError, DOES_NOT_HOLD, Result, ask, ask_each, print};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,12 +38,12 @@ pub(crate) enum LogCommand {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("which").args(["log", "all"]).required(true))]
 pub(crate) struct ShowArguments {
-    /// A log's id, its beginning, or a device's name for its ledger.
-    #[arg(required_unless_present = "all")]
+    /// A log's id, its beginning, or a device's name for its ledger; needed without --all.
     log: Option<String>,
     /// Every log.
-    #[arg(long, conflicts_with = "log")]
+    #[arg(long)]
     all: bool,
     /// The first seq, of each epoch.
     #[arg(long, value_name = "SEQ", default_value_t = 0)]

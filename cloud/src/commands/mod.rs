@@ -6,6 +6,7 @@
 
 pub(crate) mod enroll;
 pub(crate) mod fleet;
+pub(crate) mod forks;
 pub(crate) mod log;
 pub(crate) mod serve;
 mod table;

@@ -56,7 +56,7 @@ impl<'a> Column<'a> {
 }
 
 /// A name comes from outside and must not steer the terminal it is shown on.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

@@ -73,7 +73,10 @@ pub(crate) async fn run(
     print(format!("at commit {}", view["at"].as_str().unwrap_or_default()))?;
     let unused = [
         ("incomplete", "records were written by a newer version; update this one"),
-        ("misplaced", "records stand where their writer may not write; they are not counted"),
+        (
+            "misplaced",
+            "records stand where their writer may not write, or say what cannot be; they are not counted",
+        ),
     ];
     for (key, meaning) in unused {
         if let Some(count @ 1..) = view[key].as_u64() {

@@ -1,6 +1,7 @@
 //! Answers about copies: which devices were restored or cloned, and what came of it.
 //!
-//! Invariant: told from the logs; a device's name is put beside it.
+//! Invariant: told from the logs; a device's name is put beside it. What a person
+//! is to do about it is said by the command.
 
 use super::Failure;
 use super::desk::Desk;

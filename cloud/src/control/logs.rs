@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tallyroll_engine::hub::{LogSummary, Verified};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{DeviceId, LogId, Position, Receipt, Record, Wall};
+use tallyroll_schema::{DeviceId, Event, LogId, Position, Receipt, Record, Wall};
 
 /// Events read at once.
 const PAGE_EVENTS: u64 = 512;
@@ -176,9 +176,23 @@ fn page(replica: &Replica, of: &LogSummary, from: u64, events_max: u64) -> Resul
     Ok(lines)
 }
 
+/// An event; one that is recorded again, with what it stands for read out beside its bytes.
 fn event_json(record: &Record<'_>) -> Value {
     let event = record.event().map_err(|why| why.to_string());
+    let again = match &event {
+        Ok(Event::EventResubmitted(again)) => Record::split(&again.record.0).ok(),
+        _ => None,
+    };
+    let again = again.map(
+        |(record, _)| json!({ "wall": record.header.time.wall, "event": record.event().ok() }),
+    );
     let event = event.and_then(|event| serde_json::to_value(event).map_err(|why| why.to_string()));
+    let event = event.map(|mut event| {
+        if let (Some(event), Some(again)) = (event.as_object_mut(), again) {
+            event.insert("recorded".into(), again);
+        }
+        event
+    });
     event.unwrap_or_else(
         |why| json!({ "kind": "unreadable", "code": record.header.kind, "why": why }),
     )

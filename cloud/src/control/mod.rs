@@ -7,12 +7,14 @@
 
 pub mod desk;
 mod fleet;
+mod forks;
 mod logs;
 mod pin;
 pub mod reach;
 mod views;
 
 use crate::data_dir::DataDir;
+use crate::places::{ACCEPT_PAUSE, Places, Turn};
 use crate::public::Public;
 use core::time::Duration;
 use desk::Desk;
@@ -20,16 +22,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
 /// A question, bytes.
 const ASK_BYTES_MAX: u64 = 64 * 1024;
-/// A client may take so long to ask, and to take a line.
+/// A client may take so long to take a line.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Clients at once; more wait.
 const CLIENTS_MAX: usize = 64;
@@ -49,6 +49,8 @@ pub enum Ask {
     },
     /// The devices, as they are now.
     Devices,
+    /// Which devices were restored or copied.
+    Forks,
     /// Let a device drain and leave.
     Retire {
         /// Name or id.
@@ -174,50 +176,44 @@ pub fn listen(dir: &DataDir) -> io::Result<UnixListener> {
 
 /// Answers clients until it is aborted.
 pub async fn serve(listener: UnixListener, desk: Desk) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let mut clients = JoinSet::new();
-    while let Ok(place) = places.clone().acquire_owned().await {
+    let mut places = Places::new(CLIENTS_MAX);
+    loop {
         let Ok((client, _)) = listener.accept().await else {
-            // Out of descriptors, most likely; it passes.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
         let desk = desk.clone();
-        clients.spawn(async move {
-            if let Err(why) = serve_client(client, &desk).await {
-                tracing::debug!(%why, "control client");
-            }
-            drop(place);
-        });
-        while clients.try_join_next().is_some() {}
+        places
+            .seat(|turn| async move {
+                if let Err(why) = serve_client(client, desk, turn).await {
+                    tracing::debug!(%why, "control client");
+                }
+            })
+            .await;
     }
 }
 
-async fn serve_client(client: UnixStream, desk: &Desk) -> io::Result<()> {
-    let (reader, mut writer) = client.into_split();
-    let mut reader = BufReader::new(reader);
-    loop {
-        let mut asked = Vec::new();
-        let mut line = (&mut reader).take(ASK_BYTES_MAX);
-        let read = tokio::time::timeout(CLIENT_TIMEOUT, line.read_until(b'\n', &mut asked));
-        if read.await?? == 0 {
-            return Ok(());
-        }
-        let mut answer = match serde_json::from_slice(&asked) {
-            Ok(ask) => answer(desk.clone(), ask),
-            Err(why) => {
-                let text = format!("no question this cloud knows: {why}");
-                write_line(&mut writer, &Line::Failed(Failure::lasting(text))).await?;
-                return Ok(());
-            }
-        };
-        while let Some(line) = answer.recv().await {
-            write_line(&mut writer, &line).await?;
-        }
+/// Answers one question.
+async fn serve_client(mut client: UnixStream, desk: Desk, turn: Turn) -> io::Result<()> {
+    let mut asked = Vec::new();
+    BufReader::new(&mut client).take(ASK_BYTES_MAX).read_until(b'\n', &mut asked).await?;
+    if asked.is_empty() || !turn.take() {
+        return Ok(());
     }
+    let mut answer = match serde_json::from_slice(&asked) {
+        Ok(ask) => answer(desk, ask),
+        Err(why) => {
+            let text = format!("no question this cloud knows: {why}");
+            return write_line(&mut client, &Line::Failed(Failure::lasting(text))).await;
+        }
+    };
+    while let Some(line) = answer.recv().await {
+        write_line(&mut client, &line).await?;
+    }
+    Ok(())
 }
 
-async fn write_line(writer: &mut tokio::net::unix::OwnedWriteHalf, line: &Line) -> io::Result<()> {
+async fn write_line(writer: &mut UnixStream, line: &Line) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     tokio::time::timeout(CLIENT_TIMEOUT, writer.write_all(&text)).await?

@@ -2,7 +2,8 @@
 //!
 //! Invariant: whichever way, the same code answers. With no process running the
 //! command takes the directory's lock for as long as it works; with one it never
-//! touches the files.
+//! touches the files. Who comes while another process has the directory and does
+//! not listen waits a little: a `serve` starts or stops, a command is about to end.
 
 use super::desk::Desk;
 use super::{Ask, Failure, Line, answer};
@@ -10,6 +11,8 @@ use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::keeper::{self, Running};
 use crate::opening::{OpenError, Opened, open};
 use crate::public::{PORT, Public};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use core::time::Duration;
 use serde_json::Value;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -17,6 +20,16 @@ use tallyroll_engine::{Error, Kind};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+/// The first pause while another process has the directory and does not listen; each is twice the last,
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+/// and none is longer: a person waits.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// A cloud is up within a fraction of this, but for one that replays a great deal.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a directory that is empty and nobody's is looked at again before that is told, after 175 ms.
+const LOOKS_AT_NOTHING: usize = 3;
 
 /// A way to the cloud.
 #[derive(Debug)]
@@ -25,6 +38,15 @@ pub enum Reach {
     Running(PathBuf),
     /// None does; this one has opened the files.
     Alone(Box<Alone>),
+}
+
+/// Who has a directory.
+#[derive(Debug)]
+pub enum Place {
+    /// A process that serves it.
+    Served,
+    /// This process, from now on.
+    Ours(Lock),
 }
 
 /// A cloud opened by this process.
@@ -44,6 +66,14 @@ pub enum ReachError {
     /// A file in it cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Another process has the directory and does not listen.
+    #[error("{} is held by {holder}, which does not answer; try again, or stop that process", root.display())]
+    Silent {
+        /// The directory.
+        root: PathBuf,
+        /// Process id, command and since when, as the holder wrote them.
+        holder: String,
+    },
     /// The socket cannot be used.
     #[error("cannot reach the running process at {path}: {source}")]
     Socket {
@@ -64,6 +94,7 @@ impl ReachError {
             Self::DataDir(why) => why.is_temporary(),
             Self::Open(why) => why.is_temporary(),
             Self::Engine(why) => matches!(why.kind(), Kind::Full | Kind::Retry),
+            Self::Silent { .. } => true,
             Self::Socket { .. } => false,
         }
     }
@@ -101,23 +132,70 @@ impl Answer {
 /// Finds the way to the cloud in `dir`, for the command `purpose`.
 ///
 /// # Errors
-/// No cloud is there, another command holds it, or its files cannot be used.
+/// No cloud is there, another process holds it and does not listen, or its files
+/// cannot be used.
 pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
-    dir.refuse_if_empty()?;
-    match UnixStream::connect(dir.socket()).await {
-        Ok(_) => return Ok(Reach::Running(dir.socket())),
-        Err(why) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&why.kind()) => {}
-        Err(source) => {
-            return Err(ReachError::Socket { path: dir.socket().display().to_string(), source });
-        }
-    }
-    let lock = dir.lock(purpose)?;
+    expect_cloud(dir).await?;
+    let lock = match place(dir, purpose).await? {
+        Place::Served => return Ok(Reach::Running(dir.socket())),
+        Place::Ours(lock) => lock,
+    };
     let Opened { replica, authority, .. } = open(dir)?;
     let public = Public::load(dir).unwrap_or_default(); // unreadable is as good as unknown
     let (keeper, running) = keeper::start(replica);
     let authority = authority.fingerprint();
     let desk = Desk { keeper, authority, public, port: PORT, live: None };
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
+}
+
+/// Finds a process that serves `dir`, or takes it for this one, whose command is `purpose`.
+///
+/// # Errors
+/// For some seconds another process had the directory and did not listen; the system's.
+pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place, ReachError> {
+    let mut pauses = pauses();
+    loop {
+        if listens(dir).await? {
+            return Ok(Place::Served);
+        }
+        match (dir.lock(purpose), pauses.next()) {
+            (Ok(lock), _) => return Ok(Place::Ours(lock)),
+            (Err(DataDirError::Held { .. }), Some(pause)) => sleep(pause).await,
+            (Err(DataDirError::Held { root, holder }), None) => {
+                return Err(ReachError::Silent { root, holder });
+            }
+            (Err(why), _) => return Err(why.into()),
+        }
+    }
+}
+
+/// Refuses a directory without a cloud; but a `serve` that was started together with
+/// this command may be making one.
+async fn expect_cloud(dir: &DataDir) -> Result<(), DataDirError> {
+    for (look, pause) in pauses().enumerate() {
+        let found = dir.refuse_if_empty();
+        if found.is_ok() || (look >= LOOKS_AT_NOTHING && !dir.is_held()) {
+            return found;
+        }
+        sleep(pause).await;
+    }
+    dir.refuse_if_empty()
+}
+
+async fn listens(dir: &DataDir) -> Result<bool, ReachError> {
+    use ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+    match UnixStream::connect(dir.socket()).await {
+        Ok(_) => Ok(true),
+        // Nobody does, or nobody takes what waits.
+        Err(why) if [NotFound, ConnectionRefused, WouldBlock].contains(&why.kind()) => Ok(false),
+        Err(source) => Err(ReachError::Socket { path: dir.socket().display().to_string(), source }),
+    }
+}
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    let doubling = ExponentialBuilder::default().with_factor(2.0).without_max_times();
+    let bounded = doubling.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
+    bounded.with_total_delay(Some(PATIENCE)).build()
 }
 
 impl Reach {

@@ -10,7 +10,7 @@ use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tallyroll_engine::counts::{BalanceRow, Counts, Report, TotalsRow, Usage};
+use tallyroll_engine::counts::{BalanceRow, Counts, CreditSum, Report, TotalsRow, Usage};
 use tallyroll_engine::hub::{Fleet, Standing};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, Wall};
@@ -49,7 +49,7 @@ struct UsageRow {
     converted: u64,
     sent: u64,
     saved: u64,
-    charged: Credits,
+    charged: CreditSum,
 }
 
 /// Credits given.
@@ -132,8 +132,7 @@ fn usage_rows(fleet: &Fleet, counts: &Counts) -> Vec<UsageRow> {
             converted: usage.converted,
             sent: usage.sent,
             saved: usage.saved,
-            // Charges are never negative and a sum beyond the range shows as its end.
-            charged: Credits::from_thousandths(i64::try_from(usage.charged).unwrap_or(i64::MAX)),
+            charged: CreditSum::from_thousandths(usage.charged),
         }
     };
     let mut rows: Vec<UsageRow> = fleet.devices().iter().map(row).collect();

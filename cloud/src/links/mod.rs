@@ -1,8 +1,8 @@
 //! The links to devices: one QUIC endpoint, and what comes in over it.
 //!
 //! Owns accepting, and whom a connection turns out to be. Invariant: who a peer
-//! is, is looked up on every connection; an unknown or revoked one is told so by
-//! a close code and hears nothing else. What enrolled devices say is [`session`]'s,
+//! is, is looked up on every connection; an unknown or revoked one is told so and
+//! hears nothing else. What enrolled devices say is [`session`]'s,
 //! what others may ask [`enrolment`]'s, by which certificates [`tls`]'s.
 
 pub mod endpoint;

@@ -1,9 +1,10 @@
 //! One device's session: the engine's sans-IO session over QUIC streams.
 //!
 //! Owns the order of things. Invariant: a session begins only for a device that
-//! the fleet knows and believes, and ends at once when it is revoked; effects go
-//! to the keeper in order and come back in that order; nothing is read while too
-//! much waits to be stored or written, so a peer that does not keep up bounds us.
+//! the fleet knows and believes, and ends at once when it is revoked; whom it is
+//! denied is told why, by ERROR and again as the connection closes. Effects go to
+//! the keeper in order and come back in that order; nothing is read while too much
+//! waits to be stored or written, so a peer that does not keep up bounds us.
 
 use super::streams::Streams;
 use super::{Ending, Links};
@@ -12,9 +13,11 @@ use core::time::Duration;
 use quinn::Connection;
 use std::collections::VecDeque;
 use std::future::pending;
+use tallyroll_engine::Error;
+use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_engine::sync::{Offer, Opening, Output, Reply, Role, Session, SessionConfig};
-use tallyroll_engine::{Error, hub};
 use tallyroll_schema::limits::WINDOW_BYTES;
+use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Message, StreamKind, encode_frame};
 use tallyroll_schema::{CommitPosition, DeviceId, Fingerprint, Hash, TenantId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -22,6 +25,8 @@ use tracing::{Instrument, info, info_span, warn};
 
 /// A device may take so long to open its control stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Who is refused may take so long to hear it.
+const DENIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Effects under way; beyond, nothing is read.
 const UNDER_WAY_MAX: usize = 16;
 /// A device that takes nothing for so long, while much waits for it, is cut.
@@ -41,8 +46,21 @@ fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Known, Error
     let (device, record) = found.ok_or_else(|| {
         Error::Rejected("no device with this certificate is enrolled here".into())
     })?;
+    refuse_if_revoked(record)?;
     let (name, tenant) = (record.name.clone(), hub.tenant());
     Ok(Known { tenant, device, name, opening: hub.opening(device)? })
+}
+
+/// Believes nothing from a revoked device; the text is for the people there.
+fn refuse_if_revoked(device: &DeviceRecord) -> Result<(), Error> {
+    if device.standing != Standing::Revoked {
+        return Ok(());
+    }
+    Err(Error::Rejected(format!(
+        "this device, {}, is revoked: nothing more is taken from it; to take part again it joins anew, with a new data \
+         directory and an invitation by `tallyroll enroll`",
+        device.name
+    )))
 }
 
 /// Serves the device whose certificate has `fingerprint`.
@@ -56,7 +74,7 @@ pub(super) async fn serve(links: &Links, connection: &Connection, fingerprint: F
             links.metrics.refused.inc();
             let (from, certificate) = (connection.remote_address(), fingerprint.short());
             warn!(%from, certificate, why, "refused a connection");
-            return Ending::Denied.close(connection, &why);
+            return deny(connection, &why).await;
         }
         Err(why) => {
             warn!(%why, "cannot begin a session");
@@ -109,10 +127,30 @@ async fn run(
             Err(ended) => break ended,
         }
     };
-    if ended.0 == Ending::Protocol {
+    if ended.0 == Ending::Denied {
+        driver.streams.send(StreamKind::Control, &denial(&ended.1));
+    }
+    if [Ending::Denied, Ending::Protocol].contains(&ended.0) {
         driver.streams.finish().await; // the device is to hear why
     }
     ended
+}
+
+/// Begins no session, and says why.
+async fn deny(connection: &Connection, why: &str) {
+    let told = async {
+        let (mut control, _unread) = connection.accept_bi().await.ok()?;
+        control.write_all(&encode_frame(&denial(why))).await.ok()?;
+        control.finish().ok()?;
+        control.stopped().await.ok()
+    };
+    drop(tokio::time::timeout(DENIAL_TIMEOUT, told).await); // the closing says it again
+    Ending::Denied.close(connection, why);
+}
+
+fn denial(why: &str) -> Message {
+    let (code, text) = (ErrorCode::Denied, why.to_owned());
+    Message::Error(ErrorMessage { code, retryable: false, log: None, text, epoch: None })
 }
 
 struct Driver<'a> {
@@ -188,12 +226,15 @@ impl Driver<'_> {
     async fn offers(&self) -> Step<Vec<Offer>> {
         let device = self.device;
         let offers = self.keeper.run(move |replica| {
-            let record = replica.hub.fleet().device(device);
-            let revoked = record.is_none_or(|known| known.standing == hub::Standing::Revoked);
-            Ok(if revoked { None } else { Some(replica.hub.offers(device)?) })
+            if let Some(known) = replica.hub.fleet().device(device) {
+                refuse_if_revoked(known)?;
+            }
+            replica.hub.offers(device)
         });
-        let offers = offers.await.map_err(stopped)?;
-        offers.ok_or_else(|| (Ending::Denied, "this device is revoked".to_owned()))
+        offers.await.map_err(|why| match why {
+            Unanswered::Engine(Error::Rejected(why)) => (Ending::Denied, why),
+            why => stopped(why),
+        })
     }
 }
 

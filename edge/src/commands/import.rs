@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tallyroll_edge::control::reach::reach;
+use tallyroll_edge::control::reach::{NotNow, reach};
 use tallyroll_edge::control::recording::LineAnswer;
 use tallyroll_edge::counts::{
     Format, Importer, Keyed, Outcome, Pages, Recorder, RejectFile, Rejection, Summary,
@@ -50,7 +50,7 @@ pub(crate) async fn run(dir: &DataDir, arguments: ImportArguments) -> Result<Exi
         return Err(miette!("stdin is followed to its end anyway; leave out --follow"));
     }
     let json = arguments.json;
-    let way = reach(dir, "import")?;
+    let way = reach(dir, "import").await?;
     let recorder = StreamRecorder::new(way.record()?)?;
     let rejects = RejectFile::open(&dir.rejects()).into_diagnostic()?;
     let rejects_path = rejects.path().display().to_string();
@@ -107,6 +107,8 @@ struct StreamRecorder {
 enum RecordError {
     #[error("the device went away: {0}; import the file again, nothing is counted twice")]
     Gone(#[from] std::io::Error),
+    #[error("{0}")]
+    NotNow(#[source] NotNow),
     #[error("the device refuses a line: {0}")]
     Refused(String),
 }
@@ -116,33 +118,38 @@ impl StreamRecorder {
         let answers = BufReader::new(stream.try_clone().into_diagnostic()?);
         Ok(Self { entries: BufWriter::new(stream), answers })
     }
+
+    fn send(&mut self, lines: &[Keyed]) -> std::io::Result<()> {
+        for line in lines {
+            serde_json::to_writer(&mut self.entries, &act(line))?;
+            self.entries.write_all(b"\n")?;
+        }
+        self.entries.flush()
+    }
+
+    fn outcome(&mut self) -> Result<Outcome, RecordError> {
+        let mut text = String::new();
+        if self.answers.read_line(&mut text)? == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+        match serde_json::from_str(&text).map_err(std::io::Error::from)? {
+            LineAnswer::Position(_) => Ok(Outcome::Counted),
+            LineAnswer::Already(_) => Ok(Outcome::Already),
+            LineAnswer::Busy(why) => Err(RecordError::NotNow(NotNow::Busy(why))),
+            LineAnswer::Error(why) => Err(RecordError::Refused(why)),
+        }
+    }
 }
 
 impl Recorder for StreamRecorder {
     type Error = RecordError;
 
     fn record(&mut self, lines: &[Keyed]) -> Result<Vec<Outcome>, RecordError> {
-        for line in lines {
-            let act = act(line);
-            serde_json::to_writer(&mut self.entries, &act).map_err(std::io::Error::from)?;
-            self.entries.write_all(b"\n")?;
+        if let Err(why) = self.send(lines) {
+            // A device that has no place for the stream says so and closes it.
+            return Err(self.outcome().err().unwrap_or(why.into()));
         }
-        self.entries.flush()?;
-        let mut text = String::new();
-        lines
-            .iter()
-            .map(|_| {
-                text.clear();
-                if self.answers.read_line(&mut text)? == 0 {
-                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-                }
-                match serde_json::from_str(&text).map_err(std::io::Error::from)? {
-                    LineAnswer::Position(_) => Ok(Outcome::Counted),
-                    LineAnswer::Already(_) => Ok(Outcome::Already),
-                    LineAnswer::Error(why) => Err(RecordError::Refused(why)),
-                }
-            })
-            .collect()
+        lines.iter().map(|_| self.outcome()).collect()
     }
 
     fn rejected(&mut self, rejection: &Rejection) {
@@ -186,19 +193,19 @@ fn report(summary: &Summary, rejects: &str, json: bool) {
     if json {
         let text = serde_json::json!({
             "lines": lines, "counted": counted, "already": already, "rejected": rejected,
+            "rejects-not-kept": summary.rejects_not_kept + summary.passed_over,
             "incomplete": summary.incomplete, "not-read": summary.not_read,
         });
         println!("{text}");
     } else {
         println!("{lines} lines: {counted} counted, {already} counted before, {rejected} rejected");
     }
-    if *rejected > 0 {
-        eprintln!("rejected lines are kept in {rejects}");
+    if let Some(text) = where_rejects_are(summary, rejects) {
+        eprintln!("{text}");
     }
-    if summary.rejects_not_kept > 0 {
+    if let over @ 1.. = summary.passed_over {
         eprintln!(
-            "{} rejected lines were not kept, {rejects} is full; move it away",
-            summary.rejects_not_kept
+            "{over} lines before the first that could be read are not kept; if they are in another format, import the file again with that one"
         );
     }
     for file in &summary.incomplete {
@@ -206,5 +213,37 @@ fn report(summary: &Summary, rejects: &str, json: bool) {
     }
     for file in &summary.not_read {
         eprintln!("{}: compressed, not read; unpack it and import it by name", file.display());
+    }
+}
+
+fn where_rejects_are(summary: &Summary, path: &str) -> Option<String> {
+    let to_keep = summary.rejected - summary.passed_over;
+    let what_to_do = "move it away and import again to have them all in one";
+    match (to_keep, summary.rejects_not_kept) {
+        (0, _) => None,
+        (_, 0) => Some(format!("rejected lines are kept in {path}")),
+        (_, left_out) => Some(format!(
+            "{path} is full: it has {} of the {to_keep} rejected lines and no room for {left_out}; {what_to_do}",
+            to_keep - left_out,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_reject_file_is_told_without_contradiction() {
+        let told = |rejected, rejects_not_kept, passed_over| {
+            let summary = Summary { rejected, rejects_not_kept, passed_over, ..Summary::default() };
+            where_rejects_are(&summary, "rejects").unwrap_or_default()
+        };
+        assert_eq!(told(0, 0, 0), "");
+        assert_eq!(told(5, 0, 2), "rejected lines are kept in rejects");
+        let full =
+            "rejects is full: it has 0 of the 5 rejected lines and no room for 5; move it away";
+        assert!(told(5, 5, 0).starts_with(full));
+        assert!(told(7, 4, 2).contains("it has 1 of the 5 rejected lines and no room for 4"));
     }
 }

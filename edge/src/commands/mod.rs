@@ -10,6 +10,7 @@ pub(crate) mod view;
 
 use miette::{IntoDiagnostic, Report, Result};
 use std::process::ExitCode;
+use tallyroll_edge::control::reach::NotNow;
 use tallyroll_edge::data_dir::DataDirError;
 use tallyroll_engine::Kind;
 
@@ -39,7 +40,51 @@ pub(crate) fn exit_code(error: &Report) -> ExitCode {
     let temporary = error.chain().any(|cause| {
         let held = matches!(cause.downcast_ref(), Some(DataDirError::Held { .. }));
         let engine = cause.downcast_ref::<tallyroll_engine::Error>();
-        held || engine.is_some_and(|error| matches!(error.kind(), Kind::Full | Kind::Retry))
+        let may_pass = engine.is_some_and(|why| matches!(why.kind(), Kind::Full | Kind::Retry));
+        held || may_pass || cause.is::<NotNow>()
     });
     ExitCode::from(if temporary { 75 } else { 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miette::WrapErr;
+    use std::path::PathBuf;
+    use tallyroll_edge::keeper::KeeperError;
+    use tallyroll_engine::Error;
+
+    fn code(error: Report) -> String {
+        format!("{:?}", exit_code(&error))
+    }
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_temporary() {
+        let [lasting, temporary] = [1, 75].map(|code| format!("{:?}", ExitCode::from(code)));
+        let root = || PathBuf::from("data");
+        let full = || Error::Full("no space left on the device".into());
+        let closed = || Error::Closed;
+        let held = DataDirError::Held { root: root(), holder: "process 1 (run)".into() };
+        for (error, expected) in [
+            (Report::new(held).wrap_err("run"), &temporary),
+            (NotNow::Silent { root: root(), holder: "process 1 (run)".into() }.into(), &temporary),
+            (KeeperError::Open { root: root(), source: full() }.into(), &temporary),
+            (KeeperError::Stopped(full()).into(), &temporary),
+            (Report::new(NotNow::Busy("64 questions".into())).wrap_err("status"), &temporary),
+            (KeeperError::Open { root: root(), source: closed() }.into(), &lasting),
+            (KeeperError::Stopped(closed()).into(), &lasting),
+            (miette::miette!("no such file"), &lasting),
+        ] {
+            assert_eq!(&code(error), expected);
+        }
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = Error::Full("no space".into());
+        let error: Report = KeeperError::Open { root: "data".into(), source: error }.into();
+        assert_eq!(explain(&error), "cannot open data: no room: no space");
+        let quoting = Err::<(), _>(std::io::Error::other("gone")).into_diagnostic();
+        assert_eq!(explain(&quoting.wrap_err("asking: gone").unwrap_err()), "asking: gone");
+    }
 }

@@ -9,13 +9,13 @@ use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tallyroll_edge::control::reach::reach;
+use tallyroll_edge::control::reach::{NotNow, reach};
 use tallyroll_edge::control::recording::LineAnswer;
 use tallyroll_edge::data_dir::DataDir;
 
 /// Records stdin; exits with 1 when a line was refused.
 pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
-    let way = reach(dir, "record")?;
+    let way = reach(dir, "record").await?;
     let stream = way.record()?;
     let mut to_device = stream.try_clone().into_diagnostic()?;
     let (sent, all_sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -54,9 +54,13 @@ fn print(answers: impl BufRead, json: bool) -> Result<(u64, u64)> {
     let mut answers = answers;
     let mut line = String::new();
     let mut number = 0;
-    while answers.read_line(&mut line).into_diagnostic()? > 0 {
+    // A stream that broke, also within a line, is one that ended: the missing answers tell.
+    while matches!(answers.read_line(&mut line), Ok(1..)) && line.ends_with('\n') {
         number += 1;
         let answer: LineAnswer = serde_json::from_str(&line).into_diagnostic()?;
+        if let LineAnswer::Busy(why) = answer {
+            return Err(NotNow::Busy(why).into());
+        }
         if json {
             write!(out, "{line}").into_diagnostic()?;
         }

@@ -14,7 +14,7 @@ use tallyroll_edge::data_dir::DataDir;
 /// Prints the status, once or each second.
 pub(crate) async fn show(dir: &DataDir, watch: bool, json: bool) -> Result<()> {
     loop {
-        let way = reach(dir, "status")?;
+        let way = reach(dir, "status").await?;
         let status = way.ask(Ask::Status).await?;
         way.close().await?;
         let text = if json { status.to_string() } else { describe(&status) };
@@ -48,11 +48,24 @@ fn describe(status: &Value) -> String {
     for log in status["logs"].as_array().into_iter().flatten() {
         let count = |key: &str| log[key].as_u64().unwrap_or_default();
         let (here, cloud) = (count("durable-local"), count("durable-cloud"));
+        if log["open"] == false {
+            let epoch = log["epoch"].as_str().unwrap_or_default();
+            let class = log["class"].as_str().unwrap_or_default();
+            lines.push(format!(
+                "{class:<10}{here} events in epoch {epoch}, which ended or is a copy's"
+            ));
+            continue;
+        }
         lines.push(format!(
             "{:<10}{here} events durable here, {cloud} durable at the cloud, {} to go",
             log["class"].as_str().unwrap_or_default(),
             here.saturating_sub(cloud),
         ));
+    }
+    if status["unconfirmed"].as_bool() == Some(true) {
+        lines.push(
+            "this device was restored or copied: page logs wait until the cloud said what it counted".into(),
+        );
     }
     if status["closed"].as_bool() == Some(true) {
         lines.push("a write failed; restart the agent, what is durable will be replayed".into());

@@ -25,7 +25,7 @@ const BALANCES: [(&str, &str); 2] = [("name", "user"), ("charged", "credits char
 
 /// Prints a view.
 pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
-    let way = reach(dir, "view")?;
+    let way = reach(dir, "view").await?;
     let answer = way.ask(ask).await?;
     way.close().await?;
     if json {

@@ -3,8 +3,10 @@
 //! Owns the questions ([`Ask`]) and their answers, as JSON Lines over a Unix
 //! socket that only the owner may open. Invariant: a question is answered the
 //! same by a running agent and by a command that opened the files itself.
-//! Recording is a stream of its own ([`recording`]).
+//! Recording is a stream of its own ([`recording`]); how many may ask at once is
+//! [`clients`]'s.
 
+pub mod clients;
 pub mod reach;
 pub mod recording;
 
@@ -12,22 +14,13 @@ use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{DiskDevice, Gone, Keeper};
 use crate::link::LinkState;
-use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
-
-/// A question's first line, bytes.
-const ASK_BYTES_MAX: u64 = 4096;
-/// A client may take so long to ask.
-const ASK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Clients at once; more wait.
-const CLIENTS_MAX: usize = 64;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
 
 /// What a client may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +55,11 @@ pub enum Answer {
         rows: Vec<BalanceRow>,
         /// Records this build does not understand.
         incomplete: u64,
+    },
+    /// There is no place to answer it now; ask again.
+    Busy {
+        /// What takes the places.
+        busy: String,
     },
     /// It could not be answered.
     Error {
@@ -164,39 +162,4 @@ pub fn listen(dir: &DataDir) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-/// Answers clients for ever.
-pub async fn serve(listener: UnixListener, desk: Desk) {
-    let clients = std::sync::Arc::new(Semaphore::new(CLIENTS_MAX));
-    while let Ok(permit) = clients.clone().acquire_owned().await {
-        let Ok((client, _)) = listener.accept().await else {
-            // Out of descriptors, most likely; it passes.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let desk = desk.clone();
-        tokio::spawn(async move {
-            if let Err(why) = serve_client(client, &desk).await {
-                tracing::debug!(%why, "control client");
-            }
-            drop(permit);
-        });
-    }
-}
-
-async fn serve_client(client: UnixStream, desk: &Desk) -> io::Result<()> {
-    let (reader, mut writer) = client.into_split();
-    let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
-    let mut ask = (&mut reader).take(ASK_BYTES_MAX);
-    tokio::time::timeout(ASK_TIMEOUT, ask.read_until(b'\n', &mut line)).await??;
-    let answer = match serde_json::from_slice(&line) {
-        Ok(Ask::Record) => return recording::pump(reader, writer, &desk.keeper).await,
-        Ok(ask) => desk.answer(ask).await,
-        Err(why) => Answer::Error { error: format!("no question this agent knows: {why}") },
-    };
-    let mut text = serde_json::to_vec(&answer)?;
-    text.push(b'\n');
-    writer.write_all(&text).await
 }

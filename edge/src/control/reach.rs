@@ -2,15 +2,26 @@
 //!
 //! Invariant: whichever way, the same code answers. Without an agent the command
 //! takes the directory's lock for as long as it runs; with one it never touches
-//! the files.
+//! the files. Who comes while another process has the directory and does not
+//! listen waits a little: an agent starts or stops, or a command is about to end.
 
 use super::{Ask, Desk, recording};
-use crate::data_dir::{DataDir, Lock};
+use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::identity::{Enrolment, Keys};
 use crate::keeper::{self, Running};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use core::time::Duration;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+/// The first pause while another process has the directory and does not listen; each is twice the last,
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+/// and none is longer: a person waits.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// An agent is up within a fraction of this, also on a slow card.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A way to the device.
 pub enum Reach {
@@ -27,20 +38,77 @@ pub struct Alone {
     _lock: Lock,
 }
 
+/// Who has a directory.
+#[derive(Debug)]
+pub enum Place {
+    /// An agent that listens.
+    Served,
+    /// This process, from now on.
+    Ours(Lock),
+}
+
+/// Why there is no way now, though there may be one later. A diagnostic of its own, so that a command which
+/// fails with it can tell that by its exit code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum NotNow {
+    /// Another process has the directory and does not listen.
+    #[error("{} is held by {holder}, which does not answer; try again, or stop that process", root.display())]
+    Silent {
+        /// The directory.
+        root: PathBuf,
+        /// Process id and command, as the holder wrote them.
+        holder: String,
+    },
+    /// The agent serves as many clients as it can; in its own words.
+    #[error("{0}")]
+    Busy(String),
+}
+
 /// Finds the way to the device in `dir`, for the command `purpose`.
 ///
 /// # Errors
-/// Not joined, held by another command, or its files cannot be used.
-pub fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
+/// Not joined, held by another process that does not listen, or its files cannot be used.
+pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
-    match UnixStream::connect(dir.socket()) {
-        Ok(_) => return Ok(Reach::Agent(dir.clone())),
-        Err(why) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&why.kind()) => {}
-        Err(why) => return Err(miette!("cannot reach {}: {why}", dir.socket().display())),
-    }
-    let lock = dir.lock(purpose)?;
+    let lock = match place(dir, purpose).await? {
+        Place::Served => return Ok(Reach::Agent(dir.clone())),
+        Place::Ours(lock) => lock,
+    };
     let (desk, running) = open_desk(dir, enrolment)?;
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
+}
+
+/// Finds an agent that listens, or takes the directory for this process, whose command is `purpose`.
+///
+/// # Errors
+/// For some seconds another process had the directory and did not listen; the system's.
+pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place> {
+    let doubling = ExponentialBuilder::default().with_factor(2.0).without_max_times();
+    let bounded = doubling.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
+    let mut pauses = bounded.with_total_delay(Some(PATIENCE)).build();
+    loop {
+        if listens(dir)? {
+            return Ok(Place::Served);
+        }
+        match (dir.lock(purpose), pauses.next()) {
+            (Ok(lock), _) => return Ok(Place::Ours(lock)),
+            (Err(DataDirError::Held { .. }), Some(pause)) => tokio::time::sleep(pause).await,
+            (Err(DataDirError::Held { root, holder }), None) => {
+                return Err(NotNow::Silent { root, holder }.into());
+            }
+            (Err(why), _) => return Err(why.into()),
+        }
+    }
+}
+
+fn listens(dir: &DataDir) -> Result<bool> {
+    match UnixStream::connect(dir.socket()) {
+        Ok(_) => Ok(true),
+        Err(why) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&why.kind()) => {
+            Ok(false)
+        }
+        Err(why) => Err(miette!("cannot reach {}: {why}", dir.socket().display())),
+    }
 }
 
 /// Opens the device's files and starts its keeper; the caller holds the lock.
@@ -49,9 +117,7 @@ pub fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
 /// The files cannot be used.
 pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)> {
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
-    let device = keeper::open(dir, keys, &enrolment)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot open {}", dir.root().display()))?;
+    let device = keeper::open(dir, keys, &enrolment)?;
     let (keeper, running) = keeper::start(device, enrolment.clone());
     Ok((Desk { keeper, enrolment, link: None }, running))
 }
@@ -74,9 +140,11 @@ impl Reach {
                 serde_json::to_value(alone.desk.answer(ask).await).into_diagnostic()?
             }
         };
-        match value.get("error").and_then(|why| why.as_str()) {
-            Some(why) => Err(miette!("{why}")),
-            None => Ok(value),
+        let said = |key: &str| value.get(key).and_then(|why| why.as_str());
+        match (said("busy"), said("error")) {
+            (Some(why), _) => Err(NotNow::Busy(why.to_owned()).into()),
+            (None, Some(why)) => Err(miette!("{why}")),
+            (None, None) => Ok(value),
         }
     }
 
@@ -110,8 +178,7 @@ impl Reach {
         if let Self::Alone(alone) = self {
             let Alone { desk, running, _lock } = *alone;
             drop(desk);
-            let ended = tokio::task::spawn_blocking(|| running.join()).await.into_diagnostic()?;
-            ended.into_diagnostic()?;
+            tokio::task::spawn_blocking(|| running.join()).await.into_diagnostic()??;
         }
         Ok(())
     }

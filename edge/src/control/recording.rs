@@ -28,6 +28,8 @@ pub enum LineAnswer {
     Already(bool),
     /// Not recorded, and why.
     Error(String),
+    /// Not now, and why: there is no place for the stream, or the device must ask the cloud first.
+    Busy(String),
 }
 
 type Parsed = Result<(), String>;
@@ -135,6 +137,7 @@ async fn write<W: AsyncWrite + Unpin>(
                     Some(Recorded::At(position)) => LineAnswer::Position(position),
                     Some(Recorded::Already) => LineAnswer::Already(true),
                     Some(Recorded::Refused(why)) => LineAnswer::Error(why),
+                    Some(Recorded::NotNow(why)) => LineAnswer::Busy(why),
                     None => LineAnswer::Error("no answer from the writer".into()),
                 },
             };

@@ -18,8 +18,11 @@ use super::rejects::RejectFile;
 /// Entries handed to the recorder at a time.
 const BATCH_LINES_MAX: usize = 256;
 const READ_BYTES: usize = 64 * 1024;
-/// Rejections told in the summary; the recorder hears of all.
+/// Rejections told in the summary, and to the recorder even when they cannot be kept.
 const REJECTIONS_TOLD_MAX: usize = 100;
+/// So many lines may fail before one can be read; the rest of those is only counted. A page_log in
+/// another format, or no page_log at all, would fill the reject file.
+const LEADING_REJECTS_MAX: usize = 16;
 
 /// Makes entries durable, and knows the keys of those it has.
 pub trait Recorder {
@@ -33,7 +36,7 @@ pub trait Recorder {
     /// If not all of them are known to be durable; the same lines will come again at the next import.
     fn record(&mut self, lines: &[Keyed]) -> Result<Vec<Outcome>, Self::Error>;
 
-    /// Hears of a line that is not counted, as soon as it is read.
+    /// Hears of a line that is not counted, as soon as it is read; not of each of a great many.
     fn rejected(&mut self, _rejection: &Rejection) {}
 }
 
@@ -81,6 +84,8 @@ pub struct Summary {
     pub rejections: Vec<Rejection>,
     /// Rejected lines the reject file had no room for.
     pub rejects_not_kept: u64,
+    /// Rejected lines before the first that could be read, beyond some; they are not kept either.
+    pub passed_over: u64,
     /// Files whose last line had no newline yet; it was not read.
     pub incomplete: BTreeSet<String>,
     /// Rotated parts that are compressed and were not read; unpack and import them by name.
@@ -106,6 +111,19 @@ pub enum ImportError<E: std::error::Error + 'static> {
         /// The system's reason.
         source: io::Error,
     },
+    /// Not one line could be read.
+    #[error(
+        "{source_name} is no page_log, or one in another format: none of its {lines} lines follows \
+         `{format}`; nothing of it is counted or kept; if CUPS has a PageLogFormat, pass it to the import"
+    )]
+    NoPageLog {
+        /// The file's path, or `-`.
+        source_name: String,
+        /// Lines read.
+        lines: u64,
+        /// What they should follow.
+        format: Format,
+    },
     /// The recorder.
     #[error("cannot record: {0}")]
     Record(#[source] E),
@@ -117,6 +135,8 @@ pub struct Importer<'r, R: Recorder> {
     recorder: &'r mut R,
     pub(super) rejects: RejectFile,
     batch: Vec<Keyed>,
+    /// Rejected lines that wait for the first that can be read; `None` once there was one.
+    leading: Option<Vec<(Rejection, Vec<u8>)>>,
     pub(super) summary: Summary,
     buffer: Vec<u8>,
 }
@@ -138,7 +158,7 @@ impl<'r, R: Recorder> Importer<'r, R> {
     /// An import of lines written in `format`.
     pub fn new(format: Format, recorder: &'r mut R, rejects: RejectFile) -> Self {
         let (batch, summary, buffer) = (Vec::new(), Summary::default(), vec![0; READ_BYTES]);
-        Self { format, recorder, rejects, batch, summary, buffer }
+        Self { format, recorder, rejects, batch, leading: Some(Vec::new()), summary, buffer }
     }
 
     /// Reads a file as it is now.
@@ -179,9 +199,18 @@ impl<'r, R: Recorder> Importer<'r, R> {
     /// Ends the import.
     ///
     /// # Errors
-    /// If the last entries or rejected lines cannot be made durable.
+    /// If the last entries or rejected lines cannot be made durable, or of many lines none could be read.
     pub fn finish(mut self) -> Result<Summary, ImportError<R::Error>> {
         self.flush()?;
+        if let (Some(leading), 1..) = (&self.leading, self.summary.passed_over) {
+            let first = leading.first().map(|(rejection, _)| rejection.source.clone());
+            return Err(ImportError::NoPageLog {
+                source_name: first.unwrap_or_default(),
+                lines: self.summary.lines,
+                format: self.format,
+            });
+        }
+        self.keep_leading()?;
         if self.summary.rejected > 0 {
             self.rejects.sync().map_err(|source| rejects_error(&self.rejects, source))?;
         }
@@ -244,6 +273,7 @@ impl<'r, R: Recorder> Importer<'r, R> {
         let read = if line.too_long { Err(Reject::TooLong) } else { self.format.read(line.bytes) };
         match read {
             Ok(entry) => {
+                self.keep_leading()?;
                 let key = occurrences.key(line.bytes, entry.printed_at);
                 self.batch.push(Keyed { key, entry });
                 if self.batch.len() >= BATCH_LINES_MAX { self.flush() } else { Ok(()) }
@@ -256,17 +286,44 @@ impl<'r, R: Recorder> Importer<'r, R> {
     }
 
     fn reject(&mut self, rejection: Rejection, line: &[u8]) -> Result<(), ImportError<R::Error>> {
+        self.summary.rejected += 1;
+        let kept = match &mut self.leading {
+            Some(leading) if leading.len() < LEADING_REJECTS_MAX => {
+                leading.push((rejection.clone(), line.to_owned()));
+                true
+            }
+            Some(_) => {
+                self.summary.passed_over += 1;
+                return Ok(());
+            }
+            None => self.keep(&rejection, line)?,
+        };
+        let told = self.summary.rejections.len() < REJECTIONS_TOLD_MAX;
+        if told || kept {
+            self.recorder.rejected(&rejection);
+        }
+        if told {
+            self.summary.rejections.push(rejection);
+        }
+        Ok(())
+    }
+
+    /// A line could be read, so those before it belong to a page_log too.
+    fn keep_leading(&mut self) -> Result<(), ImportError<R::Error>> {
+        for (rejection, line) in self.leading.take().unwrap_or_default() {
+            self.keep(&rejection, &line)?;
+        }
+        Ok(())
+    }
+
+    /// `false` if there is no room for it.
+    fn keep(&mut self, rejection: &Rejection, line: &[u8]) -> Result<bool, ImportError<R::Error>> {
         let kept = self
             .rejects
             .keep(&rejection.source, rejection.line, &rejection.reason, line)
             .map_err(|source| rejects_error(&self.rejects, source))?;
-        self.summary.rejected += 1;
         self.summary.rejects_not_kept += u64::from(!kept);
-        self.recorder.rejected(&rejection);
-        if self.summary.rejections.len() < REJECTIONS_TOLD_MAX {
-            self.summary.rejections.push(rejection);
-        }
-        Ok(())
+        Ok(kept)
     }
 }
 

@@ -17,6 +17,7 @@ use core::time::Duration;
 use recording::Recorder;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tallyroll_engine::Error;
 use tallyroll_engine::device::{Device, DeviceConfig, Now};
@@ -63,6 +64,23 @@ pub struct Keeper {
 #[error("the device's writer has stopped; start again, what is durable will be replayed")]
 pub struct Gone;
 
+/// Why there is no replica, or none any more. A diagnostic of its own, so that a command which fails with it
+/// can tell by its exit code whether the same may succeed later.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum KeeperError {
+    /// The replica's files cannot be used.
+    #[error("cannot open {}", root.display())]
+    Open {
+        /// The data directory.
+        root: PathBuf,
+        /// Why not.
+        source: Error,
+    },
+    /// A write failed.
+    #[error("the device's writer has stopped")]
+    Stopped(#[source] Error),
+}
+
 /// A keeper that is running, to be waited for.
 pub struct Running {
     thread: std::thread::JoinHandle<Result<(), Error>>,
@@ -73,8 +91,8 @@ impl Running {
     ///
     /// # Errors
     /// What ended it early.
-    pub fn join(self) -> Result<(), Error> {
-        self.thread.join().unwrap_or(Err(Error::Closed))
+    pub fn join(self) -> Result<(), KeeperError> {
+        self.thread.join().unwrap_or(Err(Error::Closed)).map_err(KeeperError::Stopped)
     }
 }
 
@@ -82,7 +100,12 @@ impl Running {
 ///
 /// # Errors
 /// Storage failed or is damaged.
-pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
+pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, KeeperError> {
+    open_files(dir, keys, enrolment)
+        .map_err(|source| KeeperError::Open { root: dir.root().to_owned(), source })
+}
+
+fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
     let storage = |doing, source| Error::Storage { doing, source };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);

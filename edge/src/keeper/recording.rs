@@ -33,12 +33,17 @@ pub enum Recorded {
     Already,
     /// Not recorded, and why.
     Refused(String),
+    /// Not recorded now, and why; the same may be later.
+    NotNow(String),
 }
 
 /// Content of one commit, bytes: far below the journal's limit for one.
 const COMMIT_BYTES: usize = 256 * 1024;
 /// An event from outside, bytes: no kind needs more.
 const EVENT_BYTES_MAX: usize = 16 * 1024;
+/// Why page-log lines wait at a device that was restored or copied.
+const UNCONFIRMED: &str = "this device was restored or copied, and the cloud may have counted these lines already; \
+    run the agent until `status` no longer says so, then import again: nothing is lost meanwhile";
 /// Names whose aliases are kept at hand.
 const CACHED_NAMES_MAX: usize = 4096;
 
@@ -75,6 +80,9 @@ impl Recorder {
                 Err(error) if error.kind() == Kind::Rejected => {
                     answers.push(Recorded::Refused(error.to_string()));
                 }
+                Err(error) if error.kind() == Kind::Retry => {
+                    answers.push(Recorded::NotNow(error.to_string()));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -93,10 +101,13 @@ impl Recorder {
             Entry::Act(act) => act,
             Entry::Event(event) => return check_event(event).map(Some),
         };
-        if let (Act::Print { source: CountSource::PageLog, .. }, Some(line)) = (&act, act.job())
-            && (!group.lines.insert(line) || device.is_imported(line)?)
-        {
-            return Ok(None);
+        if let (Act::Print { source: CountSource::PageLog, .. }, Some(line)) = (&act, act.job()) {
+            if device.is_unconfirmed()? {
+                return Err(Error::NotYet(UNCONFIRMED.into()));
+            }
+            if !group.lines.insert(line) || device.is_imported(line)? {
+                return Ok(None);
+            }
         }
         let Some(act) = only_what_is_new(device, group, act)? else { return Ok(None) };
         let alias = self.aliases.get(act.user()).copied();
@@ -190,7 +201,7 @@ impl Group {
         let committed: Vec<Recorded> = match device.commit(clock.now(), &self.events) {
             Ok(positions) => positions.into_iter().map(Recorded::At).collect(),
             Err(error) if error.kind() == Kind::Full => {
-                vec![Recorded::Refused(error.to_string()); self.places.len()]
+                vec![Recorded::NotNow(error.to_string()); self.places.len()]
             }
             Err(error) => return Err(error),
         };

@@ -12,12 +12,13 @@ use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use core::time::Duration;
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{Connection, Endpoint};
 use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tallyroll_schema::enrol::SERVER_NAME;
+use tls::Pinned;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// The first pause after a failure is at most this.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -34,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub enum LinkState {
     /// Being made for the first time.
     Connecting,
-    /// Up.
+    /// Up: the cloud has taken the session.
     Up,
     /// Up, but some log goes no further, and why: a person must look.
     Stopped(String),
@@ -49,7 +50,7 @@ pub enum LinkState {
 pub async fn keep_up(
     keeper: Keeper,
     enrolment: Enrolment,
-    config: ClientConfig,
+    trust: Pinned,
     state: watch::Sender<LinkState>,
 ) -> Result<(), Gone> {
     let pauses = || {
@@ -59,10 +60,8 @@ pub async fn keep_up(
     let mut pause = pauses();
     loop {
         let began = tokio::time::Instant::now();
-        let why = match connect(&enrolment.cloud, config.clone()).await {
+        let why = match connect(&enrolment.cloud, &trust).await {
             Ok((endpoint, connection)) => {
-                info!(cloud = %enrolment.cloud, "linked");
-                state.send_replace(LinkState::Up);
                 keeper.set_linked(true);
                 let ended = session::run(&keeper, &enrolment, &connection, &state).await;
                 keeper.set_linked(false);
@@ -92,13 +91,13 @@ pub async fn keep_up(
 ///
 /// # Errors
 /// Why it did not come about, for people.
-pub async fn connect(cloud: &str, config: ClientConfig) -> Result<(Endpoint, Connection), String> {
+pub async fn connect(cloud: &str, trust: &Pinned) -> Result<(Endpoint, Connection), String> {
     let addresses = tokio::net::lookup_host(cloud)
         .await
         .map_err(|why| format!("{cloud} is not found: {why}; check the name and the network"))?;
     let mut last = format!("{cloud} has no address");
     for address in addresses {
-        match connect_to(address, config.clone()).await {
+        match connect_to(address, trust).await {
             Ok(connected) => return Ok(connected),
             Err(why) => last = why,
         }
@@ -106,21 +105,21 @@ pub async fn connect(cloud: &str, config: ClientConfig) -> Result<(Endpoint, Con
     Err(last)
 }
 
-async fn connect_to(
-    address: SocketAddr,
-    config: ClientConfig,
-) -> Result<(Endpoint, Connection), String> {
+async fn connect_to(address: SocketAddr, trust: &Pinned) -> Result<(Endpoint, Connection), String> {
     let any: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let endpoint = Endpoint::client(any).map_err(|why| format!("no UDP socket: {why}"))?;
     let connecting = endpoint
-        .connect_with(config, address, SERVER_NAME)
+        .connect_with(trust.config.clone(), address, SERVER_NAME)
         .map_err(|why| format!("cannot connect to {address}: {why}"))?;
     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(Ok(connection)) => Ok((endpoint, connection)),
-        Ok(Err(why)) => Err(format!("{address}: {why}")),
+        Ok(Err(why)) => Err(match trust.take_stranger() {
+            Some(stranger) => format!("{address}: {stranger}"),
+            None => format!("{address}: {why}"),
+        }),
         Err(_) => Err(format!("{address} does not answer; is the cloud up and UDP let through?")),
     }
 }

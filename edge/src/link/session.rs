@@ -17,7 +17,7 @@ use tallyroll_schema::wire::{FrameReader, Message, StreamKind, encode_frame};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Bytes of the cloud's batches we buffer: rate cards and leases are small.
 const WINDOW_BYTES: u32 = 256 * 1024;
@@ -48,7 +48,11 @@ pub async fn run(
         Err(why) => return Ok(why),
     };
     link.session.offer_directory(directory);
-    let ended = link.run(state).await;
+    let up = || {
+        info!(cloud = %enrolment.cloud, "linked");
+        state.send_replace(LinkState::Up);
+    };
+    let ended = link.run(state, up).await;
     tasks.shutdown().await;
     // What the cloud said when it closed tells more than the stream that noticed.
     let told = connection.close_reason().and_then(|why| match why {
@@ -92,7 +96,13 @@ impl<'a> Link<'a> {
         Ok(Self { keeper, session, began: Instant::now(), writers, arrived })
     }
 
-    async fn run(&mut self, state: &watch::Sender<LinkState>) -> Result<String, Gone> {
+    /// `up` is called once the cloud has taken the session; a connection alone may end in a refusal.
+    async fn run(
+        &mut self,
+        state: &watch::Sender<LinkState>,
+        up: impl FnOnce(),
+    ) -> Result<String, Gone> {
+        let mut up = Some(up);
         let mut progress = self.keeper.progress();
         let mut stops_told = 0;
         loop {
@@ -109,7 +119,12 @@ impl<'a> Link<'a> {
             tokio::select! {
                 arrived = self.arrived.recv(), if self.writers.waiting() < WAITING_MAX => {
                     match arrived {
-                        Some(Ok((stream, message))) => self.session.handle(stream, message),
+                        Some(Ok((stream, message))) => {
+                            if !matches!(message, Message::Error(_)) && let Some(up) = up.take() {
+                                up();
+                            }
+                            self.session.handle(stream, message);
+                        }
                         Some(Err(why)) => return Ok(why),
                         None => return Ok("the cloud closed the link".into()),
                     }

@@ -6,7 +6,7 @@
 //! When to connect, and where, is left to the link.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
@@ -84,26 +84,49 @@ impl fmt::Debug for DeviceTls {
     }
 }
 
+/// What to connect with, and who was met instead of the one cloud it trusts.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    /// Trusts servers of one authority.
+    pub config: ClientConfig,
+    met: Arc<Mutex<Option<Stranger>>>,
+}
+
+impl Pinned {
+    /// The last server that was refused for its authority, told once. TLS itself says only "unknown".
+    pub fn take_stranger(&self) -> Option<Stranger> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A server of another authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another cloud answers there: its authority has the fingerprint {shown}, expected is {expected}; \
+     compare address and fingerprint with what `tallyroll enroll` printed"
+)]
+pub struct Stranger {
+    /// The fingerprint of the authority it showed.
+    pub shown: Fingerprint,
+    /// Of the one that is trusted.
+    pub expected: Fingerprint,
+}
+
 /// What to connect with in order to join: the authority is known by its fingerprint alone.
-pub fn join_config(authority: Fingerprint, device: &DeviceTls) -> Result<ClientConfig, TlsError> {
-    client_config(authority, device, ALPN_ENROL)
+pub fn join_config(authority: Fingerprint, device: &DeviceTls) -> Result<Pinned, TlsError> {
+    pinned(authority, device, ALPN_ENROL)
 }
 
 /// What an enrolled device connects with.
-pub fn session_config(
-    authority: Fingerprint,
-    device: &DeviceTls,
-) -> Result<ClientConfig, TlsError> {
-    client_config(authority, device, ALPN_SESSION)
+pub fn session_config(authority: Fingerprint, device: &DeviceTls) -> Result<Pinned, TlsError> {
+    pinned(authority, device, ALPN_SESSION)
 }
 
-fn client_config(
-    authority: Fingerprint,
-    device: &DeviceTls,
-    protocol: &[u8],
-) -> Result<ClientConfig, TlsError> {
+fn pinned(authority: Fingerprint, device: &DeviceTls, protocol: &[u8]) -> Result<Pinned, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = PinnedAuthority { authority, provider: Arc::clone(&provider) };
+    let met = Arc::default();
+    let verifier =
+        PinnedAuthority { authority, provider: Arc::clone(&provider), met: Arc::clone(&met) };
     let mut tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?
         .dangerous() // what rustls calls any verifier that is not its own; ours calls its own in the end
@@ -118,7 +141,7 @@ fn client_config(
 
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(Arc::new(transport()));
-    Ok(config)
+    Ok(Pinned { config, met })
 }
 
 fn transport() -> TransportConfig {
@@ -140,6 +163,7 @@ fn transport() -> TransportConfig {
 struct PinnedAuthority {
     authority: Fingerprint,
     provider: Arc<CryptoProvider>,
+    met: Arc<Mutex<Option<Stranger>>>,
 }
 
 impl ServerCertVerifier for PinnedAuthority {
@@ -151,9 +175,15 @@ impl ServerCertVerifier for PinnedAuthority {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let expected = self.authority;
         let authority =
-            intermediates.iter().find(|certificate| Fingerprint::of(certificate) == self.authority);
-        let authority = authority.ok_or(CertificateError::UnknownIssuer)?;
+            intermediates.iter().find(|certificate| Fingerprint::of(certificate) == expected);
+        let Some(authority) = authority else {
+            let shown = Fingerprint::of(intermediates.last().unwrap_or(end_entity));
+            *self.met.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Stranger { shown, expected });
+            return Err(CertificateError::UnknownIssuer.into());
+        };
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone().into_owned())?;
         let verifier = WebPkiServerVerifier::builder_with_provider(
@@ -237,7 +267,8 @@ mod tests {
 
     fn verify(pinned: &Issued, server: &Issued, sent: &[&Issued], year: u64) -> Result<(), Error> {
         let authority = Fingerprint::of(pinned.authority.der());
-        let verifier = PinnedAuthority { authority, provider: Arc::new(ring::default_provider()) };
+        let provider = Arc::new(ring::default_provider());
+        let verifier = PinnedAuthority { authority, provider, met: Arc::default() };
         let chain: Vec<_> = sent.iter().map(|issued| issued.authority.der().clone()).collect();
         let name = ServerName::try_from(SERVER_NAME).unwrap();
         let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * YEAR_SECONDS));

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use tallyroll_schema::event::counts::{
     Charge, DocumentSaved, DocumentSent, PagesCaptured, PagesConverted, PagesPrinted, RateCard,
 };
-use tallyroll_schema::limits::TEXT_BYTES_MAX;
+use tallyroll_schema::limits::{EVENT_COUNT_MAX, TEXT_BYTES_MAX};
 use tallyroll_schema::{Act, Credits, Event, JobId, UserAlias};
 
 /// Prices an act by `card` for the user `alias` in `job`.
@@ -79,6 +79,10 @@ fn charge(card: &RateCard, price: Credits, what: &str, counts: &[u32]) -> Result
     if counts.contains(&0) {
         return Err(Error::Rejected(format!("{what}: at least 1, or there is nothing to record")));
     }
+    let counted = counts.iter().try_fold(1, |count, more| u64::checked_mul(count, (*more).into()));
+    if counted.is_none_or(|counted| counted > EVENT_COUNT_MAX) {
+        return Err(Error::Rejected(format!("{what}: at most {EVENT_COUNT_MAX}, multiplied")));
+    }
     let credits = counts.iter().try_fold(price, |sum, count| sum.checked_mul(u64::from(*count)));
     match credits {
         Some(credits) => Ok(Charge { credits, card: card.version }),
@@ -127,5 +131,15 @@ mod tests {
         let act = send(1, 0, ColorMode::Color);
         let refused = decide(&default_card(), act, JobId([1; 8]), UserAlias([2; 16]));
         assert!(matches!(refused, Err(Error::Rejected(_))));
+    }
+
+    #[test]
+    fn an_act_beyond_counting_is_refused() {
+        let decide = |act| decide(&default_card(), act, JobId([1; 8]), UserAlias([2; 16]));
+        decide(send(u32::MAX, 1, ColorMode::Color)).expect("is counted");
+        for destinations in [2, u32::MAX] {
+            let refused = decide(send(u32::MAX, destinations, ColorMode::Color));
+            assert!(matches!(refused, Err(Error::Rejected(_))));
+        }
     }
 }

@@ -11,8 +11,10 @@ mod report;
 mod snapshot;
 mod spool;
 mod state;
+mod sum;
 
 pub use decide::decide;
 pub use report::{BalanceRow, Report, TotalsRow, Who, month_name};
 pub use spool::SpoolJob;
 pub use state::{Counts, Usage, UsageKey};
+pub use sum::CreditSum;

@@ -5,9 +5,10 @@
 //! linked is one row; an unlinked alias is its own.
 
 use super::state::{Counts, Usage};
+use super::sum::CreditSum;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
+use tallyroll_schema::{DeviceId, SubjectId, UserAlias};
 
 /// Whom a row is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -24,7 +25,7 @@ pub enum Who {
     },
 }
 
-/// One user's balance. Credits are exact decimal strings in JSON.
+/// One user's balance. Credits are exact decimal strings in JSON, however large the sum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BalanceRow {
@@ -33,11 +34,11 @@ pub struct BalanceRow {
     /// Who.
     pub who: Who,
     /// Given.
-    pub granted: Credits,
+    pub granted: CreditSum,
     /// Charged.
-    pub charged: Credits,
+    pub charged: CreditSum,
     /// Given less charged.
-    pub balance: Credits,
+    pub balance: CreditSum,
 }
 
 /// One user's usage of one device in one month.
@@ -67,7 +68,7 @@ pub struct TotalsRow {
     /// Pages saved.
     pub saved: u64,
     /// Charged.
-    pub charged: Credits,
+    pub charged: CreditSum,
 }
 
 /// Reads a view, with names where the caller has them.
@@ -110,9 +111,9 @@ impl Report<'_> {
             BalanceRow {
                 name: names.get(&who).cloned(),
                 who,
-                granted: credits(granted),
-                charged: credits(charged),
-                balance: credits(granted - charged),
+                granted: CreditSum::from_thousandths(granted),
+                charged: CreditSum::from_thousandths(charged),
+                balance: CreditSum::from_thousandths(granted - charged),
             }
         };
         let mut rows: Vec<BalanceRow> = charged.into_iter().map(row).collect();
@@ -139,7 +140,7 @@ impl Report<'_> {
             converted: usage.converted,
             sent: usage.sent,
             saved: usage.saved,
-            charged: credits(usage.charged),
+            charged: CreditSum::from_thousandths(usage.charged),
         };
         let mut rows: Vec<TotalsRow> = sums.into_iter().map(row).collect();
         rows.sort_by(|a, b| order(a).cmp(&order(b)));
@@ -165,8 +166,28 @@ pub fn month_name(month: u32) -> String {
     format!("{:04}-{:02}", month / 12, month % 12 + 1)
 }
 
-/// For display; a sum beyond ±9.2 × 10¹⁵ credits shows as that.
-fn credits(thousandths: i128) -> Credits {
-    let bounded = thousandths.clamp(-i128::from(i64::MAX), i128::from(i64::MAX));
-    Credits::from_thousandths(i64::try_from(bounded).unwrap_or(i64::MAX))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::UsageKey;
+    use tallyroll_schema::limits::GRANT_THOUSANDTHS_MAX;
+
+    /// Sums beyond an amount's 64 bits were shown as its end, so that granted less charged was not the balance.
+    #[test]
+    fn a_row_adds_up_however_large_its_sums() {
+        let (device, user, subject) = (DeviceId([1; 16]), UserAlias([2; 16]), SubjectId([3; 16]));
+        let mut counts = Counts::default();
+        counts.links.insert((device, user), subject);
+        counts.granted.insert(subject, i128::from(GRANT_THOUSANDTHS_MAX) * 100_000_000);
+        for month in 1..=3 {
+            let usage = Usage { charged: i64::MAX.into(), ..Usage::default() };
+            counts.usage.insert(UsageKey { device, user, month }, usage);
+        }
+        let none = |_| None;
+        let report = Report { counts: &counts, user_name: &|_, _| None, device_name: &none };
+        let row = report.balances().remove(0);
+        assert_eq!(row.granted.to_string(), "100000000000000000.000");
+        assert_eq!(row.charged.to_string(), "27670116110564327.421");
+        assert_eq!(row.balance.to_string(), "72329883889435672.579");
+    }
 }

@@ -8,6 +8,7 @@ use crate::fold::{Origin, View};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{Charge, RateCard};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
+use tallyroll_schema::limits::EVENT_COUNT_MAX;
 use tallyroll_schema::{
     Credits, DeviceId, Event, Hash, Position, Record, SubjectId, UserAlias, Wall, Writer,
 };
@@ -107,7 +108,8 @@ impl Counts {
         self.incomplete
     }
 
-    /// Records of a kind their log's writer may not write, or that charge less than nothing.
+    /// Records of a kind their log's writer may not write, or that charge less than nothing or
+    /// count more than [`EVENT_COUNT_MAX`].
     pub fn misplaced(&self) -> u64 {
         self.misplaced
     }
@@ -161,12 +163,16 @@ impl Counts {
                 self.charge(origin.device, e.user, written_at, usage, e.charge, again);
             }
             Event::PagesConverted(e) => {
-                let converted = times(e.pages, e.conversions.len());
+                let Some(converted) = times(e.pages, e.conversions.len()) else {
+                    return self.misplaced += 1;
+                };
                 let usage = Usage { converted, ..Usage::default() };
                 self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
             }
             Event::DocumentSent(e) => {
-                let sent = times(e.pages, e.destinations as usize);
+                let Some(sent) = times(e.pages, e.destinations as usize) else {
+                    return self.misplaced += 1;
+                };
                 let usage = Usage { sent, ..Usage::default() };
                 self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
             }
@@ -208,9 +214,10 @@ impl Counts {
     }
 }
 
-/// A product that cannot overflow a sum of 2³² of them.
-fn times(pages: u32, factor: usize) -> u64 {
-    u64::from(pages).saturating_mul(factor as u64).min(u64::from(u32::MAX))
+/// The product, if it is within what one event may count: then no sum of them overflows.
+fn times(pages: u32, factor: usize) -> Option<u64> {
+    let product = u64::from(pages).checked_mul(factor as u64)?;
+    (product <= EVENT_COUNT_MAX).then_some(product)
 }
 
 /// Year × 12 + month − 1 in UTC. A time beyond the calendar counts as its last month.
@@ -223,7 +230,7 @@ fn month_of(at: Wall) -> u32 {
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 
@@ -243,11 +250,37 @@ impl View for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallyroll_schema::event::counts::{ColorMode, DocumentSent};
+    use tallyroll_schema::{EpochId, JobId, LogId, Position};
 
     #[test]
     fn months_are_those_of_the_calendar() {
         assert_eq!(month_of(Wall(0)), 1970 * 12);
         assert_eq!(month_of(Wall(1_795_910_400_000)), 2026 * 12 + 10, "29 November 2026");
         assert_eq!(month_of(Wall(u64::MAX)), 9999 * 12 + 11);
+    }
+
+    /// It was counted as 2³² − 1, though its charge was for more.
+    #[test]
+    fn an_event_beyond_counting_is_misplaced_and_not_cut_to_fit() {
+        let (device, user) = (DeviceId([1; 16]), UserAlias([2; 16]));
+        let epoch = EpochId { counter: 0, nonce: [5; 16] };
+        let position = Position { log: LogId([4; 32]), epoch, seq: 1 };
+        let origin = Origin { device: Some(device), class: LogClass::Ledger, position };
+        let sent = |pages, destinations| DocumentSent {
+            job: JobId([3; 8]),
+            user,
+            pages,
+            destinations,
+            color: ColorMode::Color,
+            charge: Charge { credits: Credits::ZERO, card: 1 },
+            device: None,
+        };
+        let mut counts = Counts::default();
+        counts.fold_event(&origin, Wall(0), sent(u32::MAX, 1).into(), false);
+        counts.fold_event(&origin, Wall(0), sent(u32::MAX, 2).into(), false);
+        let key = UsageKey { device, user, month: month_of(Wall(0)) };
+        assert_eq!(counts.usage.get(&key).map(|usage| usage.sent), Some(EVENT_COUNT_MAX));
+        assert_eq!(counts.misplaced(), 1);
     }
 }

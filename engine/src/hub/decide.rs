@@ -11,14 +11,14 @@ use crate::{Error, Result};
 use tallyroll_schema::event::counts::{CreditsGranted, RateCard};
 use tallyroll_schema::event::fleet::{DeviceRetired, DeviceRevoked};
 use tallyroll_schema::event::people::SubjectLinked;
-use tallyroll_schema::limits::TEXT_BYTES_MAX;
+use tallyroll_schema::limits::{GRANT_THOUSANDTHS_MAX, TEXT_BYTES_MAX};
 use tallyroll_schema::{Credits, DeviceId, EpochId, Event, LogId, Position, SubjectId, UserAlias};
 
 impl<S: Store> Hub<S> {
     /// Gives a subject credits; a negative amount takes them back.
     ///
     /// # Errors
-    /// An over-long reason; storage failed.
+    /// No credits or absurdly many, an over-long reason; storage failed.
     pub fn grant(
         &mut self,
         now: Now,
@@ -27,6 +27,7 @@ impl<S: Store> Hub<S> {
         reason: String,
     ) -> Result<Position> {
         check_text("reason", &reason)?;
+        check_grant(credits)?;
         self.account(now, &[CreditsGranted { subject, credits, reason }.into()])
     }
 
@@ -90,9 +91,43 @@ impl<S: Store> Hub<S> {
     }
 }
 
+fn check_grant(credits: Credits) -> Result<()> {
+    const MOST: Credits = Credits::from_thousandths(GRANT_THOUSANDTHS_MAX);
+    match credits.thousandths().unsigned_abs() {
+        0 => Err(Error::Rejected("a grant of 0 credits gives nothing; say how many".into())),
+        many if many > GRANT_THOUSANDTHS_MAX.unsigned_abs() => {
+            let why = format!("{credits} credits: one grant gives or takes back at most {MOST}");
+            Err(Error::Rejected(why))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_text(what: &str, text: &str) -> Result<()> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Error::Rejected(format!("{what}: at most {TEXT_BYTES_MAX} bytes")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_gives_something_and_not_absurdly_much() {
+        for thousandths in [1, -1, GRANT_THOUSANDTHS_MAX, -GRANT_THOUSANDTHS_MAX] {
+            check_grant(Credits::from_thousandths(thousandths)).expect("is a grant");
+        }
+        for (thousandths, told) in [
+            (0, "say how many"),
+            (GRANT_THOUSANDTHS_MAX + 1, "at most 1000000000.000"),
+            (i64::MAX, "9223372036854775.807 credits"),
+            (i64::MIN, "-9223372036854775.808 credits"),
+        ] {
+            let refused = check_grant(Credits::from_thousandths(thousandths));
+            let refused = refused.expect_err("is none").to_string();
+            assert!(refused.contains(told), "{refused}");
+        }
+    }
 }

@@ -88,7 +88,9 @@ impl<S: Store> Hub<S> {
         let mut rows = Rows::new(self.config.tenant, &self.store);
         // One text for all that could help a guesser.
         let refuse = || {
-            Error::Rejected("no invitation for this name and PIN; it is wrong, used or older than ten minutes. Run `tallyroll enroll` again".into())
+            let why = "no open invitation for this name and PIN: one of them is mistyped, or the invitation was used, is \
+                older than ten minutes, or void after five wrong PINs; `tallyroll enroll NAME` at the cloud makes a new one";
+            Error::Rejected(why.into())
         };
         let mut invite: InviteRow = rows.get(&request.name)?.ok_or_else(refuse)?;
         let guest = Guest { signing_key: request.signing_key, tls_fingerprint };
@@ -153,9 +155,31 @@ impl<S: Store> Hub<S> {
 
 fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if name.is_empty() || name.len() > NAME_BYTES_MAX.min(63) || !name.chars().all(plain) {
-        let why = "a device's name has 1 to 63 of the characters a-z, A-Z, 0-9, `-`, `_`, `.`";
+    // It is made a directory's name and an argument: no `..`, nothing hidden, no option.
+    let leads = !name.starts_with(['.', '-']);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX.min(63) || !name.chars().all(plain) || !leads
+    {
+        let why = "a device's name has 1 to 63 of the characters a-z, A-Z, 0-9, `-`, `_`, `.` and does not begin with `-` or `.`";
         return Err(Error::Rejected(why.into()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `..` was a name, and the command to run at the branch made its data directory of it.
+    #[test]
+    fn a_name_can_be_a_directory_and_is_no_option() {
+        let longest = "n".repeat(63);
+        for name in ["branch-1", "B.2_c", "7", "a..", "a-", "_", longest.as_str()] {
+            check_name(name).expect(name);
+        }
+        let long = "n".repeat(64);
+        for name in ["", ".", "..", ".hidden", "-x", "--data", "a b", "a/b", "ä", "a\n", &long] {
+            let refused = check_name(name).expect_err(name).to_string();
+            assert!(refused.contains("does not begin with"), "{refused}");
+        }
+    }
 }

@@ -34,6 +34,8 @@ pub struct DeviceRecord {
     pub tls_fingerprint: Hash,
     /// Its standing.
     pub standing: Standing,
+    /// Since when, by the cloud's clock.
+    pub standing_since: Wall,
     /// When it was enrolled, by the cloud's clock.
     pub enrolled_at: Wall,
 }
@@ -90,11 +92,11 @@ impl Fleet {
         }
     }
 
-    fn set_standing(&mut self, device: DeviceId, standing: Standing) {
+    fn set_standing(&mut self, device: DeviceId, standing: Standing, since: Wall) {
         if let Some(record) = self.devices.get_mut(&device)
             && record.standing != Standing::Revoked
         {
-            record.standing = standing;
+            (record.standing, record.standing_since) = (standing, since);
         }
     }
 }
@@ -105,6 +107,7 @@ impl View for Fleet {
     const CLASSES: &'static [LogClass] = &[LogClass::Accounts];
 
     fn fold(&mut self, _origin: &Origin, record: &Record<'_>) {
+        let at = record.header.time.wall;
         match record.event() {
             Ok(Event::DeviceEnrolled(event)) => {
                 self.by_tls_fingerprint.insert(event.tls_fingerprint, event.device);
@@ -113,12 +116,17 @@ impl View for Fleet {
                     signing_key: event.signing_key,
                     tls_fingerprint: event.tls_fingerprint,
                     standing: Standing::Active,
-                    enrolled_at: record.header.time.wall,
+                    standing_since: at,
+                    enrolled_at: at,
                 };
                 self.devices.entry(event.device).or_insert(device);
             }
-            Ok(Event::DeviceRetired(event)) => self.set_standing(event.device, Standing::Retired),
-            Ok(Event::DeviceRevoked(event)) => self.set_standing(event.device, Standing::Revoked),
+            Ok(Event::DeviceRetired(event)) => {
+                self.set_standing(event.device, Standing::Retired, at);
+            }
+            Ok(Event::DeviceRevoked(event)) => {
+                self.set_standing(event.device, Standing::Revoked, at);
+            }
             _ => {}
         }
     }

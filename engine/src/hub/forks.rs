@@ -5,14 +5,14 @@
 //! epoch, which is nearly all of them, are not read.
 
 use super::Hub;
-use crate::counts::{Counts, report};
+use crate::Result;
+use crate::counts::{Counts, CreditSum};
 use crate::fold::{Origin, View};
 use crate::store::Store;
-use crate::Result;
 use core::ops::ControlFlow;
 use serde::Serialize;
 use tallyroll_schema::event::log::{EpochOpened, LogClass};
-use tallyroll_schema::{Credits, DeviceId, Event, LogId, Wall};
+use tallyroll_schema::{DeviceId, Event, LogId, Wall};
 
 /// One epoch after the first of a device's log.
 #[derive(Debug, Clone, Serialize)]
@@ -33,7 +33,7 @@ pub struct Fork {
     /// Of these, events of the history set aside, recorded again.
     pub resubmitted: u64,
     /// What those charged, which no lease backed.
-    pub unbacked: Credits,
+    pub unbacked: CreditSum,
 }
 
 impl<S: Store> Hub<S> {
@@ -57,7 +57,7 @@ impl<S: Store> Hub<S> {
                             opened_at: record.header.time.wall,
                             events: log.events,
                             resubmitted: 0,
-                            unbacked: Credits::ZERO,
+                            unbacked: CreditSum::default(),
                         });
                     }
                     (Ok(Event::EventResubmitted(_)), Some(fork)) => {
@@ -70,7 +70,9 @@ impl<S: Store> Hub<S> {
                 ControlFlow::Continue(())
             })?;
             let unbacked = again.usage().values().map(|usage| usage.unbacked).sum();
-            forks.extend(told.map(|fork| Fork { unbacked: report::credits(unbacked), ..fork }));
+            forks.extend(
+                told.map(|fork| Fork { unbacked: CreditSum::from_thousandths(unbacked), ..fork }),
+            );
         }
         Ok(forks)
     }

@@ -14,8 +14,8 @@ mod stage;
 mod sync;
 
 pub use enrol::{Invitation, NewDevice, PIN_TRIES, PIN_VALID_MILLISECONDS, pin_hash};
-pub use forks::Fork;
 pub use fleet::{DeviceRecord, Fleet, Standing};
+pub use forks::Fork;
 pub use read::{LogSummary, Verified};
 
 use crate::counts::{Counts, card};

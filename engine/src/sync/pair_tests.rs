@@ -3,15 +3,16 @@
 //! Invariant: what one end says is durable, the other can read. What happens with
 //! faults is the simulator's; what happens with copies is in `copy_tests`.
 
-use super::Effect;
-use super::pair::{capture, enrol, hub, now, talk};
+use super::pair::{capture, config, enrol, hub, now, talk};
+use super::{Effect, Output, Role, Session};
 use crate::counts::card;
 use crate::hub::{Hub, Invitation, pin_hash};
 use crate::keys::Signer;
 use crate::store::MemoryStore;
+use core::time::Duration;
 use tallyroll_schema::enrol::JoinRequest;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::wire::Message;
+use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Message, StreamKind};
 use tallyroll_schema::{Event, Hash};
 
 #[test]
@@ -177,4 +178,22 @@ fn a_logs_second_record_is_later_than_its_genesis() {
     talk(&mut device, &mut hub);
     let times = ledger_times(&hub);
     assert!(times.len() == 2 && times[0] < times[1], "{times:?}");
+}
+
+/// A cloud that refuses a device has nothing to say but why; the device answered "HELLO comes first",
+/// and that was what its people read.
+#[test]
+fn a_refusal_before_hello_is_the_reason_that_is_told() {
+    let mut hub = hub();
+    let device = enrol(&mut hub, "a", 1);
+    let opening = device.opening().expect("reads");
+    let mut session = Session::new(config(Role::Device, device.id()), opening, Duration::ZERO);
+    while session.poll_output().is_some() {}
+    let text = "this device was revoked".into();
+    let (code, log, epoch) = (ErrorCode::Denied, None, None);
+    let refusal = ErrorMessage { code, retryable: false, log, text, epoch };
+    session.handle(StreamKind::Control, Message::Error(refusal.clone()));
+    let Some(Output::Close(told)) = session.poll_output() else { panic!("it goes on") };
+    assert_eq!(told, refusal);
+    assert!(session.poll_output().is_none(), "it answers");
 }

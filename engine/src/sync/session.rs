@@ -1,8 +1,8 @@
 //! One session: the opening exchange, and who handles which message.
 //!
-//! Invariant: nothing but HELLO is listened to before HELLO; a peer that breaks
-//! the protocol is told once and closed. Sending logs is `outgoing`, taking them
-//! in is `incoming`.
+//! Invariant: before HELLO nothing is listened to but ERROR, by which a peer
+//! refuses to begin; one that breaks the protocol is told once and closed.
+//! Sending logs is `outgoing`, taking them in is `incoming`.
 
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
@@ -155,6 +155,7 @@ impl Session {
         }
         match message {
             Message::Hello(hello) if self.peer.is_none() => self.handle_hello(hello),
+            Message::Error(error) => self.handle_error(error),
             _ if self.peer.is_none() => {
                 // Batch streams can overtake the control stream's first bytes,
                 // but nobody asked for a batch before HELLO.
@@ -189,7 +190,6 @@ impl Session {
                 self.for_role(Role::Device, Effect::DirectoryStored(aliases));
             }
             Message::Fork(signed) => self.outgoing.stop(signed.head.position.log),
-            Message::Error(error) => self.handle_error(error),
             Message::Unknown(_) => {}
         }
     }

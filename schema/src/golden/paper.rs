@@ -229,6 +229,8 @@ fn limits_table() -> String {
         BURST_BYTES_MAX,
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,
+        GRANT_THOUSANDTHS_MAX,
+        EVENT_COUNT_MAX,
         EPOCHS_MAX,
         OWN_EPOCHS_MAX,
     ];

@@ -132,14 +132,15 @@ impl Branch {
         serde_json::from_str(&text).unwrap_or_else(|why| panic!("{arguments:?}: {why}: {text}"))
     }
 
-    /// How far its events have come.
+    /// How far the events of its open epochs have come.
     #[track_caller]
     #[must_use]
     pub fn standing(&self) -> Standing {
         let status = self.json(&["status"]);
         let sum = |key: &str| {
             let logs = status["logs"].as_array().expect("status tells of logs");
-            logs.iter().map(|log| log[key].as_u64().expect("a count")).sum()
+            let open = logs.iter().filter(|log| log["open"] == true);
+            open.map(|log| log[key].as_u64().expect("a count")).sum()
         };
         let linked = status["link"] == "up";
         Standing { local: sum("durable-local"), cloud: sum("durable-cloud"), linked }

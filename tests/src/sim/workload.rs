@@ -257,7 +257,10 @@ impl World {
 
     fn grant(&mut self) -> Step {
         let subject = subject(self.entropy.below(USERS));
-        let thousandths = self.entropy.between(0, 90_000) as i64 - 20_000;
+        let thousandths = match self.entropy.between(0, 90_000) as i64 - 20_000 {
+            0 => 1, // a grant of nothing is refused
+            some => some,
+        };
         let reason = format!("grant {}", self.truth.grants.len());
         let grant = Grant { subject, thousandths, fate: Fate::Open };
         self.truth.grants.insert(reason.clone(), grant);

@@ -118,7 +118,7 @@ fn a_line_that_cannot_be_read_is_told_kept_once_and_passed() {
             "{round}"
         );
         let told: Vec<_> =
-            summary.rejections.iter().map(|rejection| (rejection.line, rejection.reason)).collect();
+            summary.rejections.into_iter().map(|told| (told.line, told.reason)).collect();
         assert_eq!(told, [(2, Reject::Mismatch), (3, Reject::Empty), (4, Reject::TooLong)]);
     }
     assert_eq!(bench.memory.heard, [2, 3, 4, 2, 3, 4]);
@@ -128,6 +128,42 @@ fn a_line_that_cannot_be_read_is_told_kept_once_and_passed() {
     write!(expected, "# {}:2 {}\ngarbage\n", bench.path("page_log").display(), Reject::Mismatch)
         .expect("write");
     assert!(kept.starts_with(&expected), "{kept}");
+}
+
+#[test]
+fn a_file_that_is_no_page_log_is_refused_and_fills_no_reject_file() {
+    let mut bench = Bench::new();
+    let garbage = "\u{1}\u{2} no page log\n".repeat(LEADING_REJECTS_MAX + 1);
+    std::fs::write(bench.path("page_log"), &garbage).expect("write");
+    let path = bench.path("page_log");
+    let mut importer = bench.importer();
+    importer.read_file(&path).expect("only the end tells");
+    let told = importer.finish().expect_err("no page log").to_string();
+    assert!(told.contains("page_log is no page_log"), "{told}");
+    assert!(told.contains("none of its 17 lines follows `%p %u %j %T"), "{told}");
+    assert_eq!(std::fs::metadata(bench.path("rejects")).expect("metadata").len(), 0);
+    assert_eq!(bench.memory.heard.len(), LEADING_REJECTS_MAX);
+}
+
+#[test]
+fn a_few_lines_that_cannot_be_read_are_kept_also_when_there_are_no_others() {
+    let mut bench = Bench::new();
+    let garbage: String = (0..LEADING_REJECTS_MAX).map(|n| format!("garbage {n}\n")).collect();
+    let summary = bench.import(&garbage);
+    assert_eq!((summary.rejected, summary.passed_over), (LEADING_REJECTS_MAX as u64, 0));
+    let kept = std::fs::read_to_string(bench.path("rejects")).expect("read");
+    assert_eq!(kept.lines().count(), 2 * LEADING_REJECTS_MAX);
+}
+
+#[test]
+fn a_log_that_changed_its_format_is_read_where_it_can_be() {
+    let mut bench = Bench::new();
+    let older: String = (0..100).map(|n| format!("hall {n}\n")).collect();
+    let summary = bench.import(&(older + &line(1, 1) + "garbage\n"));
+    let leading = LEADING_REJECTS_MAX as u64;
+    assert_eq!((summary.counted, summary.rejected, summary.passed_over), (1, 101, 100 - leading));
+    let kept = std::fs::read_to_string(bench.path("rejects")).expect("read");
+    assert_eq!(kept.lines().count(), 2 * (LEADING_REJECTS_MAX + 1));
 }
 
 #[test]

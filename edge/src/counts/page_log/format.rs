@@ -24,6 +24,14 @@ pub struct Format {
     pub(super) head: Vec<Piece>,
     /// From after the last such field to the end; `None` if there is no such field.
     pub(super) tail: Option<Vec<Piece>>,
+    /// As it was given.
+    text: String,
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +78,13 @@ impl Format {
     /// # Errors
     /// If a field that is needed is missing or cannot be found in a line for certain.
     pub fn parse(format: &str) -> Result<Self, FormatError> {
-        let pieces = pieces(format.trim())?;
+        let text = format.trim().to_owned();
+        let pieces = pieces(&text)?;
         every_fact_once(&pieces)?;
         no_neighbours(&pieces)?;
         let is_text = |piece: &Piece| *piece == Piece::Field(Field::Text);
         let Some(first) = pieces.iter().position(is_text) else {
-            return Ok(Self { head: pieces, tail: None });
+            return Ok(Self { head: pieces, tail: None, text });
         };
         let last = pieces.iter().rposition(is_text).unwrap_or(first);
         let (head, rest) = pieces.split_at(first);
@@ -91,7 +100,7 @@ impl Format {
                 "nobody can tell where %u ends and free text begins; put %j %T between them".into(),
             );
         }
-        Ok(Self { head: head.to_vec(), tail: Some(tail.to_vec()) })
+        Ok(Self { head: head.to_vec(), tail: Some(tail.to_vec()), text })
     }
 }
 

@@ -5,6 +5,7 @@
 //! The title, the billing text and the host are read over and dropped: they are personal data.
 //! Leaves to others: files ([`super::import`]), repeats ([`super::key`]), prices.
 
+mod fault;
 mod format;
 mod reading;
 mod time;
@@ -55,7 +56,7 @@ pub enum Pages {
 }
 
 /// Why a line is not counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reject {
     /// No bytes at all.
     #[error("empty line")]
@@ -66,6 +67,22 @@ pub enum Reject {
     /// The part before the free text is not there.
     #[error("does not follow the format; if CUPS has a PageLogFormat, pass it to the import")]
     Mismatch,
+    /// A figure that is none, or too large.
+    #[error("{what} {found} is not a number from 0 to 4294967295")]
+    Number {
+        /// Which figure.
+        what: &'static str,
+        /// What stands there.
+        found: String,
+    },
+    /// A time that does not exist, or that no act may have.
+    #[error(
+        "{found} is no time of the years 2000 to 2199 as CUPS writes it, [21/Nov/2026:01:02:03 +0100]"
+    )]
+    Time {
+        /// What stands there.
+        found: String,
+    },
     /// The part after the free text is not there, and CUPS did not cut the line for length.
     #[error("ends too early for the format; part of the line is missing")]
     Cut,

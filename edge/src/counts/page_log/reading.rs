@@ -6,10 +6,11 @@
 //! it is what makes CUPS's default unambiguous: **no user or printer name holds a CUPS time.**
 //! Leaves the choice of formats that can be read this way to [`super::format`].
 
+use super::fault::Furthest;
 use super::format::{Field, Format, Piece};
 use super::{Entry, Pages, Reject, time};
 use crate::counts::key::JobKey;
-use tallyroll_schema::limits;
+use tallyroll_schema::{Act, Wall, limits};
 
 /// A user's or printer's name, or any other word, is not looked for beyond this.
 const NAME_BYTES_MAX: usize = 1023;
@@ -43,6 +44,7 @@ enum PageNumber {
 struct Readings<'a> {
     first: Option<(Facts<'a>, &'a [u8])>,
     contradicted: bool,
+    furthest: Furthest<'a>,
 }
 
 impl Format {
@@ -59,7 +61,9 @@ impl Format {
         if heads.contradicted {
             return Err(Reject::Ambiguous);
         }
-        let (head, rest) = heads.first.ok_or(Reject::Mismatch)?;
+        let Some((head, rest)) = heads.first else {
+            return Err(heads.furthest.reject().unwrap_or(Reject::Mismatch));
+        };
         let (facts, free_text) = match &self.tail {
             None => (head, rest),
             Some(tail) => {
@@ -98,7 +102,7 @@ fn read_tail<'a>(
     match tails.first {
         Some((facts, _)) => Ok((facts, free_text)),
         None if line_bytes >= CUT_BYTES => Ok((Facts::default(), free_text)),
-        None => Err(Reject::Cut),
+        None => Err(tails.furthest.reject().unwrap_or(Reject::Cut)),
     }
 }
 
@@ -113,30 +117,35 @@ fn walk<'a>(
     if readings.contradicted {
         return;
     }
+    let left = pieces.len();
     let Some((piece, pieces)) = pieces.split_first() else {
         if !to_the_end || rest.is_empty() {
             readings.add(facts, rest);
+        } else {
+            readings.furthest.other(left);
         }
         return;
     };
     match piece {
-        Piece::Literal(literal) => {
-            if let Some(rest) = rest.strip_prefix(literal.as_slice()) {
-                walk(pieces, rest, facts, to_the_end, readings);
-            }
-        }
+        Piece::Literal(literal) => match rest.strip_prefix(literal.as_slice()) {
+            Some(rest) => walk(pieces, rest, facts, to_the_end, readings),
+            None => readings.furthest.other(left),
+        },
         Piece::Field(
             field @ (Field::Job
             | Field::Time
             | Field::PageNumber
             | Field::Copies
             | Field::Impressions),
-        ) => {
-            if let Some((facts, rest)) = facts.with_figure(*field, rest) {
-                walk(pieces, rest, facts, to_the_end, readings);
+        ) => match facts.with_figure(*field, rest) {
+            Some((facts, rest)) => walk(pieces, rest, facts, to_the_end, readings),
+            None => {
+                let total = !matches!(facts.page, Some(PageNumber::Number(_)));
+                readings.furthest.figure(left, *field, total, rest);
             }
-        }
+        },
         Piece::Field(field) => {
+            readings.furthest.other(left); // unless a way through it comes further
             for end in name_ends(*field, rest, pieces.first()) {
                 let (name, rest) = rest.split_at(end);
                 walk(pieces, rest, facts.with_name(*field, name), to_the_end, readings);
@@ -199,6 +208,10 @@ impl<'a> Facts<'a> {
     fn with_figure(mut self, field: Field, bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         if field == Field::Time {
             let (printed_at, rest) = time::take(bytes)?;
+            let wall = Wall(u64::try_from(printed_at).ok()?);
+            if !Act::ACTED_AT.contains(&wall) {
+                return None;
+            }
             self.printed_at = Some(printed_at);
             return Some((self, rest));
         }

@@ -81,16 +81,52 @@ fn broken_lines_say_what_is_wrong() {
         read(&format!("hall anna x {TIME} total 2 - localhost t - -")),
         Err(Reject::Mismatch)
     );
-    assert_eq!(
-        read(&format!("hall anna 7 {TIME} total -1 - localhost t - -")),
-        Err(Reject::Mismatch)
-    );
-    assert_eq!(
-        read(&format!("hall anna 4294967296 {TIME} total 1 - localhost t - -")),
-        Err(Reject::Mismatch)
-    );
     assert_eq!(read(&format!("hall anna 7 {TIME} total 12")), Err(Reject::Mismatch));
     assert_eq!(read(&format!("hall anna 7 {TIME} total 12 -")), Err(Reject::Cut));
+}
+
+#[test]
+fn a_wrong_figure_or_time_is_told_as_what_it_is() {
+    let reason = |head: &str| {
+        read(&format!("hall van Dyk {head} - localhost total 9 - -")).expect_err(head).to_string()
+    };
+    for (head, what) in [
+        (format!("7 {TIME} total -4"), "impressions -4"),
+        (format!("7 {TIME} total 4294967296"), "impressions 4294967296"),
+        (format!("7 {TIME} 3 4294967296"), "copies 4294967296"),
+        (format!("7 {TIME} -3 1"), "page number -3"),
+        (format!("4294967296 {TIME} total 1"), "job number 4294967296"),
+    ] {
+        assert_eq!(reason(&head), format!("{what} is not a number from 0 to 4294967295"));
+    }
+    for time in [
+        "[31/Feb/2026:01:02:03 +0100]",
+        "[21/Nov/2026:24:02:03 +0100]",
+        "[2026-11-21 01:02:03]",
+        "[31/Dec/1999:23:59:59 +0000]",
+        "[01/Jan/2200:00:00:00 +0000]",
+        "[21/Nov/9999:01:02:03 +0100]",
+    ] {
+        let told = reason(&format!("7 {time} total 1"));
+        assert_eq!(
+            told.strip_prefix(time),
+            Some(
+                " is no time of the years 2000 to 2199 as CUPS writes it, [21/Nov/2026:01:02:03 +0100]"
+            ),
+            "{told}"
+        );
+    }
+    let format = "\"%{job-name}\" %T %p %u %j %{job-impressions-completed}";
+    let told = read_as(format, &format!("\"total 8\" {TIME} hall anna 7 -4"));
+    assert_eq!(told, Err(Reject::Number { what: "impressions", found: "-4".into() }));
+}
+
+#[test]
+fn no_reason_tells_a_name_or_a_title() {
+    for line in ["no page log", "hall anna secret", "hall [anna 1] secret 7", "a secret b c d"] {
+        let told = read(line).expect_err(line).to_string();
+        assert!(!told.contains("secret") && !told.contains("anna"), "{told}");
+    }
 }
 
 #[test]

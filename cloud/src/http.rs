@@ -3,24 +3,33 @@
 //! Owns `/healthz`, `/readyz` and `/metrics`, and nothing else is served here.
 //! There is no authentication yet, which is why nothing about devices or people
 //! may be: bind it to loopback, or behind what does authenticate.
-//! Invariant: what a visitor can make us hold is bounded ([`visit`]).
-
-mod visit;
+//! Invariant: what a visitor can make us hold is bounded: a place among few, one
+//! request of a few lines, a short time. Who comes regularly connects again.
 
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
+use crate::places::{ACCEPT_PAUSE, Places, Turn};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use core::time::Duration;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use tokio::net::TcpListener;
-use visit::Visits;
+use tokio::net::{TcpListener, TcpStream};
 
 /// The keeper answers within this, or we are not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a visit may take in all.
+const VISIT_TIME: Duration = Duration::from_secs(30);
+/// How many there may be at once.
+const VISITS_MAX: usize = 64;
+/// A request's first line and headers, bytes.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
 /// Nobody has anything to send.
 const BODY_BYTES_MAX: usize = 1024;
 
@@ -38,7 +47,27 @@ pub async fn serve(listener: TcpListener, keeper: Keeper, metrics: Arc<Metrics>)
         .route("/metrics", get(figures))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Shown { keeper, metrics });
-    drop(axum::serve(Visits::new(listener), router).await); // it never returns
+    let mut places = Places::new(VISITS_MAX);
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        places.seat(|turn| visit(stream, router.clone(), turn)).await;
+    }
+}
+
+/// Answers one request.
+async fn visit(stream: TcpStream, router: Router, turn: Turn) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        turn.take(); // if that is too late, the visit is being ended
+        router.call(request)
+    });
+    let mut http = http1::Builder::new();
+    http.keep_alive(false).max_buf_size(REQUEST_BYTES_MAX);
+    let answered = http.serve_connection(TokioIo::new(stream), service);
+    drop(tokio::time::timeout(VISIT_TIME, answered).await); // the visitor sees how it ended
 }
 
 async fn ready(State(shown): State<Shown>) -> Response {

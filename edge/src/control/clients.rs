@@ -1,0 +1,123 @@
+//! The clients of the control socket: those who have yet to ask, and those who are served.
+//!
+//! Owns how many there may be and for how long. Invariant: a client that says nothing, or takes
+//! nothing, keeps nobody out: it has seconds, and the longest silent one gives way to the next.
+//! Recordings, which may last, take no place from questions; who finds none is told so. All of
+//! them end with [`serve`].
+//! What is asked and answered is left to the desk and to [`recording`].
+
+use super::{Answer, Ask, Desk, recording};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::io;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::time::{sleep, timeout};
+
+/// A question's line, bytes.
+const ASK_BYTES_MAX: u64 = 4096;
+/// Clients that have yet to ask.
+const ASKING_MAX: usize = 64;
+/// Commands ask as soon as they are there.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Questions answered at once.
+const QUESTIONS_MAX: usize = 64;
+/// A client may take so long to take its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Recordings at once; each may have some hundred lines under way.
+const RECORDINGS_MAX: usize = 64;
+
+/// A client and what it asked, or why that is no question.
+struct Client {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    asked: Result<Ask, String>,
+}
+
+/// Serves clients for ever.
+pub async fn serve(listener: UnixListener, desk: Desk) {
+    let (mut asking, mut questions, mut recordings) =
+        (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let mut silent = VecDeque::<AbortHandle>::new(); // the longest first
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else {
+                    // Out of descriptors, most likely; it passes.
+                    sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                silent.retain(|client| !client.is_finished());
+                if silent.len() >= ASKING_MAX && let Some(longest) = silent.pop_front() {
+                    longest.abort();
+                }
+                silent.push_back(asking.spawn(hear(client)));
+                yield_now().await; // who has asked already is heard before the next comes
+            }
+            Some(heard) = asking.join_next() => {
+                let Ok(Ok(client)) = heard else { continue };
+                match client.asked {
+                    Ok(Ask::Record) if recordings.len() < RECORDINGS_MAX => {
+                        drop(recordings.spawn(record(client, desk.clone())));
+                    }
+                    Ok(Ask::Record) => refuse(&client, RECORDINGS_MAX, "recordings"),
+                    _ if questions.len() < QUESTIONS_MAX => {
+                        drop(questions.spawn(answer(client, desk.clone())));
+                    }
+                    _ => refuse(&client, QUESTIONS_MAX, "questions"),
+                }
+            }
+            Some(_) = questions.join_next() => {}
+            Some(_) = recordings.join_next() => {}
+        }
+    }
+}
+
+/// Reads the question, within its limits.
+async fn hear(client: UnixStream) -> io::Result<Client> {
+    let (reader, writer) = client.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    let mut ask = (&mut reader).take(ASK_BYTES_MAX);
+    let asked = match timeout(ASK_TIMEOUT, ask.read_until(b'\n', &mut line)).await {
+        Ok(read) => {
+            read?;
+            serde_json::from_slice(&line)
+                .map_err(|why| format!("no question this agent knows: {why}"))
+        }
+        Err(_) => Err(format!("no question within {} s", ASK_TIMEOUT.as_secs())),
+    };
+    Ok(Client { reader, writer, asked })
+}
+
+async fn record(client: Client, desk: Desk) {
+    if let Err(why) = recording::pump(client.reader, client.writer, &desk.keeper).await {
+        tracing::debug!(%why, "a recording broke off");
+    }
+}
+
+async fn answer(mut client: Client, desk: Desk) {
+    let answer = match client.asked {
+        Ok(ask) => desk.answer(ask).await,
+        Err(error) => Answer::Error { error },
+    };
+    let answer = line(&answer);
+    match timeout(ANSWER_TIMEOUT, client.writer.write_all(&answer)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => tracing::debug!(%why, "a client did not take its answer"),
+        Err(_) => tracing::debug!("a client did not take its answer in time"),
+    }
+}
+
+fn refuse(client: &Client, count: usize, what: &str) {
+    let busy = format!("the agent serves {count} {what} already; end one, or try again");
+    drop(client.writer.try_write(&line(&Answer::Busy { busy }))); // an empty socket has room for it
+}
+
+fn line(answer: &Answer) -> Vec<u8> {
+    let mut line = serde_json::to_vec(answer).unwrap_or_default(); // an empty line is no answer
+    line.push(b'\n');
+    line
+}

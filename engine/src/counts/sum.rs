@@ -1,0 +1,54 @@
+//! Sums of credits, as views show them.
+//!
+//! Invariant: exact. An amount is 64 bits of thousandths, so 2⁶³ of the largest
+//! add up in 128; a sum is never rounded, and never shown as less than it is. Its
+//! text is that of an amount. What is added up is left to the view.
+
+use core::fmt;
+use serde::{Serialize, Serializer};
+
+/// A sum of credits in thousandths. Text form: `-2.500`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct CreditSum(i128);
+
+impl CreditSum {
+    /// From thousandths.
+    pub const fn from_thousandths(thousandths: i128) -> Self {
+        Self(thousandths)
+    }
+
+    /// In thousandths.
+    pub const fn thousandths(self) -> i128 {
+        self.0
+    }
+}
+
+impl fmt::Display for CreditSum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let magnitude = self.0.unsigned_abs();
+        f.pad(&format!("{sign}{}.{:03}", magnitude / 1000, magnitude % 1000))
+    }
+}
+
+impl Serialize for CreditSum {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::Credits;
+
+    #[test]
+    fn text_is_that_of_an_amount_and_goes_on_beyond_it() {
+        for thousandths in [0, 1, -1, 97_500, -2_500, i64::MAX, i64::MIN] {
+            let sum = CreditSum::from_thousandths(thousandths.into()).to_string();
+            assert_eq!(sum, Credits::from_thousandths(thousandths).to_string());
+        }
+        let beyond = CreditSum::from_thousandths(i128::from(i64::MAX) * 3);
+        assert_eq!(beyond.to_string(), "27670116110564327.421");
+    }
+}

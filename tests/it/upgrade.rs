@@ -1,0 +1,54 @@
+//! Stores of earlier versions, opened by today's binaries, which go on where those stopped.
+//! Where each archive came from is in `tests/fixtures/stores`. That old peers and new ones understand each other on
+//! the wire is frozen by schema's golden files.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
+
+fn unpack(archive: &str, into: &Path) {
+    let stores = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/stores");
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf").arg(stores.join(archive)).arg("-C").arg(into);
+    assert!(
+        tar.status().expect("tar is part of every Debian").success(),
+        "{archive} does not unpack"
+    );
+}
+
+/// The branch finds the cloud where it is today.
+fn redirect(branch: &Path, cloud: std::net::SocketAddr) {
+    let path = branch.join("identity/enrolment.json");
+    let mut enrolment: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    enrolment["cloud"] = cloud.to_string().into();
+    std::fs::write(path, enrolment.to_string()).unwrap();
+}
+
+fn balance(cloud: &Cloud, name: &str) -> String {
+    let balances = cloud.json(&["view", "balances"]);
+    let mut rows = balances["rows"].as_array().unwrap().iter();
+    let row = rows.find(|row| row["name"] == name).expect("the user is known");
+    row["balance"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_first_versions_stores_are_opened_and_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack("v0.1.0.tar.gz", dir.path());
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    assert_eq!(balance(&cloud, "anna"), "380.000");
+    assert_eq!(balance(&cloud, "björn"), "-80.000");
+
+    let mut branch = Branch::new(dir.path().join("branch-1"));
+    redirect(branch.data(), cloud.addr());
+    branch.start();
+    branch.wait_synced(PATIENCE);
+    wait_until(PATIENCE, "the journal's three came", || balance(&cloud, "anna") == "371.000");
+    let line = r#"{"kind":"pages.captured","user":"anna","pages":1,"color":"color"}"#;
+    drop(branch.run_with(&["record"], format!("{line}\n").as_bytes()).succeeded());
+    wait_until(PATIENCE, "and today's", || balance(&cloud, "anna") == "370.000");
+    drop(cloud.run(&["log", "verify"]).succeeded());
+    assert!(cloud.json(&["forks"]).as_array().unwrap().is_empty(), "nothing was copied");
+}
