@@ -1,11 +1,12 @@
 //! What stands outside the store and does not come along when it is copied.
 //!
-//! Owns what is read: the machine's id and the birth time of the store's file. A
+//! Owns what is read: the machine's id and the birth of the store's file. A
 //! backup that is restored, a directory that is copied, a disk put into another
 //! machine show another anchor; an image of the whole machine shows the same, and
 //! is found at its first contact. What a device does about it is the engine's.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 use tallyroll_schema::Hash;
 
@@ -14,15 +15,22 @@ const MACHINE_ID: &str = "/etc/machine-id";
 /// The anchor of a store, or none where the machine and its file system tell nothing.
 pub(crate) fn read(store: &File) -> Option<Hash> {
     let machine = std::fs::read_to_string(MACHINE_ID).unwrap_or_default();
-    let born = store.metadata().and_then(|metadata| metadata.created()).ok();
-    let born = born.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let born = store.metadata().ok().and_then(birth);
     if machine.trim().is_empty() && born.is_none() {
         return None;
     }
+    let (nanoseconds, inode) = born.unwrap_or_default();
     let mut hasher = blake3::Hasher::new_derive_key("tallyroll anchor v1");
     hasher.update(machine.trim().as_bytes()).update(b"\n");
-    hasher.update(&born.map_or(0, |born| born.as_nanos()).to_le_bytes());
+    hasher.update(&nanoseconds.to_le_bytes()).update(&inode.to_le_bytes());
     Some(Hash(*hasher.finalize().as_bytes()))
+}
+
+/// When a file was born, and as which inode: clocks are coarse, and two files may be born at once. A
+/// file system that keeps no birth times may number its inodes anew at each mount, so neither counts.
+fn birth(metadata: Metadata) -> Option<(u128, u64)> {
+    let born = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some((born.as_nanos(), metadata.ino()))
 }
 
 #[cfg(test)]

@@ -45,11 +45,18 @@ def used(event):
             return {"saved": event["pages"]}
 
 
-acts, granted, subject_of = [], {}, {}
+acts, granted, subject_of, again = [], {}, {}, set()
 for line in fileinput.input():
     record = json.loads(line)
-    event, device = record["event"], record["device"]
+    event, device, wall = record["event"], record["device"], record["wall"]
     by_cloud = record["class"] in ("public", "accounts", "device")
+    resubmitted = event["kind"] == "event.resubmitted" and record["class"] == "ledger"
+    if resubmitted:
+        what = (event["resubmitted-from"], event["record"])
+        if what in again:
+            continue
+        again.add(what)
+        event, wall = event["recorded"]["event"], event["recorded"]["wall"]
     if event["kind"] == "credits.granted" and by_cloud:
         granted[event["subject"]] = granted.get(event["subject"], 0) + thousandths(event["credits"])
     elif event["kind"] == "subject.linked" and by_cloud:
@@ -59,17 +66,18 @@ for line in fileinput.input():
         charged = thousandths(event["charge"]["credits"])
         if device is not None and charged >= 0:
             at = event.get("acted-at")
-            at = record["wall"] if at is None else at
-            acts.append((month(at), device, event["user"], used(event), charged))
+            at = wall if at is None else at
+            acts.append((month(at), device, event["user"], used(event), charged, charged * resubmitted))
 
-balances = {("subject", subject): 0 for subject in [*granted, *subject_of.values()]}
+balances = {("subject", subject): (0, 0) for subject in [*granted, *subject_of.values()]}
 totals = {}
-for when, device, alias, act, charged in acts:
+for when, device, alias, act, charged, unbacked in acts:
     subject = subject_of.get((device, alias))
     who = ("alias", device, alias) if subject is None else ("subject", subject)
-    balances[who] = balances.get(who, 0) + charged
-    row = totals.setdefault((when, device, who), dict.fromkeys([*USED, "charged"], 0))
-    for what, count in [*act.items(), ("charged", charged)]:
+    before = balances.get(who, (0, 0))
+    balances[who] = before[0] + charged, before[1] + unbacked
+    row = totals.setdefault((when, device, who), dict.fromkeys([*USED, "charged", "unbacked"], 0))
+    for what, count in [*act.items(), ("charged", charged), ("unbacked", unbacked)]:
         row[what] += count
 
 
@@ -77,16 +85,22 @@ def shown(who):
     return {"subject": who[1]} if who[0] == "subject" else {"alias": {"device": who[1], "alias": who[2]}}
 
 
-def balance(who, charged):
+def amounts(**sums):
+    """Exact texts; what is unbacked is shown where there is any."""
+    return {name: credits(amount) for name, amount in sums.items() if amount or name != "unbacked"}
+
+
+def balance(who, charged, unbacked):
     given = granted.get(who[1], 0) if who[0] == "subject" else 0
-    amounts = {"granted": given, "charged": charged, "balance": given - charged}
-    return {"who": shown(who)} | {name: credits(amount) for name, amount in amounts.items()}
+    return {"who": shown(who)} | amounts(granted=given, charged=charged, balance=given - charged, unbacked=unbacked)
 
 
 print(json.dumps({
-    "balances": [balance(who, charged) for who, charged in sorted(balances.items())],
+    "balances": [balance(who, *sums) for who, sums in sorted(balances.items())],
     "totals": [
-        {"month": when, "device": device, "who": shown(who)} | row | {"charged": credits(row["charged"])}
+        {"month": when, "device": device, "who": shown(who)}
+        | {what: row[what] for what in USED}
+        | amounts(charged=row["charged"], unbacked=row["unbacked"])
         for (when, device, who), row in sorted(totals.items())
     ],
 }))

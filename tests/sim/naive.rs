@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use tallyroll_engine::counts::Report;
 use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{Event, Record};
 use tallyroll_tests::sim::{Options, World, live};
 
 /// Histories whose events go through the counter, one in how many.
@@ -40,7 +41,7 @@ fn json_lines(world: &World) -> String {
         let device = log.device.filter(|_| own);
         cloud
             .read_log(log.log, log.epoch, 0, &mut |position, record| {
-                let (wall, event) = (record.header.time.wall, record.event().unwrap());
+                let (wall, event) = (record.header.time.wall, shown(record));
                 let class = log.class;
                 let line = json!({ "position": position, "device": device, "class": class, "wall": wall, "event": event });
                 lines.push_str(&format!("{line}\n"));
@@ -49,6 +50,18 @@ fn json_lines(world: &World) -> String {
             .unwrap();
     }
     lines
+}
+
+/// An event, and what it stands for if it is recorded again.
+fn shown(record: &Record<'_>) -> Value {
+    let event = record.event().unwrap();
+    let mut json = json!(event);
+    if let Event::EventResubmitted(again) = event {
+        let (record, _) = Record::split(&again.record.0).unwrap();
+        json["recorded"] =
+            json!({ "wall": record.header.time.wall, "event": record.event().unwrap() });
+    }
+    json
 }
 
 /// The engine's rows, without names.

@@ -102,10 +102,16 @@ fn user(row: &Value) -> String {
     row["name"].as_str().map(str::to_owned).or(alias.map(short)).unwrap_or("-".into())
 }
 
+/// Credits that no lease backed, where there are any.
+fn unbacked<'a>(rows: &[Value]) -> Option<Column<'a>> {
+    let any = rows.iter().any(|row| !row["unbacked"].is_null());
+    any.then(|| number("unbacked"))
+}
+
 fn balances(rows: &[Value]) -> String {
     let columns =
         [Column::of("user", &user), number("granted"), number("charged"), number("balance")];
-    table(&columns, rows)
+    table(&columns.into_iter().chain(unbacked(rows)).collect::<Vec<_>>(), rows)
 }
 
 fn totals(rows: &[Value]) -> String {
@@ -115,7 +121,7 @@ fn totals(rows: &[Value]) -> String {
     };
     let own =
         [Column::key("month", "month"), Column::of("device", &device), Column::of("user", &user)];
-    table(&own.into_iter().chain(counts()).collect::<Vec<_>>(), rows)
+    table(&own.into_iter().chain(counts()).chain(unbacked(rows)).collect::<Vec<_>>(), rows)
 }
 
 fn devices(rows: &[Value]) -> String {

@@ -39,6 +39,9 @@ pub struct BalanceRow {
     pub charged: CreditSum,
     /// Given less charged.
     pub balance: CreditSum,
+    /// Of what was charged, by events that were recorded again: no lease backed them.
+    #[serde(skip_serializing_if = "CreditSum::is_zero")]
+    pub unbacked: CreditSum,
 }
 
 /// One user's usage of one device in one month.
@@ -69,6 +72,9 @@ pub struct TotalsRow {
     pub saved: u64,
     /// Charged.
     pub charged: CreditSum,
+    /// Of that, by events that were recorded again: no lease backed them.
+    #[serde(skip_serializing_if = "CreditSum::is_zero")]
+    pub unbacked: CreditSum,
 }
 
 /// Reads a view, with names where the caller has them.
@@ -84,7 +90,7 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// A row per user, by name, then identity.
     pub fn balances(&self) -> Vec<BalanceRow> {
-        let mut charged: BTreeMap<Who, i128> = BTreeMap::new();
+        let mut charged: BTreeMap<Who, (i128, i128)> = BTreeMap::new();
         let mut names: BTreeMap<Who, String> = BTreeMap::new();
         for ((device, alias), subject) in &self.counts.links {
             let who = Who::Subject(*subject);
@@ -98,12 +104,13 @@ impl Report<'_> {
         }
         for (key, usage) in &self.counts.usage {
             let who = self.who(key.device, key.user);
-            *charged.entry(who).or_default() += usage.charged;
+            let sums = charged.entry(who).or_default();
+            *sums = (sums.0 + usage.charged, sums.1 + usage.unbacked);
             if let (Who::Alias { device, alias }, false) = (who, names.contains_key(&who)) {
                 names.extend((self.user_name)(device, alias).map(|name| (who, name)));
             }
         }
-        let row = |(who, charged): (Who, i128)| {
+        let row = |(who, (charged, unbacked)): (Who, (i128, i128))| {
             let granted = match who {
                 Who::Subject(subject) => self.counts.granted.get(&subject).copied().unwrap_or(0),
                 Who::Alias { .. } => 0,
@@ -114,6 +121,7 @@ impl Report<'_> {
                 granted: CreditSum::from_thousandths(granted),
                 charged: CreditSum::from_thousandths(charged),
                 balance: CreditSum::from_thousandths(granted - charged),
+                unbacked: CreditSum::from_thousandths(unbacked),
             }
         };
         let mut rows: Vec<BalanceRow> = charged.into_iter().map(row).collect();
@@ -141,6 +149,7 @@ impl Report<'_> {
             sent: usage.sent,
             saved: usage.saved,
             charged: CreditSum::from_thousandths(usage.charged),
+            unbacked: CreditSum::from_thousandths(usage.unbacked),
         };
         let mut rows: Vec<TotalsRow> = sums.into_iter().map(row).collect();
         rows.sort_by(|a, b| order(a).cmp(&order(b)));

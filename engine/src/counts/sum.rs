@@ -17,6 +17,11 @@ impl CreditSum {
         Self(thousandths)
     }
 
+    /// Whether it is nothing.
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
+
     /// In thousandths.
     pub const fn thousandths(self) -> i128 {
         self.0
