@@ -10,7 +10,7 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
-use commands::{enroll, fleet, forks, log, serve, view};
+use commands::{doctor, enroll, fleet, forks, log, serve, view};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +58,15 @@ enum Command {
     Retire(fleet::StandingArguments),
     /// Believe nothing more from a device, and cut its link.
     Revoke(fleet::StandingArguments),
+    /// Tell what is frozen, why, and what would thaw it. Exits with 3 when something is.
+    Doctor {
+        /// Go on without what the devices that have not reported may hold.
+        #[arg(long)]
+        accept_loss: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell which devices were restored or copied, and what came of it.
     Forks {
         /// As JSON.
@@ -129,6 +138,7 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Devices { json } => fleet::list(&dir, json).await,
         Command::Retire(arguments) => fleet::retire(&dir, arguments).await,
         Command::Revoke(arguments) => fleet::revoke(&dir, arguments).await,
+        Command::Doctor { accept_loss, json } => doctor::run(&dir, accept_loss, json).await,
         Command::Forks { json } => forks::run(&dir, json).await,
         Command::Grant { username, amount, reason, json } => {
             fleet::grant(&dir, username, amount, reason, json).await

@@ -75,7 +75,8 @@ pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
     let Identity { tenant, signer, endpoint } = Identity::open_or_create(dir)?;
     let authority = Authority::open_or_create(&dir.authority(), SystemTime::now())?;
     let key = DirectoryKey::open_or_create(dir.root())?;
-    let config = HubConfig { tenant, signer, directory_key: PublicKey(key.public()) };
+    let directory_key = PublicKey(key.public());
+    let config = HubConfig { tenant, signer, directory_key, anchor: None };
     let store_error = |source| OpenError::Store { path: dir.store().display().to_string(), source };
     let replica = open_replica(dir, config, key).map_err(store_error)?;
     Ok(Opened { replica, authority, endpoint })
@@ -86,6 +87,7 @@ fn open_replica(dir: &DataDir, config: HubConfig, key: DirectoryKey) -> Result<R
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(dir.store()).map_err(|why| storage("opening the file", why))?;
+    let config = HubConfig { anchor: crate::anchor::read(&file), ..config };
     let backend =
         FileBackend::new(file).map_err(|why| storage("locking the file", io::Error::other(why)))?;
     let store = RedbStore::open(backend, STORE_CACHE_BYTES)?;

@@ -157,6 +157,9 @@ pub fn admit<S: Store>(
 /// A log unknown here must begin with the record that makes its id.
 fn genesis_of(tenant: TenantId, burst: &Burst) -> Result<LogOpened, Refusal> {
     let (log, epoch) = burst.epoch();
+    if epoch.counter > 0 {
+        return Err(Refusal::Orphan { parent: Position { log, epoch, seq: 0 } });
+    }
     let first = burst.batches.first().ok_or(Refusal::Poison("no batches".into()))?;
     if first.header().first_seq != 0 {
         return Err(Refusal::Gap { expected: 0, found: first.header().first_seq });

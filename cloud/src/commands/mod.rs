@@ -4,6 +4,7 @@
 //! to stderr. An error says what failed, why, and what to do next. A reader who
 //! closed the pipe has seen enough: that is no failure.
 
+pub(crate) mod doctor;
 pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;

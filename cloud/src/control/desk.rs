@@ -49,6 +49,7 @@ impl Desk {
     pub(super) async fn answer(&self, ask: Ask, items: &Items) -> Result<(), Failure> {
         match ask {
             Ask::Enroll { name, public } => items.give(&self.enroll(name, public).await?).await,
+            Ask::Doctor { accept_loss } => items.give(&self.doctor(accept_loss).await?).await,
             Ask::Forks => items.give(&self.forks().await?).await,
             Ask::Devices => items.give(&self.devices().await?).await,
             Ask::Retire { device, reason } => items.give(&self.retire(device, reason).await?).await,

@@ -6,6 +6,7 @@
 //! that opened the files itself ([`reach`]).
 
 pub mod desk;
+mod doctor;
 mod fleet;
 mod forks;
 mod logs;
@@ -49,6 +50,11 @@ pub enum Ask {
     },
     /// The devices, as they are now.
     Devices,
+    /// What is frozen, if anything is.
+    Doctor {
+        /// Whether to go on without what is missing.
+        accept_loss: bool,
+    },
     /// Which devices were restored or copied.
     Forks,
     /// Let a device drain and leave.

@@ -128,6 +128,7 @@ mod tests {
             tenant: TenantId([7; 16]),
             signer: Signer::from_seed(&[8; 32]),
             directory_key: PublicKey(key.public()),
+            anchor: None,
         };
         let hub = Hub::open(config, MemoryStore::default(), Now::default(), [9; 32]).unwrap();
         (root, hub, People::new(key))

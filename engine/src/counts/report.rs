@@ -92,10 +92,10 @@ impl Report<'_> {
     pub fn balances(&self) -> Vec<BalanceRow> {
         let mut charged: BTreeMap<Who, (i128, i128)> = BTreeMap::new();
         let mut names: BTreeMap<Who, String> = BTreeMap::new();
-        for ((device, alias), subject) in &self.counts.links {
-            let who = Who::Subject(*subject);
+        for ((device, alias), subject) in self.counts.links() {
+            let who = Who::Subject(subject);
             charged.entry(who).or_default();
-            if let Some(name) = (self.user_name)(*device, *alias) {
+            if let Some(name) = (self.user_name)(device, alias) {
                 names.entry(who).or_insert(name);
             }
         }
@@ -186,7 +186,8 @@ mod tests {
     fn a_row_adds_up_however_large_its_sums() {
         let (device, user, subject) = (DeviceId([1; 16]), UserAlias([2; 16]), SubjectId([3; 16]));
         let mut counts = Counts::default();
-        counts.links.insert((device, user), subject);
+        let place = (tallyroll_schema::EpochId { counter: 0, nonce: [4; 16] }, 1);
+        counts.links.insert((device, user), (place, subject));
         counts.granted.insert(subject, i128::from(GRANT_THOUSANDTHS_MAX) * 100_000_000);
         for month in 1..=3 {
             let usage = Usage { charged: i64::MAX.into(), ..Usage::default() };

@@ -4,7 +4,7 @@
 //! unchecked) and dropped when it does not fit. Columns, because an archive of
 //! primitive arrays is checked almost for nothing.
 
-use super::state::{Counts, Usage, UsageKey};
+use super::state::{Counts, Place, Usage, UsageKey};
 use tallyroll_schema::event::counts::RateCardPublished;
 use tallyroll_schema::{DeviceId, EpochId, Event, Hash, LogId, Position, SubjectId, UserAlias};
 
@@ -24,9 +24,11 @@ struct Columns {
     link_device: Vec<[u8; 16]>,
     link_alias: Vec<[u8; 16]>,
     link_subject: Vec<[u8; 16]>,
+    link_place: Vec<(u32, [u8; 16], u64)>,
     granted_subject: Vec<[u8; 16]>,
     granted: Vec<i128>,
     cards: Vec<Vec<u8>>,
+    card_place: Vec<(u32, [u8; 16], u64)>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
     resubmitted_seq: Vec<u64>,
@@ -54,7 +56,8 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
         columns.charged.push(usage.charged);
         columns.unbacked.push(usage.unbacked);
     }
-    for ((device, alias), subject) in &counts.links {
+    for ((device, alias), ((epoch, seq), subject)) in &counts.links {
+        columns.link_place.push((epoch.counter, epoch.nonce, *seq));
         columns.link_device.push(device.0);
         columns.link_alias.push(alias.0);
         columns.link_subject.push(subject.0);
@@ -69,7 +72,8 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
         columns.resubmitted_seq.push(*seq);
         columns.resubmitted_hash.push(hash.0);
     }
-    for card in counts.cards.values() {
+    for ((epoch, seq), card) in counts.cards.values() {
+        columns.card_place.push((epoch.counter, epoch.nonce, *seq));
         let event = Event::from(RateCardPublished { card: card.clone() });
         columns.cards.push(event.encode_body());
     }
@@ -108,7 +112,9 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
     for row in 0..columns.link_device.len() {
         let device = DeviceId(*columns.link_device.get(row)?);
         let alias = UserAlias(*columns.link_alias.get(row)?);
-        counts.links.insert((device, alias), SubjectId(*columns.link_subject.get(row)?));
+        let place = place(*columns.link_place.get(row)?);
+        let subject = SubjectId(*columns.link_subject.get(row)?);
+        counts.links.insert((device, alias), (place, subject));
     }
     for (subject, granted) in columns.granted_subject.iter().zip(&columns.granted) {
         counts.granted.insert(SubjectId(*subject), *granted);
@@ -120,13 +126,17 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         let position = Position { log, epoch: EpochId { counter, nonce }, seq };
         counts.resubmitted.insert((position, Hash(*columns.resubmitted_hash.get(row)?)));
     }
-    for body in &columns.cards {
+    for (body, at) in columns.cards.iter().zip(&columns.card_place) {
         let Ok(Event::RateCardPublished(published)) = Event::decode(0x0101, 1, body) else {
             return None;
         };
-        counts.cards.insert(published.card.version, published.card);
+        counts.cards.insert(published.card.version, (place(*at), published.card));
     }
     Some(counts)
+}
+
+fn place((counter, nonce, seq): (u32, [u8; 16], u64)) -> Place {
+    (EpochId { counter, nonce }, seq)
 }
 
 #[cfg(test)]
@@ -139,12 +149,13 @@ mod tests {
         let usage = Usage { impressions: 3, charged: -5, unbacked: -2, ..Usage::default() };
         let mut counts = Counts { incomplete: 7, ..Counts::default() };
         counts.usage.insert(key, usage);
-        counts.links.insert((key.device, key.user), SubjectId([4; 16]));
+        let place = (EpochId { counter: 1, nonce: [6; 16] }, 9);
+        counts.links.insert((key.device, key.user), (place, SubjectId([4; 16])));
         counts.granted.insert(SubjectId([4; 16]), 1 << 90);
         let epoch = EpochId { counter: 1, nonce: [6; 16] };
         let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
         counts.resubmitted.insert((position, Hash([7; 32])));
-        counts.cards.insert(1, default_card());
+        counts.cards.insert(1, (place, default_card()));
         counts
     }
 

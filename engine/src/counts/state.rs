@@ -10,7 +10,7 @@ use tallyroll_schema::event::counts::{Charge, RateCard};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::limits::EVENT_COUNT_MAX;
 use tallyroll_schema::{
-    Credits, DeviceId, Event, Hash, Position, Record, SubjectId, UserAlias, Wall, Writer,
+    Credits, DeviceId, EpochId, Event, Hash, Position, Record, SubjectId, UserAlias, Wall, Writer,
 };
 
 /// Whose usage, where, when. Months count from year 0, in UTC.
@@ -63,9 +63,10 @@ impl Usage {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     pub(super) usage: BTreeMap<UsageKey, Usage>,
-    pub(super) links: BTreeMap<(DeviceId, UserAlias), SubjectId>,
+    /// With the place of the decision that holds: a log's later epochs are folded in any order.
+    pub(super) links: BTreeMap<(DeviceId, UserAlias), (Place, SubjectId)>,
     pub(super) granted: BTreeMap<SubjectId, i128>,
-    pub(super) cards: BTreeMap<u32, RateCard>,
+    pub(super) cards: BTreeMap<u32, (Place, RateCard)>,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -80,12 +81,12 @@ impl Counts {
 
     /// Whom an alias belongs to, if it is linked.
     pub fn subject(&self, device: DeviceId, alias: UserAlias) -> Option<SubjectId> {
-        self.links.get(&(device, alias)).copied()
+        self.links.get(&(device, alias)).map(|(_, subject)| *subject)
     }
 
     /// All links.
-    pub fn links(&self) -> &BTreeMap<(DeviceId, UserAlias), SubjectId> {
-        &self.links
+    pub fn links(&self) -> impl Iterator<Item = ((DeviceId, UserAlias), SubjectId)> {
+        self.links.iter().map(|(alias, (_, subject))| (*alias, *subject))
     }
 
     /// What a subject was granted, in thousandths of a credit.
@@ -95,7 +96,7 @@ impl Counts {
 
     /// The newest rate card, if any was published.
     pub fn newest_card(&self) -> Option<&RateCard> {
-        self.cards.values().next_back()
+        self.cards.values().next_back().map(|(_, card)| card)
     }
 
     /// Events of histories that were set aside, counted where they were recorded again.
@@ -184,10 +185,10 @@ impl Counts {
                 *self.granted.entry(e.subject).or_default() += i128::from(e.credits.thousandths());
             }
             Event::SubjectLinked(e) => {
-                self.links.insert((e.device, e.alias), e.subject);
+                newest(&mut self.links, (e.device, e.alias), origin.position, e.subject);
             }
             Event::RateCardPublished(e) => {
-                self.cards.insert(e.card.version, e.card);
+                newest(&mut self.cards, e.card.version, origin.position, e.card);
             }
             Event::Unknown(_) => self.incomplete += 1,
             _ => {}
@@ -214,6 +215,17 @@ impl Counts {
     }
 }
 
+/// Where a decision stands within its log.
+pub(super) type Place = (EpochId, u64);
+
+/// Of several decisions about one thing, all in one log, the last holds.
+fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Position, value: V) {
+    let place = (position.epoch, position.seq);
+    if held.get(&key).is_none_or(|(before, _)| *before < place) {
+        held.insert(key, (place, value));
+    }
+}
+
 /// The product, if it is within what one event may count: then no sum of them overflows.
 fn times(pages: u32, factor: usize) -> Option<u64> {
     let product = u64::from(pages).checked_mul(factor as u64)?;
@@ -230,7 +242,7 @@ fn month_of(at: Wall) -> u32 {
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

@@ -5,7 +5,7 @@
 //! the cloud's history of the old one is here, one more records again what that
 //! lacks, and counts anew which page-log lines are in.
 
-use super::epoch::receipted;
+use super::epoch::{first_batch, receipted};
 use super::imports::Imports;
 use super::own_log::OwnLog;
 use super::seal::seal_records;
@@ -46,16 +46,29 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let key = (log, epoch);
         let mut rows = Rows::new(self.config.tenant, &self.store);
         let before: Option<DivergenceRow> = rows.get(&key)?;
-        if before.is_some_and(|row| row.pending) {
+        let Some(tip) = rows.get::<TipRow>(&key)?.map(Tip::from) else {
             return Ok(Reply::StartOver);
-        }
-        let Some(tip) = rows.get::<TipRow>(&key)?.map(Tip::from) else { return Ok(Reply::Done) };
-        let parent = receipted(&rows, key)?;
+        };
+        // Twice at the same place: the cloud does not even hold what it receipted; it lost its
+        // tail, and another copy of this device was there first.
+        let deeper = before.is_some_and(|row| row.pending);
+        let parent = if deeper { first_batch(&rows, log)? } else { receipted(&rows, key)? };
         let kept = if parent.position.epoch == epoch {
             Tip { next_seq: parent.position.seq + 1, hash: parent.hash }
         } else {
             Tip::START
         };
+        if let Some(row) = before.filter(|_| deeper) {
+            set_aside(&mut rows, key, row.number, kept)?;
+            rows.delete::<ReceiptRow>(&key);
+            let from = row.from.min(kept.next_seq);
+            rows.put(&key, &DivergenceRow { from, ..row });
+            rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
+            let changes = rows.into_changes();
+            self.commit_changes(changes)?;
+            self.go_on_in(now, Vec::new())?;
+            return Ok(Reply::StartOver);
+        }
         let number = before.map_or(0, |row| row.number + 1);
         let divergent = tip.head(log, epoch).filter(|_| tip != kept);
         let mut logs = Vec::new();

@@ -9,9 +9,9 @@ use super::own_log::OwnLog;
 use super::{Device, Now, timestamp};
 use crate::fold::Replay;
 use crate::log::journal::JournalFile;
-use crate::log::{open, open_epoch, read_opening};
+use crate::log::{epoch_nonce, open_epoch};
 use crate::store::rows::{
-    BatchRow, DeviceHistory, DeviceLogs, ReceiptRow, TipRow, split_epoch_key,
+    BatchRow, DeviceHistory, DeviceLogs, LogRow, ReceiptRow, TipRow, split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
@@ -40,7 +40,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             let reason = EpochReason::AnchorMismatch;
             logs.push(self.next_epoch(&mut rows, now, class, parent, reason, None)?);
         }
-        rows.put(&(), &DeviceHistory { anchor, unconfirmed: known.unconfirmed || moved });
+        let unconfirmed = known.unconfirmed || moved;
+        rows.put(&(), &DeviceHistory { anchor, unconfirmed, ..known });
         self.put_open(&mut rows, &logs);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
@@ -84,7 +85,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             );
             return Err(Error::Rejected(why));
         }
-        let epoch = EpochId { counter: newest + 1, nonce: self.nonce(log, newest + 1) };
+        let counter = newest + 1;
+        let epoch = EpochId { counter, nonce: epoch_nonce(&self.entropy, log, counter) };
         let parent_at = parent.position;
         let opened = EpochOpened {
             epoch,
@@ -120,36 +122,25 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.counts = Replay::load(&self.rows())?;
         Ok(())
     }
-
-    fn nonce(&self, log: LogId, counter: u32) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_derive_key("tallyroll epoch nonce v1");
-        hasher.update(&self.entropy).update(log.as_bytes()).update(&counter.to_le_bytes());
-        let mut nonce = [0; 16];
-        hasher.finalize_xof().fill(&mut nonce);
-        nonce
-    }
 }
 
-/// The newest head of an epoch that the cloud receipted; else the epoch's parent;
-/// of the first epoch, its first batch.
+/// The newest head of an epoch that the cloud receipted; of one that it never did, the log's first
+/// batch, which it has whatever else it lost.
 pub(super) fn receipted<S: Store>(
     rows: &Rows<'_, S>,
     (log, epoch): (LogId, EpochId),
 ) -> Result<Head> {
-    if let Some(ReceiptRow(receipt)) = rows.get(&(log, epoch))? {
-        return Ok(receipt.head);
+    match rows.get::<ReceiptRow>(&(log, epoch))? {
+        Some(ReceiptRow(receipt)) => Ok(receipt.head),
+        None => first_batch(rows, log),
     }
+}
+
+/// The head of a log's first batch: its genesis, alone.
+pub(super) fn first_batch<S: Store>(rows: &Rows<'_, S>, log: LogId) -> Result<Head> {
     let missing = || Error::corrupt("own log", "its first batch is missing");
-    let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(missing)?;
-    let hash = row.hash;
-    let first = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
-    Ok(match read_opening(epoch, &first.records) {
-        Some(EpochOpened { parent: epoch, parent_seq: seq, parent_hash: hash, .. }) => {
-            Head { position: Position { log, epoch, seq }, hash }
-        }
-        None => {
-            let seq = u64::from(first.batch.header().count) - 1;
-            Head { position: Position { log, epoch, seq }, hash }
-        }
-    })
+    let LogRow(genesis) = rows.get(&log)?.ok_or_else(missing)?;
+    let row: BatchRow = rows.get(&(log, genesis.epoch, 0))?.ok_or_else(missing)?;
+    let seq = u64::from(row.batch.header().count) - 1;
+    Ok(Head { position: Position { log, epoch: genesis.epoch, seq }, hash: row.hash })
 }

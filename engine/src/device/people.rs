@@ -84,6 +84,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.commit_changes(changes)
     }
 
+    /// The cloud is to have every name again.
+    pub(super) fn unstore_names(&self, rows: &mut Rows<'_, S>) -> Result<()> {
+        let mut names = Vec::new();
+        self.each_alias(&mut |name, row| names.push((name, AliasRow { stored: false, ..row })))?;
+        names.iter().for_each(|(name, row)| rows.put(name, row));
+        Ok(())
+    }
+
     fn each_alias(&self, visit: &mut dyn FnMut(String, AliasRow)) -> Result<()> {
         self.rows().scan::<AliasRow>(&[], &[], &mut |key, row| {
             let name =

@@ -12,9 +12,9 @@ use crate::keys::verify_receipt;
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, holds};
 use crate::merge::{Burst, Refusal, admit};
-use crate::store::rows::{ReceiptRow, TipRow, split_epoch_key};
+use crate::store::rows::{DeviceHistory, LogRow, ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
-use crate::sync::{Effect, Offer, Opening, Reply};
+use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
@@ -37,23 +37,24 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             Ok(ControlFlow::Continue(()))
         })?;
         let (offers, settled) = (self.offers()?, self.is_settled()?);
-        Ok(Opening { offers, held, adopting, settled, receipts: Vec::new() })
+        Ok(Opening { offers, held, adopting, settled, receipts: Vec::new(), accounts: None })
     }
 
-    /// The heads of our own logs' epochs, but for those the cloud has otherwise.
+    /// The heads of our own logs' epochs; of those to be adopted, what is receipted.
     ///
     /// # Errors
     /// Storage failed.
     pub fn offers(&self) -> Result<Vec<Offer>> {
-        let adopting = self.pending()?;
         let mut offers = Vec::new();
         for own in [&self.ledger, &self.telemetry] {
             let log = own.epoch.0;
             self.rows().scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
-                let epoch = split_epoch_key(key).filter(|epoch| !adopting.contains(epoch));
+                let epoch = split_epoch_key(key);
                 let head = epoch.and_then(|(log, epoch)| Tip::from(row).head(log, epoch));
-                let (class, open) = (own.genesis.class, epoch == Some(own.epoch));
-                offers.extend(head.map(|head| Offer { head, class, open }));
+                let open = epoch == Some(own.epoch);
+                let kind = if open { OfferKind::Open } else { OfferKind::Ended };
+                let class = own.genesis.class;
+                offers.extend(head.map(|head| Offer { head, class, kind }));
                 Ok(ControlFlow::Continue(()))
             })?;
         }
@@ -73,6 +74,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             Effect::Diverged(log, epoch) => self.diverged(now, log, epoch),
             Effect::Surveyed => self.surveyed(),
             Effect::CaughtUp(log, epoch) => self.caught_up(now, log, epoch),
+            Effect::GiveBack(epochs) => self.give_back(&epochs),
+            Effect::Accounts(epoch) => self.heard_of_accounts(epoch),
             Effect::DirectoryStored(aliases) => {
                 self.directory_stored(&aliases)?;
                 Ok(Reply::Done)
@@ -110,6 +113,36 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }
         let Tip { next_seq, hash } = admitted.tip;
         Ok(Reply::Persisted { epoch, next_seq, hash, receipt: None, bytes })
+    }
+
+    /// The cloud's own logs, to a cloud that lost them.
+    fn give_back(&self, epochs: &[(LogId, EpochId)]) -> Result<Reply> {
+        let (rows, mut offers) = (self.rows(), Vec::new());
+        for (log, epoch) in epochs {
+            let (genesis, tip) = (rows.get::<LogRow>(log)?, rows.get::<TipRow>(&(*log, *epoch))?);
+            let head = tip.and_then(|tip| Tip::from(tip).head(*log, *epoch));
+            if let (Some(LogRow(genesis)), Some(head)) = (genesis, head) {
+                let (class, kind) = (genesis.class, OfferKind::GivenBack);
+                offers.push(Offer { head, class, kind });
+            }
+        }
+        Ok(Reply::GaveBack(offers))
+    }
+
+    /// A cloud that lost what it held last may have lost names, too.
+    fn heard_of_accounts(&mut self, accounts: EpochId) -> Result<Reply> {
+        let history = self.history()?;
+        if history.accounts == Some(accounts) {
+            return Ok(Reply::Done);
+        }
+        let mut rows = self.rows();
+        rows.put(&(), &DeviceHistory { accounts: Some(accounts), ..history });
+        if history.accounts.is_some() {
+            self.unstore_names(&mut rows)?;
+        }
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
+        Ok(Reply::Directory(self.unstored_directory()?))
     }
 
     fn may_hold(&self, log: LogId, genesis: &LogOpened) -> Result<(), Refusal> {

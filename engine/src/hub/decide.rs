@@ -8,7 +8,7 @@ use crate::counts::card;
 use crate::device::Now;
 use crate::store::Store;
 use crate::{Error, Result};
-use tallyroll_schema::event::counts::{CreditsGranted, RateCard};
+use tallyroll_schema::event::counts::{CreditsGranted, RateCard, RateCardPublished};
 use tallyroll_schema::event::fleet::{DeviceRetired, DeviceRevoked};
 use tallyroll_schema::event::people::SubjectLinked;
 use tallyroll_schema::limits::{GRANT_THOUSANDTHS_MAX, TEXT_BYTES_MAX};
@@ -52,7 +52,9 @@ impl<S: Store> Hub<S> {
     pub fn retire(&mut self, now: Now, device: DeviceId, reason: String) -> Result<Position> {
         check_text("reason", &reason)?;
         self.fleet().active(device)?;
-        self.account(now, &[DeviceRetired { device, reason }.into()])
+        let position = self.account(now, &[DeviceRetired { device, reason }.into()])?;
+        self.thaw_if_all_reported(now)?;
+        Ok(position)
     }
 
     /// Believes nothing more from a device.
@@ -62,7 +64,17 @@ impl<S: Store> Hub<S> {
     pub fn revoke(&mut self, now: Now, device: DeviceId, reason: String) -> Result<Position> {
         check_text("reason", &reason)?;
         self.fleet().not_revoked(device)?;
-        self.account(now, &[DeviceRevoked { device, reason }.into()])
+        let position = self.account(now, &[DeviceRevoked { device, reason }.into()])?;
+        self.thaw_if_all_reported(now)?;
+        Ok(position)
+    }
+
+    /// Publishes a rate card; it holds from its position on.
+    ///
+    /// # Errors
+    /// Not now, while the public log is frozen; storage failed.
+    pub fn publish(&mut self, now: Now, card: RateCard) -> Result<Position> {
+        self.decide(now, self.logs.public, &[RateCardPublished { card }.into()])
     }
 
     /// The rate card in force.
@@ -82,6 +94,7 @@ impl<S: Store> Hub<S> {
         events: &[Event],
     ) -> Result<Position> {
         self.refuse_if_closed()?;
+        self.refuse_if_frozen(epoch.0)?;
         let mut rows = self.rows();
         let mut staged = self.stage();
         let position = self.stage_events(&mut rows, &mut staged, now, epoch, events)?;

@@ -44,6 +44,9 @@ impl<S: Store> Hub<S> {
     pub fn forks(&self) -> Result<Vec<Fork>> {
         let mut forks = Vec::new();
         for log in self.logs()?.into_iter().filter(|log| log.epoch.counter > 0) {
+            if !matches!(log.class, LogClass::Ledger | LogClass::Telemetry) {
+                continue; // the cloud's own, renewed after a loss
+            }
             let Some(device) = log.device else { continue };
             let (mut told, mut again): (Option<Fork>, _) = (None, Counts::default());
             self.read_log(log.log, log.epoch, 0, &mut |position, record| {

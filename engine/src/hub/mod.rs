@@ -10,6 +10,7 @@ mod enrol;
 mod fleet;
 mod forks;
 mod read;
+mod recovery;
 mod stage;
 mod sync;
 
@@ -17,20 +18,22 @@ pub use enrol::{Invitation, NewDevice, PIN_TRIES, PIN_VALID_MILLISECONDS, pin_ha
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forks::Fork;
 pub use read::{LogSummary, Verified};
+pub use recovery::{Recovery, mark_restored};
 
 use crate::counts::{Counts, card};
 use crate::device::{Now, create_log, timestamp};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::newest_time;
-use crate::store::rows::{CloudLogs, CommitRow, LogRow, TipRow, split_epoch_key};
+use crate::store::rows::{CloudLogs, CloudRecovery, CommitRow, LogRow, TipRow, split_epoch_key};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
-use tallyroll_schema::event::counts::RateCardPublished;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{CommitPosition, DeviceId, EpochId, HybridTime, LogId, PublicKey, TenantId};
+use tallyroll_schema::{
+    CommitPosition, DeviceId, EpochId, Hash, HybridTime, LogId, PublicKey, TenantId,
+};
 
 /// Who a cloud is.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ pub struct HubConfig {
     pub signer: Signer,
     /// The X25519 key that devices seal names to.
     pub directory_key: PublicKey,
+    /// What stands outside the store and does not come along when it is copied,
+    /// where there is such a thing.
+    pub anchor: Option<Hash>,
 }
 
 /// The cloud's replica over its store.
@@ -56,6 +62,9 @@ pub struct Hub<S> {
     hybrid: HybridTime,
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
+    recovery: CloudRecovery,
+    /// For the nonces of epochs to come.
+    entropy: [u8; 32],
     closed: bool,
 }
 
@@ -81,6 +90,7 @@ impl<S: Store> Hub<S> {
             hybrid = hybrid.max(newest_time(&rows, *epoch)?);
         }
         let (fleet, counts) = (Replay::load(&rows)?, Replay::load(&rows)?);
+        let recovery = rows.get(&())?.unwrap_or_default();
         let mut hub = Self {
             config,
             logs,
@@ -90,13 +100,17 @@ impl<S: Store> Hub<S> {
             hybrid,
             fleet,
             counts,
+            recovery,
+            entropy: nonces,
             store,
             closed: false,
         };
+        hub.check_anchor(now)?;
+        hub.thaw_if_all_reported(now)?; // the last start may have ended before this
         // Not only in an empty store: the last start may have ended before this.
-        if hub.counts().newest_card().is_none() {
+        if hub.counts().newest_card().is_none() && hub.recovery.frozen_since.is_none() {
             let card = card::default_card();
-            hub.decide(now, logs.public, &[RateCardPublished { card }.into()])?;
+            hub.publish(now, card)?;
         }
         Ok(hub)
     }
@@ -208,6 +222,18 @@ impl<S: Store + Clone> Hub<S> {
         let config = HubConfig { signer, ..self.config };
         Self::open(config, self.store.clone(), now, [0; 32]).expect("opens")
     }
+
+    /// The hub on another state of its disk.
+    pub(crate) fn restart_on(&self, store: S, now: Now) -> Self {
+        let signer = Signer::from_seed(&self.config.signer.seed());
+        let config = HubConfig { signer, ..self.config };
+        let nonces = crate::log::journal::test_entropy();
+        Self::open(config, store, now, nonces).expect("opens")
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
 }
 
 #[cfg(test)]
@@ -221,7 +247,7 @@ mod tests {
     fn a_first_start_cut_short_is_completed_by_the_next() {
         let signer = Signer::from_seed(&[2; 32]);
         let (tenant, directory_key) = (TenantId([1; 16]), PublicKey([3; 32]));
-        let config = HubConfig { tenant, signer, directory_key };
+        let config = HubConfig { tenant, signer, directory_key, anchor: None };
         let mut store = MemoryStore::default();
         create_logs(&config, &mut store, Now::default(), [4; 32]).expect("creates");
         let hub = Hub::open(config, store, Now::default(), [5; 32]).expect("opens");

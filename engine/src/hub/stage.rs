@@ -11,18 +11,30 @@ use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, Record,
+    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey, Record,
+    Records,
 };
 
 /// The part of a commit that is not rows.
 #[derive(Debug)]
 pub(super) struct Staged {
     pub(super) commit: CommitPosition,
-    hybrid: HybridTime,
+    pub(super) hybrid: HybridTime,
     folds: Vec<(LogOpened, Opened)>,
+    own: PublicKey,
 }
 
 impl Staged {
+    /// The epochs of our own logs of which something was given back, and about which devices.
+    pub(super) fn given_back(&self) -> Vec<(Option<DeviceId>, (LogId, EpochId))> {
+        let own = self.folds.iter().filter(|(genesis, _)| genesis.writer == self.own);
+        let place = |(genesis, opened): &(LogOpened, Opened)| {
+            let header = opened.batch.header();
+            (genesis.about, (header.log, header.epoch))
+        };
+        own.map(place).collect()
+    }
+
     /// Numbers a batch that is in `rows` and folds it after the commit.
     pub(super) fn accept<S: Store>(
         &mut self,
@@ -41,6 +53,12 @@ impl Staged {
             received_at: now.wall,
         };
         rows.put(&self.commit, &row);
+        if genesis.writer == self.own {
+            // Given back to us: our clock goes on after what we wrote.
+            let records = Records::new(&opened.records).flatten();
+            let newest = records.map(|record| record.header.time.hybrid).max();
+            self.hybrid = self.hybrid.max(newest.unwrap_or_default());
+        }
         self.folds.push((genesis.clone(), opened));
         Ok(())
     }
@@ -48,8 +66,15 @@ impl Staged {
 
 impl<S: Store> Hub<S> {
     pub(super) fn stage(&self) -> Staged {
-        let commit = CommitPosition { epoch: self.logs.commit_epoch, ..self.last_commit };
-        Staged { commit, hybrid: self.hybrid, folds: Vec::new() }
+        self.stage_at(CommitPosition { epoch: self.logs.commit_epoch, ..self.last_commit })
+    }
+
+    /// A commit's first number in a new commit epoch is 1.
+    pub(super) fn stage_at(&self, mut commit: CommitPosition) -> Staged {
+        if commit.epoch != self.last_commit.epoch {
+            commit.index = 0;
+        }
+        Staged { commit, hybrid: self.hybrid, folds: Vec::new(), own: self.public_key() }
     }
 
     /// Stages events as one batch of one of the cloud's own logs.

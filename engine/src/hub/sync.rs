@@ -1,7 +1,7 @@
 //! The cloud's end of sync sessions: what it offers a device and takes from it.
 //!
-//! Invariant: from a session comes only what its device wrote: its one ledger and
-//! its one telemetry log. Effects of many sessions share one store commit, and
+//! Invariant: from a session comes only what its device wrote, its one ledger and
+//! its one telemetry log, and what this cloud wrote to it. Effects of many sessions share one store commit, and
 //! each is answered after it.
 
 use super::stage::Staged;
@@ -12,12 +12,12 @@ use crate::log::Tip;
 use crate::merge::{Burst, Refusal, admit};
 use crate::store::rows::{ChildRow, DirectoryRow, LogRow, ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
-use crate::sync::{Effect, Offer, Opening, Reply};
+use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
-use tallyroll_schema::{Commit, DeviceId, Head, LogId, PublicKey};
+use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId, PublicKey};
 
 type NewLogs = BTreeMap<(PublicKey, LogClass), LogId>;
 
@@ -37,17 +37,25 @@ impl<S: Store> Hub<S> {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        // Its own logs are given back to a device that was restored or copied.
         let mut offers = self.offers(device)?;
+        let ours: Vec<_> = offers.iter().map(|offer| offer.head).collect();
+        // Its own logs are given back to a device that was restored or copied.
         for (epoch, tip) in &held {
             receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
             let LogRow(genesis) = rows
                 .get(&epoch.0)?
                 .ok_or_else(|| Error::corrupt("log", "its genesis row is missing"))?;
             let head = tip.head(epoch.0, epoch.1);
-            offers.extend(head.map(|head| Offer { head, class: genesis.class, open: false }));
+            let (class, kind) = (genesis.class, OfferKind::GivenBack);
+            offers.extend(head.map(|head| Offer { head, class, kind }));
         }
-        Ok(Opening { offers, held, receipts, adopting: Vec::new(), settled: false })
+        // And it gives ours back to us, if we lost them.
+        held.extend(ours.into_iter().map(|Head { position, hash }| {
+            let next_seq = position.seq.saturating_add(1);
+            ((position.log, position.epoch), Tip { next_seq, hash })
+        }));
+        let (adopting, accounts) = (Vec::new(), Some(self.logs.accounts.1));
+        Ok(Opening { offers, held, receipts, adopting, settled: true, accounts })
     }
 
     /// The heads of the logs a device may have: the public one and its own.
@@ -58,10 +66,15 @@ impl<S: Store> Hub<S> {
         let public = (self.logs.public, LogClass::Public);
         let own = self.device_logs.get(&device).map(|epoch| (*epoch, LogClass::Device));
         let mut offers = Vec::new();
-        for ((log, epoch), class) in [Some(public), own].into_iter().flatten() {
-            let tip = self.rows().get::<TipRow>(&(log, epoch))?.map(Tip::from);
-            let head = tip.and_then(|tip| tip.head(log, epoch));
-            offers.extend(head.map(|head| Offer { head, class, open: true }));
+        for (open, class) in [Some(public), own].into_iter().flatten() {
+            let log = open.0;
+            self.rows().scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
+                let epoch = split_epoch_key(key);
+                let head = epoch.and_then(|(log, epoch)| Tip::from(row).head(log, epoch));
+                let kind = if epoch == Some(open) { OfferKind::Open } else { OfferKind::Ended };
+                offers.extend(head.map(|head| Offer { head, class, kind }));
+                Ok(ControlFlow::Continue(()))
+            })?;
         }
         Ok(offers)
     }
@@ -74,6 +87,7 @@ impl<S: Store> Hub<S> {
         self.refuse_if_closed()?;
         let mut rows = self.rows();
         let (mut staged, mut new_logs) = (self.stage(), NewLogs::new());
+        let mut reported = Vec::new();
         let mut replies = Vec::with_capacity(effects.len());
         for (device, effect) in effects {
             replies.push(match effect {
@@ -92,20 +106,45 @@ impl<S: Store> Hub<S> {
                     }
                     Reply::DirectoryStored(aliases)
                 }
+                Effect::Surveyed => {
+                    reported.push(device);
+                    Reply::Done
+                }
                 // The device's; the session refuses them.
                 Effect::KeepReceipt(_)
                 | Effect::DirectoryStored(_)
                 | Effect::Diverged(..)
-                | Effect::Surveyed
-                | Effect::CaughtUp(..) => Reply::Done,
+                | Effect::CaughtUp(..)
+                | Effect::GiveBack(_)
+                | Effect::Accounts(_) => Reply::Done,
             });
         }
         let changes = rows.into_changes();
         if !changes.is_empty() {
+            let given_back = staged.given_back();
             self.finish(changes, staged)?;
             self.written_by.extend(new_logs);
+            let lost = !given_back.is_empty();
+            given_back.into_iter().for_each(|place| self.take_over(place));
+            if lost && self.recovery.frozen_since.is_none() {
+                self.freeze(now, "a device held more of this cloud's logs than the cloud did")?;
+            }
+        }
+        for device in reported {
+            self.reported(now, device)?;
         }
         Ok(replies)
+    }
+
+    /// An epoch of our own that was given back: if it is the newest of its log, we go on from it.
+    fn take_over(&mut self, (about, place): (Option<DeviceId>, (LogId, EpochId))) {
+        let open = match about {
+            Some(device) => self.device_logs.entry(device).or_insert(place),
+            None => &mut self.logs.public,
+        };
+        if open.0 == place.0 && open.1.counter < place.1.counter {
+            *open = place;
+        }
     }
 
     fn persist(
@@ -129,7 +168,9 @@ impl<S: Store> Hub<S> {
             Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
             Err(error) => return Err(error),
         };
-        new_logs.insert((admitted.genesis.writer, admitted.genesis.class), epoch.0);
+        if admitted.genesis.writer != self.public_key() {
+            new_logs.insert((admitted.genesis.writer, admitted.genesis.class), epoch.0);
+        }
         let any_new = !admitted.new.is_empty();
         for opened in admitted.new {
             staged.accept(rows, now, &admitted.genesis, opened)?;
@@ -137,6 +178,7 @@ impl<S: Store> Hub<S> {
         let Tip { next_seq, hash } = admitted.tip;
         let held = rows.get::<ReceiptRow>(&epoch)?.map(|ReceiptRow(receipt)| receipt);
         let receipt = match admitted.tip.head(epoch.0, epoch.1) {
+            _ if admitted.genesis.writer == self.public_key() => None,
             Some(head) if any_new || held.is_none() => {
                 let commit = Commit { position: staged.commit, received_at: now.wall };
                 let receipt = self.sign(head, commit);
@@ -161,6 +203,14 @@ impl<S: Store> Hub<S> {
         };
         if record.standing == Standing::Revoked {
             return denied("this device is revoked");
+        }
+        let ours = match genesis.class {
+            LogClass::Public => log == self.logs.public.0,
+            LogClass::Device => genesis.about == Some(device),
+            LogClass::Accounts | LogClass::Ledger | LogClass::Telemetry => false,
+        };
+        if ours && genesis.writer == self.public_key() {
+            return Ok(()); // given back
         }
         let own = matches!(genesis.class, LogClass::Ledger | LogClass::Telemetry);
         if !own || genesis.writer != record.signing_key {

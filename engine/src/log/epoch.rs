@@ -30,6 +30,15 @@ pub(crate) fn open_epoch<S: Store>(
     Ok(tip)
 }
 
+/// The nonce of a log's epoch, from entropy that no other process has.
+pub(crate) fn epoch_nonce(entropy: &[u8; 32], log: LogId, counter: u32) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new_derive_key("tallyroll epoch nonce v1");
+    hasher.update(entropy).update(log.as_bytes()).update(&counter.to_le_bytes());
+    let mut nonce = [0; 16];
+    hasher.finalize_xof().fill(&mut nonce);
+    nonce
+}
+
 /// What an epoch's first record says of it, if it opens this epoch.
 pub(crate) fn read_opening(epoch: EpochId, records: &[u8]) -> Option<EpochOpened> {
     match Records::new(records).next()?.ok()?.event() {

@@ -9,7 +9,7 @@ pub mod journal;
 mod newest;
 mod seal;
 
-pub(crate) use epoch::{admit_opening, hash_before, holds, open_epoch, read_opening};
+pub(crate) use epoch::{admit_opening, epoch_nonce, hash_before, holds, open_epoch, read_opening};
 pub(crate) use newest::newest_time;
 pub use seal::{Opened, open, seal};
 

@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod copy_tests;
 mod incoming;
+#[cfg(test)]
+mod loss_tests;
 mod outgoing;
 mod own;
 #[cfg(test)]
@@ -31,8 +33,19 @@ pub struct Offer {
     pub head: Head,
     /// Decides the stream and the priority.
     pub class: LogClass,
-    /// Whether we are writing it: then nobody can know more of it than we do.
-    pub open: bool,
+    /// How it is ours to offer.
+    pub kind: OfferKind,
+}
+
+/// How an epoch is ours to offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferKind {
+    /// We are writing it: nobody should know more of it than we do.
+    Open,
+    /// It is of our own log, and ended, or another copy of us wrote it.
+    Ended,
+    /// It is of the peer's own log, given back to a peer that lost it.
+    GivenBack,
 }
 
 /// What a session begins with: what its owner's store holds.
@@ -44,9 +57,12 @@ pub struct Opening {
     pub held: Vec<((LogId, EpochId), Tip)>,
     /// As a device: epochs of our own in which the cloud's history is to replace ours.
     pub adopting: Vec<(LogId, EpochId)>,
-    /// As a device: the cloud receipted our open epochs, so those before them have ended there
-    /// and can be adopted for good.
+    /// Whether what the peer has of our own epochs can be adopted for good. At a device: the
+    /// cloud receipted our open ones, so it takes nothing more into those before them.
     pub settled: bool,
+    /// As the cloud: the epoch of our accounts. Another one than before says that we lost what we
+    /// held last.
+    pub accounts: Option<EpochId>,
     /// As the cloud: the newest receipts of the device's epochs, said again in
     /// case they were lost.
     pub receipts: Vec<Receipt>,
@@ -83,10 +99,14 @@ pub enum Effect {
     DirectoryStored(Vec<UserAlias>),
     /// As a device: the cloud's history of this epoch of ours is another one. Set ours aside.
     Diverged(LogId, EpochId),
-    /// As a device: all that the cloud has of our epochs that ended is here.
+    /// All that the peer has of our own epochs that ended is here.
     Surveyed,
-    /// As a device: what the cloud has of this epoch, which we are adopting, is here.
+    /// What the peer has of this epoch of ours, which we are adopting, is here.
     CaughtUp(LogId, EpochId),
+    /// As a device: the cloud has less of these epochs of its own logs than we do. Offer them.
+    GiveBack(Vec<(LogId, EpochId)>),
+    /// As a device: the epoch of the cloud's accounts.
+    Accounts(EpochId),
 }
 
 /// Which batches to read.
@@ -139,6 +159,10 @@ pub enum Reply {
     DirectoryStored(Vec<UserAlias>),
     /// Our logs have these heads now.
     Grew(Vec<Offer>),
+    /// The peer's logs, as we hold them.
+    GaveBack(Vec<Offer>),
+    /// Names that the cloud is to have, again.
+    Directory(Vec<DirectoryEntry>),
     /// Our logs are not what this session began with; another one is to begin.
     StartOver,
     /// Done; nothing to tell the peer.

@@ -4,7 +4,7 @@
 //! telemetry; no batch is sent that the peer gave no credit for (the last of a
 //! burst may pass it by less than its own size).
 
-use super::{Fetch, Offer};
+use super::{Fetch, Offer, OfferKind, Role};
 use crate::merge::Burst;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
@@ -27,7 +27,7 @@ struct Epoch {
     end_hash: Hash,
     /// Where the peer stands, once it asked.
     peer: Option<(u64, Hash)>,
-    open: bool,
+    kind: OfferKind,
     stopped: bool,
 }
 
@@ -35,7 +35,7 @@ impl Outgoing {
     /// Takes new heads; returns the HAVEs for epochs the peer was not told of.
     pub(super) fn offer(&mut self, offers: Vec<Offer>) -> Vec<Have> {
         let mut untold = Vec::new();
-        for Offer { head, class, open } in offers {
+        for Offer { head, class, kind } in offers {
             let key = (stream_of(class), head.position.log, head.position.epoch);
             let end_seq = head.position.seq.saturating_add(1);
             match self.epochs.get_mut(&key) {
@@ -43,7 +43,7 @@ impl Outgoing {
                 Some(epoch) => (epoch.end_seq, epoch.end_hash) = (end_seq, head.hash),
                 None => {
                     let end_hash = head.hash;
-                    let epoch = Epoch { end_seq, end_hash, peer: None, open, stopped: false };
+                    let epoch = Epoch { end_seq, end_hash, peer: None, kind, stopped: false };
                     self.epochs.insert(key, epoch);
                     untold.push(head);
                 }
@@ -56,13 +56,14 @@ impl Outgoing {
     }
 
     /// The peer asks for an epoch, now and as it grows.
-    pub(super) fn want(&mut self, want: &Want) -> Result<(), ErrorMessage> {
+    pub(super) fn want(&mut self, role: Role, want: &Want) -> Result<(), ErrorMessage> {
         let Want { log, epoch: id, from, hash } = *want;
         let Some(epoch) = self.epoch(log, id) else {
             return Err(error(ErrorCode::Denied, log, id, "this log is not offered here"));
         };
-        if from > epoch.end_seq && !epoch.open {
-            return Ok(()); // the peer has more; its HAVE says so
+        if from > epoch.end_seq && (role == Role::Cloud || epoch.kind != OfferKind::Open) {
+            epoch.peer = Some((from, hash)); // it has more; its HAVE says so
+            return Ok(());
         }
         // Where the peer is behind, the fetch compares the chains.
         let other = from == epoch.end_seq && hash != epoch.end_hash;
@@ -78,15 +79,17 @@ impl Outgoing {
         Ok(())
     }
 
-    /// How far we offer an epoch, and whether we are writing it.
+    /// How far we offer an epoch of our own log, and whether we are writing it.
     pub(super) fn offered(&self, log: LogId, epoch: EpochId) -> Option<(u64, Hash, bool)> {
         let found = self.epochs.iter().find(|((_, l, e), _)| (*l, *e) == (log, epoch));
-        found.map(|(_, epoch)| (epoch.end_seq, epoch.end_hash, epoch.open))
+        let own = found.filter(|(_, epoch)| epoch.kind != OfferKind::GivenBack);
+        own.map(|(_, epoch)| (epoch.end_seq, epoch.end_hash, epoch.kind == OfferKind::Open))
     }
 
-    /// Whether any epoch of a log is ours to offer.
-    pub(super) fn offers(&self, log: LogId) -> bool {
-        self.epochs.keys().any(|(_, offered, _)| *offered == log)
+    /// Whether a log is our own.
+    pub(super) fn is_own(&self, log: LogId) -> bool {
+        let own = |epoch: &Epoch| epoch.kind != OfferKind::GivenBack;
+        self.epochs.iter().any(|((_, offered, _), epoch)| *offered == log && own(epoch))
     }
 
     pub(super) fn credit(&mut self, bytes: u32) {

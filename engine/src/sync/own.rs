@@ -1,12 +1,12 @@
 //! Our own logs as the peer knows them: whether it holds more, or something else.
 //!
 //! Invariant: only a device diverges, and a session ends when it did: what it
-//! began with holds no more. Epochs are adopted once the cloud has ended them, so
-//! that nothing is added behind our back. Setting a history aside, and recording
-//! it again, is the device's.
+//! began with holds no more. A device adopts epochs once the cloud has ended them,
+//! so that nothing is added behind its back; a cloud that lost its tail adopts what
+//! its devices give back. What either does with it is theirs.
 
-use super::Effect;
 use super::session::{Role, Session};
+use super::{Effect, Offer, Opening};
 use std::collections::BTreeMap;
 use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Have, Message};
 use tallyroll_schema::{EpochId, Head, LogId};
@@ -15,17 +15,22 @@ use tallyroll_schema::{EpochId, Head, LogId};
 pub(super) struct OwnLogs {
     /// Epochs of ours to be taken from the peer, and how far it has them.
     adopting: BTreeMap<(LogId, EpochId), u64>,
+    /// At a device: the cloud's epochs, as far as we hold more of them than it told of.
+    ahead: BTreeMap<(LogId, EpochId), u64>,
     settled: bool,
-    /// Whether the peer told of all it has.
+    /// Whether the peer told of all it has of ours.
     told: bool,
     surveyed: bool,
     diverging: bool,
 }
 
 impl OwnLogs {
-    pub(super) fn new(adopting: Vec<(LogId, EpochId)>, settled: bool) -> Self {
-        let adopting = adopting.into_iter().map(|epoch| (epoch, 0)).collect();
-        Self { adopting, settled, told: false, surveyed: false, diverging: false }
+    pub(super) fn new(role: Role, opening: &Opening) -> Self {
+        let adopting: BTreeMap<_, _> = opening.adopting.iter().map(|epoch| (*epoch, 0)).collect();
+        let theirs = opening.held.iter().filter(|(epoch, _)| !adopting.contains_key(epoch));
+        let theirs = theirs.filter(|_| role == Role::Device);
+        let ahead = theirs.map(|(epoch, tip)| (*epoch, tip.next_seq)).collect();
+        Self { adopting, ahead, settled: opening.settled, ..Self::default() }
     }
 
     /// Whether our logs are about to become others.
@@ -45,25 +50,42 @@ impl Session {
                 Err(text) => return self.close(ErrorCode::Protocol, &text),
             }
         }
-        self.own.told |= !have.more;
+        if self.config.role == Role::Device && !have.more && !self.own.told {
+            self.own.told = true;
+            let ahead: Vec<_> = self.own.ahead.keys().copied().collect();
+            self.perform(Effect::GiveBack(ahead));
+        }
+        self.finish_adopting();
+    }
+
+    /// Offers the peer's own logs to it, and says that this is all.
+    pub(super) fn gave_back(&mut self, offers: Vec<Offer>) {
+        let count = u32::try_from(offers.len()).unwrap_or(u32::MAX);
+        self.grew(offers);
+        self.send(Message::Surveyed(count));
+    }
+
+    pub(super) fn handle_surveyed(&mut self) {
+        self.own.told |= self.config.role == Role::Cloud;
         self.finish_adopting();
     }
 
     /// Whether to ask for an epoch. Of one that we offer ourselves, the peer may know more:
-    /// if we are writing it, somebody else was.
+    /// if a device is writing it, another copy of it was; if a cloud is, it lost its tail.
     fn wanted(&mut self, head: &Head) -> bool {
         let (log, epoch) = (head.position.log, head.position.epoch);
         let theirs = head.position.seq.saturating_add(1);
-        if self.config.role == Role::Cloud {
-            return true;
+        if self.own.ahead.get(&(log, epoch)).is_some_and(|ours| *ours <= theirs) {
+            self.own.ahead.remove(&(log, epoch));
         }
         if let Some(end) = self.own.adopting.get_mut(&(log, epoch)) {
             *end = theirs;
             return self.own.settled;
         }
+        let device = self.config.role == Role::Device;
         match self.outgoing.offered(log, epoch) {
             Some((end, hash, _)) if theirs < end || (theirs == end && head.hash == hash) => false,
-            Some((end, _, open)) if open || theirs == end => {
+            Some((end, _, open)) if device && (open || theirs == end) => {
                 self.set_aside(log, epoch);
                 false
             }
@@ -73,7 +95,7 @@ impl Session {
                 true
             }
             None => {
-                if self.outgoing.offers(log) {
+                if self.outgoing.is_own(log) {
                     self.own.adopting.insert((log, epoch), theirs);
                 }
                 true
@@ -111,7 +133,7 @@ impl Session {
         let of_an_epoch = error.log.zip(error.epoch).filter(|_| error.code == ErrorCode::Fork);
         if let Some((log, epoch)) = of_an_epoch
             && self.config.role == Role::Device
-            && self.outgoing.offered(log, epoch).is_some()
+            && self.outgoing.is_own(log)
         {
             self.set_aside(log, epoch);
         }

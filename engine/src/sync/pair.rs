@@ -52,6 +52,7 @@ pub(super) fn hub() -> Hub<MemoryStore> {
         tenant: TENANT,
         signer: Signer::from_seed(&[2; 32]),
         directory_key: PublicKey([3; 32]),
+        anchor: None,
     };
     Hub::open(config, MemoryStore::default(), now(0), [4; 32]).expect("opens")
 }

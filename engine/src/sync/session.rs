@@ -82,16 +82,17 @@ impl Session {
             device: config.device,
             window: config.window,
             agent: config.agent.clone(),
+            accounts: opening.accounts,
         };
         let mut session = Self {
             incoming: Incoming::new(config.window),
             outgoing: Outgoing::default(),
+            own: OwnLogs::new(config.role, &opening),
             config,
             peer: None,
             hello_by: now.saturating_add(HELLO_TIMEOUT),
             outputs: VecDeque::new(),
             stops: Vec::new(),
-            own: OwnLogs::new(opening.adopting, opening.settled),
             closed: false,
         };
         for (epoch, tip) in opening.held {
@@ -164,7 +165,7 @@ impl Session {
             Message::Hello(_) => self.close(ErrorCode::Protocol, "HELLO comes once"),
             Message::Have(have) => self.handle_have(&have),
             Message::Want(want) => {
-                if let Err(error) = self.outgoing.want(&want) {
+                if let Err(error) = self.outgoing.want(self.config.role, &want) {
                     self.stop_or_diverge(error);
                 }
                 self.pump();
@@ -189,6 +190,7 @@ impl Session {
             Message::DirectoryStored(aliases) => {
                 self.for_role(Role::Device, Effect::DirectoryStored(aliases));
             }
+            Message::Surveyed(_) => self.handle_surveyed(),
             Message::Fork(signed) => self.outgoing.stop(signed.head.position.log),
             Message::Unknown(_) => {}
         }
@@ -241,6 +243,8 @@ impl Session {
                 self.pump();
             }
             Reply::Grew(offers) => self.grew(offers),
+            Reply::GaveBack(offers) => self.gave_back(offers),
+            Reply::Directory(entries) => self.offer_directory(entries),
             Reply::DirectoryStored(aliases) => self.send(Message::DirectoryStored(aliases)),
             Reply::Done => {}
         }
@@ -255,6 +259,9 @@ impl Session {
             return self.close(ErrorCode::Denied, "another tenant or device than authenticated");
         } else {
             self.outgoing.credit(hello.window);
+            if let Some(epoch) = hello.accounts.filter(|_| self.config.role == Role::Device) {
+                self.perform(Effect::Accounts(epoch));
+            }
             self.peer = Some(hello);
             return self.pump();
         };

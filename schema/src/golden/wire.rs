@@ -45,19 +45,20 @@ fn messages() -> Vec<(&'static str, Message)> {
         text: "the disk is full; come again in an hour".into(),
         epoch,
     };
+    let hello = |accounts| Hello {
+        protocol: PROTOCOL_VERSION,
+        schema_min: 1,
+        schema_max: SCHEMA_VERSION,
+        tenant: TENANT,
+        device: DEVICE,
+        window: 2 * 1024 * 1024,
+        agent: "tallyroll-edge 0.1.0".into(),
+        accounts,
+    };
     vec![
-        (
-            "hello",
-            Message::Hello(Hello {
-                protocol: PROTOCOL_VERSION,
-                schema_min: 1,
-                schema_max: SCHEMA_VERSION,
-                tenant: TENANT,
-                device: DEVICE,
-                window: 2 * 1024 * 1024,
-                agent: "tallyroll-edge 0.1.0".into(),
-            }),
-        ),
+        ("hello", Message::Hello(hello(Some(EPOCH)))),
+        ("hello.minimal", Message::Hello(hello(None))),
+        ("surveyed", Message::Surveyed(3)),
         ("have", Message::Have(Have { heads: vec![HEAD], more: true })),
         ("want", Message::Want(Want { log: LOG, epoch: EPOCH, from: 4_822, hash: HASH })),
         ("credit", Message::Credit(65_536)),

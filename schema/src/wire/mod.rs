@@ -52,6 +52,10 @@ pub struct Hello {
     /// Software and version, for people.
     #[n(6)]
     pub agent: String,
+    /// The epoch of the cloud's accounts: another one than before says that it lost what it held
+    /// last.
+    #[n(7)]
+    pub accounts: Option<EpochId>,
 }
 
 /// What the sender offers: its own logs that concern the peer. Repeated for a new epoch.
@@ -180,6 +184,8 @@ pub enum Message {
     Directory(Vec<DirectoryEntry>),
     /// Confirms that these aliases' names are durable.
     DirectoryStored(Vec<UserAlias>),
+    /// Says that all was told that is held of the peer's own logs, of so many epochs.
+    Surveyed(u32),
     /// A batch of a burst (batch streams only).
     Batch(Batch),
     /// Closes a burst: the head of its last batch (batch streams only).
@@ -230,6 +236,7 @@ messages! {
     7 => Error,
     8 => Directory,
     9 => DirectoryStored,
+    10 => Surveyed,
     65 => Head,
 }
 

@@ -79,6 +79,7 @@ impl World {
             Fault::BadClock => self.bend_clock(index),
             Fault::OldCopy => return self.copy_or_restore(index),
             Fault::Clone => return self.clone_device(index),
+            Fault::TailLost => return self.copy_or_restore_cloud(),
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Copies of devices: old ones put back, and clones that run beside their originals.
+//! Copies of disks: old ones put back, a device's or the cloud's, and clones that run beside their
+//! originals.
 //!
 //! Invariant: only a disk's copies are made here, never an event's. What a disk that is gone had
 //! acknowledged since its copy, and the cloud has not, is excused: it went with the disk.
@@ -11,11 +12,12 @@ use super::truth::{CLOUD, Fate};
 use super::world::{Happening, Step, World};
 use core::ops::ControlFlow;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_engine::hub::mark_restored;
 use tallyroll_engine::log::open;
 use tallyroll_engine::store::Rows;
 use tallyroll_engine::store::rows::BatchRow;
-use tallyroll_schema::{BatchHeader, Hash, Position, Records};
+use tallyroll_schema::{BatchHeader, Event, Hash, Position, Record, Records};
 
 /// Machines a history may have, with its clones.
 const MACHINES_MAX: usize = 7;
@@ -83,6 +85,50 @@ impl World {
         // The original's epoch ends with the first one that continues it, whichever copy's.
         self.truth.perfectly_copied.insert(id);
         self.after(Duration::ZERO, Happening::Restart(number));
+        Ok(())
+    }
+
+    /// The cloud's disk is copied; the next time, the copy is put back, and the restore noted.
+    pub(super) fn copy_or_restore_cloud(&mut self) -> Step {
+        let Some(backup) = self.cloud.backup.take() else {
+            let disk = self.cloud.disk.durable_image();
+            self.cloud.backup = Some(Backup { disk, taken_at: self.now });
+            return Ok(());
+        };
+        self.cloud.disk.cut_power();
+        self.cloud_down()?;
+        self.happened.count(Fault::TailLost);
+        self.trace.note(self.now, format_args!("the cloud is an old copy"));
+        self.cloud.disk = backup.disk.image();
+        let marked = SimStore::open(&self.cloud.disk, self.plan.redb)
+            .and_then(|mut store| mark_restored(TENANT, &mut store));
+        marked.map_err(|error| self.violation("durable", format!("the backup: {error}")))?;
+        self.truth.tails_lost += 1;
+        self.persisted.clear();
+        self.excuse_cloud(backup.taken_at)
+    }
+
+    /// What the cloud decided after its copy was made, and no device has, went with its disk.
+    fn excuse_cloud(&mut self, since: Duration) -> Step {
+        let held = self.held_at_the_cloud()?;
+        let living: BTreeSet<u64> = self.devices.iter().map(|machine| machine.life).collect();
+        self.truth.acknowledged.retain(|(life, position), noted| {
+            let kept = *life == CLOUD && noted.at <= since;
+            kept || living.contains(life)
+                || held.get(position).is_some_and(|record| noted.is(record))
+        });
+        let (mut granted, mut links) = (BTreeSet::new(), BTreeMap::new());
+        for bytes in held.values() {
+            match Record::split(bytes).and_then(|(record, _)| record.event()) {
+                Ok(Event::CreditsGranted(event)) => drop(granted.insert(event.reason)),
+                Ok(Event::SubjectLinked(event)) => {
+                    links.insert((event.device, event.alias), event.subject);
+                }
+                _ => {}
+            }
+        }
+        self.truth.grants.retain(|reason, _| granted.contains(reason));
+        self.truth.links = links;
         Ok(())
     }
 

@@ -39,11 +39,13 @@ pub enum Fault {
     OldCopy,
     /// A copy of a device runs beside it.
     Clone,
+    /// The cloud's disk is replaced by an older copy of it.
+    TailLost,
 }
 
 impl Fault {
     /// All classes, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -58,16 +60,17 @@ impl Fault {
         Self::BadClock,
         Self::OldCopy,
         Self::Clone,
+        Self::TailLost,
     ];
 
-    /// The classes in which no device is ever copied.
+    /// The classes in which no disk is ever copied.
     pub fn without_copies() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|fault| !fault.copies())
     }
 
-    /// Whether a device is copied: then what one copy wrote, another may have written otherwise.
+    /// Whether a disk is copied: then what one copy wrote, another may have written otherwise.
     pub fn copies(self) -> bool {
-        matches!(self, Self::OldCopy | Self::Clone)
+        matches!(self, Self::OldCopy | Self::Clone | Self::TailLost)
     }
 }
 

@@ -155,6 +155,8 @@ pub struct CloudMachine {
     pub work: VecDeque<(ConnectionId, DeviceId, Effect)>,
     /// Whether the work is about to be done.
     pub working: bool,
+    /// A copy of its disk, somewhere.
+    pub backup: Option<Backup>,
 }
 
 impl CloudMachine {
@@ -167,6 +169,7 @@ impl CloudMachine {
             process: None,
             work: VecDeque::new(),
             working: false,
+            backup: None,
         }
     }
 
@@ -182,7 +185,8 @@ impl CloudMachine {
         nonces: [u8; 32],
     ) -> tallyroll_engine::Result<CloudProcess> {
         let signer = Signer::from_seed(&self.seed);
-        let config = HubConfig { tenant: TENANT, signer, directory_key: PublicKey([3; 32]) };
+        let config =
+            HubConfig { tenant: TENANT, signer, directory_key: PublicKey([3; 32]), anchor: None };
         Hub::open(config, SimStore::open(disk, redb)?, self.clock.show(now), nonces)
     }
 

@@ -183,7 +183,7 @@ impl World {
         Ok(())
     }
 
-    fn cloud_down(&mut self) -> Step {
+    pub(super) fn cloud_down(&mut self) -> Step {
         self.cloud.process = None;
         self.cloud.work.clear();
         self.cloud.working = false;
@@ -195,7 +195,9 @@ impl World {
         if self.planted == Some(Planted::AltersRecord) {
             super::sabotage::alter_record(&self.cloud.disk);
         }
-        durable::cloud(self)?;
+        if self.truth.tails_lost == 0 {
+            durable::cloud(self)?;
+        }
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
             self.drop_end(id, Side::Cloud);

@@ -251,8 +251,10 @@ impl World {
         let work: Vec<_> = self.cloud.work.drain(..group).collect();
         let ids: Vec<ConnectionId> = work.iter().map(|(id, ..)| *id).collect();
         let effects = work.into_iter().map(|(_, device, effect)| (device, effect)).collect();
+        let frozen = process.recovery().is_some();
         let performed = process.perform(now, effects);
         let Some(replies) = self.cloud_outcome(performed)? else { return Ok(()) };
+        self.tell_of_renewed_logs(frozen)?;
         for (id, reply) in ids.into_iter().zip(replies) {
             if let Reply::Persisted { epoch, next_seq, .. } = &reply {
                 let before = self.persisted.insert(*epoch, *next_seq);
@@ -266,6 +268,27 @@ impl World {
             self.cloud.working = true;
             let wait = self.some_time(Duration::from_millis(30));
             self.after(wait, Happening::CloudWork);
+        }
+        Ok(())
+    }
+
+    /// A cloud that thawed goes on in new epochs; the rim tells living sessions of them.
+    fn tell_of_renewed_logs(&mut self, frozen: bool) -> Step {
+        let Some(process) = &self.cloud.process else { return Ok(()) };
+        if !frozen || process.recovery().is_some() {
+            return Ok(());
+        }
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let device = self.devices[connection.device].id;
+            let Some(process) = &self.cloud.process else { return Ok(()) };
+            let offers = process.offers(device);
+            if let (Some(session), Ok(offers)) = (&mut connection.end(Side::Cloud).session, offers)
+            {
+                session.grew(offers);
+            }
+            self.pump(id, Side::Cloud)?;
         }
         Ok(())
     }

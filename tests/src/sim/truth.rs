@@ -102,10 +102,14 @@ pub struct Truth {
     pub acknowledged: BTreeMap<(u64, Position), Noted>,
     /// Devices of which there are or were copies, and how many times they were copied.
     pub copied: BTreeMap<DeviceId, u64>,
+    /// How many times the cloud lost its tail.
+    pub tails_lost: u64,
     /// Of these, those of which a perfect copy ever ran.
     pub perfectly_copied: BTreeSet<DeviceId>,
     /// Acts and page-log lines by job.
     pub inputs: BTreeMap<JobId, Input>,
+    /// How many grants were asked for.
+    pub grants_asked: u64,
     /// Grants by their reason, which is unique.
     pub grants: BTreeMap<String, Grant>,
     /// Aliases linked, in order; each is asked for until acknowledged.

@@ -261,7 +261,8 @@ impl World {
             0 => 1, // a grant of nothing is refused
             some => some,
         };
-        let reason = format!("grant {}", self.truth.grants.len());
+        let reason = format!("grant {}", self.truth.grants_asked);
+        self.truth.grants_asked += 1;
         let grant = Grant { subject, thousandths, fate: Fate::Open };
         self.truth.grants.insert(reason.clone(), grant);
         let Some(process) = &mut self.cloud.process else { return Ok(()) };

@@ -6,7 +6,7 @@
 
 use super::cbor_row;
 use minicbor::{Decode, Encode};
-use tallyroll_schema::{EpochId, Hash, LogId};
+use tallyroll_schema::{DeviceId, EpochId, Hash, LogId, Wall};
 
 /// Which singleton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum MetaKey {
     JournalState = 3,
     /// [`DeviceHistory`].
     DeviceHistory = 4,
+    /// [`CloudRecovery`].
+    CloudRecovery = 5,
 }
 
 /// The logs this store's device writes.
@@ -71,8 +73,30 @@ pub struct DeviceHistory {
     /// Whether the cloud may know more of this device than it does itself.
     #[n(1)]
     pub unconfirmed: bool,
+    /// The epoch of the cloud's accounts when it was last heard of.
+    #[n(2)]
+    pub accounts: Option<EpochId>,
 }
 
+/// Whether a cloud may have lost the end of its own logs, and who told what they hold of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct CloudRecovery {
+    /// What stands outside the store and does not come along when it is copied.
+    #[n(0)]
+    pub anchor: Option<Hash>,
+    /// Since when, by the cloud's clock; zero until its first start.
+    #[n(1)]
+    pub frozen_since: Option<Wall>,
+    /// Why, for people.
+    #[n(2)]
+    pub why: String,
+    /// The devices that told of all they hold.
+    #[n(3)]
+    pub reported: Vec<DeviceId>,
+}
+
+cbor_row!(CloudRecovery, Meta, (), |()| vec![MetaKey::CloudRecovery as u8]);
 cbor_row!(DeviceHistory, Meta, (), |()| vec![MetaKey::DeviceHistory as u8]);
 cbor_row!(DeviceLogs, Meta, (), |()| vec![MetaKey::DeviceLogs as u8]);
 cbor_row!(CloudLogs, Meta, (), |()| vec![MetaKey::CloudLogs as u8]);
@@ -88,7 +112,17 @@ mod tests {
         let of = |byte| (LogId([byte; 32]), EpochId { counter: 0, nonce: [byte; 16] });
         assert_reads_back(&DeviceLogs { ledger: of(1), telemetry: of(2) });
         assert_reads_back(&CloudLogs { public: of(3), accounts: of(4), commit_epoch: 1 });
-        assert_reads_back(&DeviceHistory { anchor: Some(Hash([9; 32])), unconfirmed: true });
+        assert_reads_back(&DeviceHistory {
+            anchor: Some(Hash([9; 32])),
+            unconfirmed: true,
+            accounts: Some(of(7).1),
+        });
+        assert_reads_back(&CloudRecovery {
+            anchor: None,
+            frozen_since: Some(Wall(7)),
+            why: "restored".into(),
+            reported: vec![DeviceId([6; 16])],
+        });
         assert_reads_back(&JournalState { generation: 7, key: Hash([8; 32]) });
     }
 }

@@ -32,7 +32,7 @@ pub use head::HeadRow;
 pub use import::ImportRow;
 pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
-pub use meta::{CloudLogs, DeviceHistory, DeviceLogs, JournalState, MetaKey};
+pub use meta::{CloudLogs, CloudRecovery, DeviceHistory, DeviceLogs, JournalState, MetaKey};
 pub use receipt::ReceiptRow;
 pub use snapshot::SnapshotRow;
 pub use spool_job::SpoolJobRow;

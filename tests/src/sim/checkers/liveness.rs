@@ -12,6 +12,9 @@ use tallyroll_schema::event::log::LogClass;
 /// What is still missing somewhere, if anything is.
 pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
     let Some(cloud) = &world.cloud.process else { return Ok(Some("the cloud is down".into())) };
+    if let Some(recovery) = cloud.recovery() {
+        return Ok(Some(format!("the cloud waits for {} devices", recovery.missing.len())));
+    }
     let logs = cloud.logs().map_err(|error| world.violation("liveness", error.to_string()))?;
     for machine in &world.devices {
         let index = machine.index;

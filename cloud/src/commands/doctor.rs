@@ -1,0 +1,50 @@
+//! `doctor`: what is frozen, why, and what would thaw it.
+//!
+//! Invariant: exits with 3 while anything is frozen, so that a monitor can ask. The
+//! rule of what is frozen when is the engine's.
+
+use super::table::{printable, time};
+use super::{Result, ask, print};
+use serde_json::Value;
+use std::process::ExitCode;
+use tallyroll_cloud::control::Ask;
+use tallyroll_cloud::data_dir::DataDir;
+
+/// Something is frozen.
+const FROZEN: u8 = 3;
+
+/// Tells how the cloud stands; may go on without what is missing.
+pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result {
+    let health = ask(dir, "doctor", Ask::Doctor { accept_loss }).await?;
+    let frozen = &health["frozen"];
+    if json {
+        print(&health)?;
+    } else if frozen.is_null() {
+        print("Nothing is frozen.")?;
+    } else {
+        print(story(frozen))?;
+    }
+    Ok(if frozen.is_null() { ExitCode::SUCCESS } else { ExitCode::from(FROZEN) })
+}
+
+fn story(frozen: &Value) -> String {
+    let names = |key: &str| {
+        let all = frozen[key].as_array().into_iter().flatten();
+        let name = |one: &Value| printable(one["name"].as_str().or(one["device"].as_str())?).into();
+        let names: Vec<String> = all.filter_map(name).collect();
+        if names.is_empty() { "none yet".to_owned() } else { names.join(", ") }
+    };
+    let since = time(frozen["since"].as_u64().unwrap_or_default());
+    let why = printable(frozen["why"].as_str().unwrap_or_default());
+    format!(
+        "Frozen since {since}: {why}. The end of this cloud's own logs may be lost.\n\
+         Rate cards and what is decided about devices wait until each device gave back what it holds of them;\n\
+         usage is taken in meanwhile. What only this cloud held (grants, links of names) is as it was then.\n\
+         gave back: {}\n\
+         missing:   {}\n\
+         It thaws by itself when the last one connects. If one never will: retire it, or go on without what it may\n\
+         hold: `tallyroll doctor --accept-loss`.",
+        names("reported"),
+        names("missing")
+    )
+}

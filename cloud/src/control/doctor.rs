@@ -1,0 +1,60 @@
+//! Answers about the cloud's own health: what is frozen, and who could thaw it.
+//!
+//! Invariant: says what the engine says, with names put beside the devices; what is
+//! accepted is durable before it is answered.
+
+use super::Failure;
+use super::desk::Desk;
+use crate::keeper::Replica;
+use serde::Serialize;
+use tallyroll_engine::Result;
+use tallyroll_schema::{DeviceId, Wall};
+
+/// How the cloud stands.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Health {
+    frozen: Option<Frozen>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Frozen {
+    since: Wall,
+    why: String,
+    reported: Vec<Named>,
+    missing: Vec<Named>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Named {
+    device: DeviceId,
+    name: Option<String>,
+}
+
+impl Desk {
+    pub(super) async fn doctor(&self, accept_loss: bool) -> Result<Health, Failure> {
+        let health = self.keeper.run(move |replica| {
+            if accept_loss {
+                replica.hub.accept_loss(replica.now())?;
+            }
+            Ok(health(replica))
+        });
+        Ok(health.await?)
+    }
+}
+
+fn health(replica: &Replica) -> Health {
+    let named = |device: DeviceId| {
+        let name = replica.hub.fleet().device(device).map(|record| record.name.clone());
+        Named { device, name }
+    };
+    let frozen = replica.hub.recovery().map(|recovery| Frozen {
+        since: recovery.since,
+        why: recovery.why,
+        reported: recovery.reported.into_iter().map(named).collect(),
+        missing: recovery.missing.into_iter().map(named).collect(),
+    });
+    Health { frozen }
+}

@@ -1,0 +1,207 @@
+//! A cloud that may have lost the end of its own logs: restored, copied, or told so.
+//!
+//! Invariant: what was lost is never written anew. From the first moment commits
+//! get a new epoch, and so does the accounts log, which nobody else has. The public
+//! log and the logs about devices are frozen until every device gave back what it
+//! holds of them, or an administrator accepts that some did not; then they go on in
+//! new epochs. What devices wrote comes back by itself: they keep it.
+
+use super::Hub;
+use crate::device::{Now, timestamp};
+use crate::log::{Tip, epoch_nonce, open, open_epoch};
+use crate::store::rows::{BatchRow, CloudLogs, CloudRecovery, LogRow, TipRow};
+use crate::store::{Rows, Store};
+use crate::sync::Reply;
+use crate::{Error, Result};
+use serde::Serialize;
+use tallyroll_schema::event::log::{EpochOpened, EpochReason};
+use tallyroll_schema::{CommitPosition, DeviceId, EpochId, LogId, TenantId, Wall};
+
+/// What is frozen, why, and what would thaw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Recovery {
+    /// Since when, by the cloud's clock.
+    pub since: Wall,
+    /// Why.
+    pub why: String,
+    /// Devices that told of all they hold of the cloud's logs.
+    pub reported: Vec<DeviceId>,
+    /// Devices that have yet to.
+    pub missing: Vec<DeviceId>,
+}
+
+/// Notes in a store that was restored from a backup that the cloud may have written more since.
+///
+/// # Errors
+/// Storage failed.
+pub fn mark_restored<S: Store>(tenant: TenantId, store: &mut S) -> Result<()> {
+    let mut rows = Rows::new(tenant, store);
+    let known: CloudRecovery = rows.get(&())?.unwrap_or_default();
+    let why = "restored from a backup".into();
+    let (frozen_since, reported) = (Some(Wall(0)), Vec::new());
+    rows.put(&(), &CloudRecovery { frozen_since, why, reported, ..known });
+    let changes = rows.into_changes();
+    store.commit(changes)
+}
+
+impl<S: Store> Hub<S> {
+    /// What is frozen, if anything is.
+    pub fn recovery(&self) -> Option<Recovery> {
+        let since = self.recovery.frozen_since?;
+        let CloudRecovery { why, reported, .. } = self.recovery.clone();
+        Some(Recovery { since, why, missing: self.unreported(), reported })
+    }
+
+    /// Goes on without what devices that have not reported may hold.
+    ///
+    /// # Errors
+    /// Nothing is frozen; storage failed.
+    pub fn accept_loss(&mut self, now: Now) -> Result<()> {
+        self.refuse_if_closed()?;
+        match self.recovery.frozen_since {
+            Some(_) => self.thaw(now),
+            None => Err(Error::Rejected("nothing is frozen".into())),
+        }
+    }
+
+    /// Compares what stands outside the store with what stood there, and begins to
+    /// recover where a restore was noted.
+    pub(super) fn check_anchor(&mut self, now: Now) -> Result<()> {
+        let known = self.recovery.anchor;
+        let anchor = self.config.anchor.or(known);
+        if known.is_some() && known != anchor && self.recovery.frozen_since.is_none() {
+            self.recovery.anchor = anchor;
+            return self.freeze(now, "its data was found on another machine or in another place");
+        }
+        if self.recovery.frozen_since == Some(Wall(0)) {
+            self.recovery.anchor = anchor;
+            let why = self.recovery.why.clone();
+            return self.freeze(now, &why);
+        }
+        if known != anchor {
+            self.recovery.anchor = anchor;
+            let mut rows = self.rows();
+            rows.put(&(), &self.recovery);
+            let changes = rows.into_changes();
+            self.commit_changes(changes)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to recover: commits and accounts go on in new epochs.
+    pub(super) fn freeze(&mut self, now: Now, why: &str) -> Result<()> {
+        let frozen_since = Some(Wall(now.wall.0.max(1)));
+        let anchor = self.recovery.anchor;
+        let recovery =
+            CloudRecovery { anchor, frozen_since, why: why.to_owned(), reported: Vec::new() };
+        let logs = CloudLogs { commit_epoch: self.logs.commit_epoch + 1, ..self.logs };
+        self.renew(now, recovery, logs, vec![self.logs.accounts])
+    }
+
+    /// Everybody reported: the other logs go on in new epochs, too.
+    fn thaw(&mut self, now: Now) -> Result<()> {
+        let recovery = CloudRecovery {
+            frozen_since: None,
+            why: String::new(),
+            reported: Vec::new(),
+            ..self.recovery.clone()
+        };
+        let epochs = [self.logs.public].into_iter().chain(self.device_logs.values().copied());
+        self.renew(now, recovery, self.logs, epochs.collect())
+    }
+
+    /// A device told of all it holds of our logs, and it is here.
+    pub(super) fn reported(&mut self, now: Now, device: DeviceId) -> Result<Reply> {
+        if self.recovery.frozen_since.is_none() || self.recovery.reported.contains(&device) {
+            return Ok(Reply::Done);
+        }
+        self.recovery.reported.push(device);
+        let mut rows = self.rows();
+        rows.put(&(), &self.recovery);
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
+        self.thaw_if_all_reported(now)?;
+        Ok(Reply::Done)
+    }
+
+    /// Nobody is waited for any more.
+    pub(super) fn thaw_if_all_reported(&mut self, now: Now) -> Result<()> {
+        match self.recovery.frozen_since {
+            Some(_) if self.unreported().is_empty() => self.thaw(now),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn refuse_if_frozen(&self, log: LogId) -> Result<()> {
+        if self.recovery.frozen_since.is_none() || log == self.logs.accounts.0 {
+            return Ok(());
+        }
+        let missing = self.unreported().len();
+        Err(Error::NotYet(format!(
+            "this cloud may have lost the end of its logs and waits for {missing} devices to give back what they \
+             hold; `tallyroll doctor` says which"
+        )))
+    }
+
+    fn unreported(&self) -> Vec<DeviceId> {
+        let reported = &self.recovery.reported;
+        let devices = self.fleet().devices().iter();
+        let waited_for = devices.filter(|(_, device)| device.standing == super::Standing::Active);
+        waited_for.map(|(id, _)| *id).filter(|id| !reported.contains(id)).collect()
+    }
+
+    /// Opens the next epoch of each of these logs and notes how the recovery stands, in one commit.
+    fn renew(
+        &mut self,
+        now: Now,
+        recovery: CloudRecovery,
+        mut logs: CloudLogs,
+        epochs: Vec<(LogId, EpochId)>,
+    ) -> Result<()> {
+        let mut rows = self.rows();
+        let commit = CommitPosition { epoch: logs.commit_epoch, ..self.last_commit };
+        let mut staged = self.stage_at(commit);
+        let mut renewed = Vec::new();
+        for (log, parent) in epochs {
+            let missing = |what: &str| Error::corrupt("own log", what);
+            let LogRow(genesis) = rows.get(&log)?.ok_or_else(|| missing("no genesis row"))?;
+            let tip: TipRow = rows.get(&(log, parent))?.ok_or_else(|| missing("no tip row"))?;
+            let counter = parent.counter + 1;
+            let epoch = EpochId { counter, nonce: epoch_nonce(&self.entropy, log, counter) };
+            let opened = EpochOpened {
+                epoch,
+                parent,
+                parent_seq: tip.next_seq.saturating_sub(1),
+                parent_hash: Tip::from(tip).hash,
+                reason: EpochReason::TailLost,
+                divergent: None,
+            };
+            let time = timestamp(staged.hybrid, now);
+            staged.hybrid = time.hybrid;
+            open_epoch(&mut rows, log, opened, time)?;
+            let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(|| missing("no batch"))?;
+            staged.accept(&mut rows, now, &genesis, open(row.batch)?)?;
+            renewed.push((log, epoch));
+        }
+        for (log, epoch) in &renewed {
+            match *log {
+                log if log == logs.public.0 => logs.public = (log, *epoch),
+                log if log == logs.accounts.0 => logs.accounts = (log, *epoch),
+                _ => {}
+            }
+        }
+        rows.put(&(), &logs);
+        rows.put(&(), &recovery);
+        let changes = rows.into_changes();
+        self.logs.commit_epoch = logs.commit_epoch;
+        self.finish(changes, staged)?;
+        (self.logs, self.recovery) = (logs, recovery);
+        for own in self.device_logs.values_mut() {
+            if let Some(new) = renewed.iter().find(|(log, _)| *log == own.0) {
+                *own = *new;
+            }
+        }
+        Ok(())
+    }
+}

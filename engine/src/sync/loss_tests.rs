@@ -1,0 +1,91 @@
+//! A cloud that lost the end of its logs, and devices that give it back.
+//!
+//! Invariant: what devices hold comes back, byte for byte; what nobody holds is
+//! named; nothing the cloud wrote is written again at the same place.
+
+use super::pair::{capture, enrol, hub, now, talk};
+use crate::counts::card;
+use crate::hub::mark_restored;
+use crate::sync::pair::TENANT;
+
+#[test]
+fn devices_refill_a_cloud_that_was_restored() {
+    let mut hub = hub();
+    let (mut a, mut b) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    capture(&mut a, 1, 10);
+    a.seal(now(11)).expect("seals");
+    talk(&mut a, &mut hub);
+    let mut store = hub.store().clone();
+    capture(&mut a, 2, 12);
+    capture(&mut b, 4, 12);
+    for device in [&mut a, &mut b] {
+        device.seal(now(13)).expect("seals");
+        talk(device, &mut hub);
+    }
+    let (commit, published) = (hub.last_commit(), card::default_card());
+    hub.publish(now(14), tallyroll_schema::event::counts::RateCard { version: 7, ..published })
+        .expect("publishes");
+    talk(&mut a, &mut hub); // has the card of version 7; b has not
+    let before = hub.counts().clone();
+
+    mark_restored(TENANT, &mut store).expect("is noted");
+    let mut hub = hub.restart_on(store, now(20));
+    let recovery = hub.recovery().expect("is frozen");
+    assert_eq!(recovery.missing.len(), 2);
+    assert!(hub.last_commit().epoch > commit.epoch, "commits go on in a new epoch");
+    let refused = hub.publish(now(21), published.clone()).expect_err("is frozen");
+    assert!(refused.to_string().contains("2 devices"), "{refused}");
+    talk(&mut b, &mut hub);
+    assert_eq!(hub.recovery().expect("still").missing, [a.id()]);
+    let hub_again = hub.restart(now(22));
+    assert_eq!(hub_again.recovery(), hub.recovery(), "survives a restart");
+    talk(&mut a, &mut hub);
+    assert_eq!(hub.recovery(), None, "both reported");
+    assert_eq!(hub.counts().usage(), before.usage());
+    assert_eq!(hub.card().version, 7, "the card came back from the device that had it");
+
+    talk(&mut b, &mut hub);
+    assert_eq!(b.card().version, 7);
+    let public = hub.logs().expect("lists").into_iter().filter(|log| log.log == hub.public_log());
+    for log in public {
+        assert_eq!(hub.verify_log(log.log, log.epoch, None).expect("reads").wrong, None);
+    }
+    hub.publish(now(30), tallyroll_schema::event::counts::RateCard { version: 8, ..published })
+        .expect("is thawed");
+    talk(&mut a, &mut hub);
+    assert_eq!(a.card().version, 8);
+    assert_eq!(hub.restart(now(40)).counts(), hub.counts());
+}
+
+#[test]
+fn a_loss_nobody_noted_is_found_when_a_device_shows_more() {
+    let mut hub = hub();
+    let (mut device, mut other) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    let store = hub.store().clone();
+    let published = card::default_card();
+    hub.publish(now(14), tallyroll_schema::event::counts::RateCard { version: 7, ..published })
+        .expect("publishes");
+    talk(&mut device, &mut hub);
+    let mut hub = hub.restart_on(store, now(20));
+    assert_eq!(hub.recovery(), None);
+    talk(&mut device, &mut hub);
+    assert_eq!(hub.card().version, 7);
+    assert_eq!(hub.recovery().expect("is frozen").missing, [other.id()]);
+    talk(&mut other, &mut hub);
+    assert_eq!(hub.recovery(), None);
+}
+
+#[test]
+fn an_administrator_may_accept_what_is_missing() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    let mut store = hub.store().clone();
+    capture(&mut device, 3, 10);
+    device.seal(now(11)).expect("seals");
+    talk(&mut device, &mut hub);
+    mark_restored(TENANT, &mut store).expect("is noted");
+    let mut hub = hub.restart_on(store, now(20));
+    hub.accept_loss(now(21)).expect("accepts");
+    assert_eq!(hub.recovery(), None);
+    hub.accept_loss(now(22)).expect_err("nothing is frozen");
+}
