@@ -9,6 +9,7 @@ mod cloud;
 mod control;
 mod copies;
 mod demo;
+mod doctor;
 mod idle;
 mod kill;
 mod loss;
