@@ -151,6 +151,9 @@ impl Ran {
     }
 }
 
+/// A command that takes so long hangs: reading a million events takes a slow machine a minute.
+const HANGS_AFTER: Duration = Duration::from_secs(180);
+
 /// Runs `command` to its end, with `input` on stdin.
 ///
 /// # Panics
@@ -170,9 +173,12 @@ pub fn run(command: &mut Command, input: &[u8]) -> Ran {
     std::thread::spawn(move || {
         drop(std::io::Write::write_all(&mut stdin, &input)); // it need not read all
     });
-    let Ok(stdout) = stdout.recv_timeout(PATIENCE) else {
+    let Ok(stdout) = stdout.recv_timeout(HANGS_AFTER) else {
         drop(child.kill());
-        panic!("{command:?}: not ended within {PATIENCE:?}\n{}", stderr.recv().unwrap_or_default());
+        panic!(
+            "{command:?}: not ended within {HANGS_AFTER:?}\n{}",
+            stderr.recv().unwrap_or_default()
+        );
     };
     let status = child.wait().expect("a child can be waited for");
     Ran { status, stdout, stderr: stderr.recv().unwrap_or_default() }
