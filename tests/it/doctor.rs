@@ -1,4 +1,5 @@
 //! A cloud whose disk is an older copy of itself: found at start, frozen, refilled by its branches, thawed.
+//! Invariant: usage is taken in all the time, and every page counts once at the end.
 //! What each fault does to that is the simulator's; here it is what an administrator sees.
 
 use std::path::Path;
