@@ -59,6 +59,10 @@ impl OwnLog {
         now: Duration,
     ) -> Result<Option<Vec<(u64, Record<'s>)>>> {
         let mut records = Vec::new();
+        if section.first_seq.checked_add(section.records.len() as u64).is_none() {
+            let why = format!("seq {} is beyond all numbers", section.first_seq);
+            return Err(Error::corrupt("journal", why));
+        }
         for (seq, record) in (section.first_seq..).zip(Records::new(&section.records)) {
             records.push((seq, record.map_err(|why| Error::corrupt("journal", why))?));
         }
@@ -79,5 +83,32 @@ impl OwnLog {
     /// The tail went into the store; the log goes on from `tip`.
     pub(super) fn sealed(&mut self, tip: Tip) {
         (self.tip, self.tail, self.tail_count, self.tail_since) = (tip, Vec::new(), 0, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::{Event, PublicKey, TenantId};
+
+    /// A journal whose checksums were right and whose seq was near 2⁶⁴ made the replay overflow.
+    #[test]
+    fn a_seq_beyond_all_numbers_is_corrupt() {
+        let epoch = EpochId { counter: 0, nonce: [1; 16] };
+        let genesis = LogOpened {
+            tenant: TenantId([2; 16]),
+            class: LogClass::Ledger,
+            writer: PublicKey([3; 32]),
+            about: None,
+            epoch,
+        };
+        let record = Record::encode(&Event::LogOpened(genesis.clone()), Default::default());
+        let (class, records) = (LogClass::Ledger, record.expect("encodes"));
+        let mut log = OwnLog::at(genesis, (LogId([4; 32]), epoch), Tip::START);
+        for first_seq in [u64::MAX, u64::MAX - 1, 1 << 40] {
+            let section = Section { class, first_seq, records: records.clone() };
+            let refused = log.append(&section, Duration::ZERO).map(|_| ()).expect_err("is refused");
+            assert_eq!(refused.kind(), crate::Kind::Corrupt);
+        }
     }
 }
