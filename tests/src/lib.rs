@@ -5,5 +5,6 @@
 
 pub mod drill;
 pub mod fleet;
+pub mod hostile;
 pub mod proxy;
 pub mod sim;

@@ -164,7 +164,7 @@ impl<S: Store> Hub<S> {
         let prefix = epoch_key(log, epoch);
         let walked = rows.scan::<BatchRow>(&prefix, &prefix, &mut |_, row| {
             let seq = tip.next_seq;
-            match self.verify_batch(&genesis, tip, row) {
+            match self.verify_batch(&genesis, (log, epoch), tip, row) {
                 Ok((next, signed)) => {
                     (tip, found.batches) = (next, found.batches + 1);
                     found.signed = if signed { next.next_seq } else { found.signed };
@@ -234,12 +234,15 @@ impl<S: Store> Hub<S> {
     fn verify_batch(
         &self,
         genesis: &LogOpened,
+        (log, epoch): (LogId, EpochId),
         tip: Tip,
         row: BatchRow,
     ) -> Result<(Tip, bool), String> {
         let opened = open(row.batch).map_err(|why| why.to_string())?;
-        let header = *opened.batch.header();
-        let (log, epoch) = (header.log, header.epoch);
+        let header = opened.batch.header();
+        if (header.log, header.epoch) != (log, epoch) {
+            return Err("a batch of another epoch lies here".into());
+        }
         if tip.next_seq == 0
             && epoch.counter == 0
             && read_genesis(log, epoch, &opened.records).as_ref() != Some(genesis)

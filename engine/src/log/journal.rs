@@ -98,7 +98,9 @@ impl<F: JournalFile> Journal<F> {
 
         let mut journal = Self { file, key, generation, next_entry: 0, offset: 0 };
         let mut sections = Vec::new();
-        while let Some(payload) = journal.entry_at(&bytes, journal.offset, journal.next_entry) {
+        while let Some(payload) =
+            journal.entry_at(&bytes, journal.offset, generation, journal.next_entry)
+        {
             sections.extend(read_sections(payload).map_err(|why| Error::corrupt("journal", why))?);
             journal.offset += HEADER_LEN + payload.len();
             journal.next_entry += 1;
@@ -163,21 +165,27 @@ impl<F: JournalFile> Journal<F> {
             .map_err(|source| Error::Storage { doing: "writing the journal", source })
     }
 
-    /// An entry is only written after the one before it is durable. So a later
-    /// entry of this generation after the end means damage before it.
+    /// An entry is only written after the one before it is durable, and one of a later generation
+    /// after the store has that generation. So either, after the end, means damage: before it, or
+    /// to the store.
     fn refuse_entries_after_the_end(&self, bytes: &[u8]) -> Result<()> {
         let rest = bytes.get(self.offset..used_len(bytes)).unwrap_or_default();
         for (at, header) in rest.windows(CHECKED_LEN).enumerate() {
             if !header.starts_with(&MAGIC) {
                 continue;
             }
-            let number = le_u64(header, 16);
-            let later = le_u64(header, 8) == self.generation && number > self.next_entry;
-            if later && self.entry_at(bytes, self.offset + at, number).is_some() {
+            let found = (le_u64(header, 8), le_u64(header, 16));
+            let later = found > (self.generation, self.next_entry);
+            if later && self.entry_at(bytes, self.offset + at, found.0, found.1).is_some() {
                 let (entry, offset) = (self.next_entry, self.offset);
-                let why = format!(
-                    "entry {entry} at byte {offset} does not verify, yet entry {number} after it does"
-                );
+                let why = if found.0 > self.generation {
+                    "it goes on after a commit that the store has lost".into()
+                } else {
+                    let number = found.1;
+                    format!(
+                        "entry {entry} at byte {offset} does not verify, yet entry {number} after it does"
+                    )
+                };
                 return Err(Error::corrupt("journal", why));
             }
         }
@@ -185,12 +193,18 @@ impl<F: JournalFile> Journal<F> {
     }
 
     /// The content of the entry at `offset`, if it is the one with this number.
-    fn entry_at<'b>(&self, bytes: &'b [u8], offset: usize, number: u64) -> Option<&'b [u8]> {
+    fn entry_at<'b>(
+        &self,
+        bytes: &'b [u8],
+        offset: usize,
+        generation: u64,
+        number: u64,
+    ) -> Option<&'b [u8]> {
         let (header, rest) = bytes.get(offset..)?.split_at_checked(HEADER_LEN)?;
         let (checked, sum) = header.split_at_checked(CHECKED_LEN)?;
         let len = u32::from_le_bytes(checked.get(4..8)?.try_into().ok()?) as usize;
         let content = rest.get(..len)?;
-        let expected = entry_header(len, self.generation, number);
+        let expected = entry_header(len, generation, number);
         (checked == expected && sum == checksum(&self.key, checked, content)).then_some(content)
     }
 }
@@ -298,6 +312,15 @@ mod tests {
         assert_eq!(sections, []);
         journal.append(&[section(4, 10)]).expect("appends");
         assert_eq!(Journal::open(journal.file, KEY, 2).expect("opens").1, [section(4, 10)]);
+    }
+
+    #[test]
+    fn an_older_store_than_the_journal_is_reported() {
+        let (mut journal, _) = Journal::open(journal_of(3), KEY, 1).expect("opens");
+        journal.reset(2);
+        journal.append(&[section(3, 50)]).expect("appends");
+        let error = Journal::open(journal.file, KEY, 1).expect_err("is refused");
+        assert!(error.to_string().contains("a commit that the store has lost"), "{error}");
     }
 
     /// A user's text lay in an old entry and read like a later one; the device did not start.

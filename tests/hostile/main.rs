@@ -1,0 +1,9 @@
+//! Hostile bytes: damage is detected or harmless, tampering is found, and no input brings a decoder down.
+//!
+//! Invariant: a failure prints its seed, or the place that was damaged. One binary; what the tests
+//! are built from is in `tests/src/hostile`, and sizes beyond CI's are run by the binary `fuzz`.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
+
+mod damage;
+mod decoders;
+mod tampering;

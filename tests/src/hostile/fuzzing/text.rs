@@ -1,0 +1,170 @@
+//! What people and other programs write: join URLs, acts as JSON, lines of a page log.
+//!
+//! Invariant: a dressed text follows its form, and one of its fields is hostile. Text that is not UTF-8
+//! is read as far as its reader takes bytes.
+
+use super::decoder::{Decoder, assert_reads_back};
+use super::goldens;
+use super::mutation::mutate;
+use super::values::with_a_hostile_field;
+use crate::sim::entropy::Entropy;
+use serde_json::Value;
+use tallyroll_edge::counts::lines::{Line, Lines};
+use tallyroll_edge::counts::{Format, Pages, Reject};
+use tallyroll_engine::counts::card::default_card;
+use tallyroll_engine::counts::decide;
+use tallyroll_schema::{Act, Event, JobId, JoinUrl, Record, Timestamp, UserAlias};
+
+/// The URL an administrator hands over.
+pub(super) struct JoinUrlDecoder;
+
+impl Decoder for JoinUrlDecoder {
+    fn name(&self) -> &'static str {
+        "join-url"
+    }
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        let places = [
+            ("cloud.example:4433", "branch-1"),
+            ("[2001:db8::1]:1", "branch-1?tls=443"),
+            ("192.0.2.1:65535", "b"),
+        ];
+        let url = |(host, name): (&str, &str)| {
+            url(host.as_bytes(), name.as_bytes(), "ab".repeat(32).as_bytes())
+        };
+        places.map(url).to_vec()
+    }
+    fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
+        let mut parts =
+            [b"cloud.example:4433".to_vec(), b"branch-1".to_vec(), "ab".repeat(32).into_bytes()];
+        let hostile = entropy.index(3);
+        parts[hostile] = mutate(entropy, &[parts[hostile].clone(), b"[::1]:0".to_vec()]);
+        let [host, name, authority] = &parts;
+        url(host, name, authority)
+    }
+    fn read(&self, input: &[u8]) -> Result<String, String> {
+        let text = String::from_utf8_lossy(input);
+        let url: JoinUrl = text.parse().map_err(|_| "no join URL".to_owned())?;
+        assert_reads_back(&url, &url.to_string().parse());
+        Ok(if url.host.contains(':') { "IPv6" } else { "a name" }.into())
+    }
+}
+
+fn url(host: &[u8], name: &[u8], authority: &[u8]) -> Vec<u8> {
+    [b"tallyroll://", host, b"/", name, b"#", authority].concat()
+}
+
+/// Acts and events as a client writes them.
+pub(super) struct ActDecoder(Vec<Value>);
+
+impl ActDecoder {
+    pub(super) fn new() -> Self {
+        let texts =
+            goldens::texts("act", ".json").into_iter().chain(goldens::texts("event", ".json"));
+        Self(texts.map(|(_, text)| serde_json::from_str(&text).expect("is JSON")).collect())
+    }
+}
+
+impl Decoder for ActDecoder {
+    fn name(&self) -> &'static str {
+        "act"
+    }
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        self.0.iter().map(|act| act.to_string().into_bytes()).collect()
+    }
+    fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
+        let act = &self.0[entropy.index(self.0.len())];
+        with_a_hostile_field(entropy, act).to_string().into_bytes()
+    }
+    fn read(&self, input: &[u8]) -> Result<String, String> {
+        let Ok(act) = serde_json::from_slice::<Act>(input) else {
+            return match serde_json::from_slice::<Event>(input) {
+                Ok(event) => recorded(&event),
+                Err(why) => Err(without_text(&why.to_string())),
+            };
+        };
+        let json = serde_json::to_string(&act).expect("is shown as JSON");
+        assert_reads_back(&act, &serde_json::from_str(&json));
+        let (job, alias) = (act.job().unwrap_or(JobId([1; 8])), UserAlias([2; 16]));
+        recorded(&decide(&default_card(), act, job, alias).map_err(|why| why.to_string())?)
+    }
+}
+
+/// What a reason says, without the text it is about.
+fn without_text(why: &str) -> String {
+    match why.find(" is no ") {
+        Some(at) => why[at..].chars().take_while(|letter| *letter != ',').collect(),
+        None => why.split_whitespace().take(2).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// Writes an event as a record, and reads that.
+fn recorded(event: &Event) -> Result<String, String> {
+    let record = Record::encode(event, Timestamp::default()).map_err(|why| why.to_string())?;
+    let (read, _) = Record::split(&record).expect("was just written");
+    assert_reads_back(event, &read.event());
+    Ok(event.name().into())
+}
+
+/// Lines as CUPS writes them, in its own format and in one of an administrator's.
+pub(super) struct PageLogDecoder {
+    formats: [Format; 2],
+    lines: Vec<Vec<u8>>,
+}
+
+const STANDARD: &str = include_str!("../../../fixtures/page_log/page_log");
+const CUSTOM: &str = include_str!("../../../fixtures/page_log/page_log.custom");
+const CUSTOM_FORMAT: &str = include_str!("../../../fixtures/page_log/PageLogFormat.custom");
+
+impl PageLogDecoder {
+    pub(super) fn new() -> Self {
+        let custom = Format::parse(CUSTOM_FORMAT).expect("is importable");
+        let lines = STANDARD.lines().chain(CUSTOM.lines());
+        let lines = lines.map(|line| line.as_bytes().to_vec()).collect();
+        Self { formats: [Format::default(), custom], lines }
+    }
+}
+
+impl Decoder for PageLogDecoder {
+    fn name(&self) -> &'static str {
+        "page-log"
+    }
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        self.lines.clone()
+    }
+    fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
+        let line = &self.lines[entropy.index(self.lines.len())];
+        let custom = line.starts_with(b"[");
+        let between = if custom { b'|' } else { b' ' };
+        let mut fields: Vec<Vec<u8>> =
+            line.split(|byte| *byte == between).map(<[u8]>::to_vec).collect();
+        let hostile = entropy.index(fields.len());
+        let of_another = self.lines[entropy.index(self.lines.len())].clone();
+        fields[hostile] = mutate(entropy, &[fields[hostile].clone(), of_another]);
+        fields.join(&between)
+    }
+    fn read(&self, input: &[u8]) -> Result<String, String> {
+        let (mut lines, mut last) = (Lines::default(), Err("nothing".to_owned()));
+        let mut take = |line: Line<'_>| {
+            let mut read = self.formats.iter().map(|format| format.read(line.bytes));
+            let entry =
+                read.next().expect("two formats").or_else(|why| read.next().unwrap_or(Err(why)));
+            last = match entry.map(|entry| entry.pages) {
+                Ok(Pages::Total { .. }) => Ok("a total".into()),
+                Ok(Pages::Page { .. }) => Ok("a page".into()),
+                Err(why) => Err(reject_name(&why)),
+            };
+            Ok::<(), core::convert::Infallible>(())
+        };
+        let Ok(()) = lines.push(input, &mut take);
+        let Ok(()) = lines.end(&mut take);
+        last
+    }
+}
+
+/// Which reason it is, without the figures it is about.
+fn reject_name(why: &Reject) -> String {
+    match why {
+        Reject::Number { what, .. } => format!("number of {what}"),
+        other => format!("{other:?}").chars().take_while(char::is_ascii_alphabetic).collect(),
+    }
+}
