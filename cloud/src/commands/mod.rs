@@ -4,11 +4,13 @@
 //! to stderr. An error says what failed, why, and what to do next. A reader who
 //! closed the pipe has seen enough: that is no failure.
 
+pub(crate) mod backup;
 pub(crate) mod doctor;
 pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
 pub(crate) mod log;
+pub(crate) mod restore;
 pub(crate) mod serve;
 mod table;
 pub(crate) mod view;
@@ -19,6 +21,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tallyroll_cloud::backup::BackupError;
 use tallyroll_cloud::control::reach::{ReachError, reach};
 use tallyroll_cloud::control::{Ask, Failure};
 use tallyroll_cloud::data_dir::DataDir;
@@ -50,6 +53,17 @@ pub(crate) enum CommandError {
         /// Why not.
         source: Box<dyn Error>,
     },
+    /// There is no backup, or nothing was put back.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// A path cannot be made out.
+    #[error("cannot find {}: {source}", path.display())]
+    Place {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The demo broke off.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -64,7 +78,16 @@ impl CommandError {
             Self::Serve(why) => why.is_temporary(),
             Self::Reach(why) => why.is_temporary(),
             Self::Failed(failure) => failure.temporary,
-            Self::Receipt { .. } | Self::Demo(_) | Self::Stdout(_) => false,
+            Self::Backup(why) => why.is_temporary(),
+            Self::Receipt { .. } | Self::Place { .. } | Self::Demo(_) | Self::Stdout(_) => false,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Backup(BackupError::Damaged { .. }) => DOES_NOT_HOLD,
+            _ if self.is_temporary() => TEMPORARY,
+            _ => 1,
         }
     }
 }
@@ -89,7 +112,7 @@ pub(crate) fn explain(error: &CommandError) -> ExitCode {
         cause = why.source();
     }
     eprintln!("tallyroll: {text}");
-    ExitCode::from(if error.is_temporary() { TEMPORARY } else { 1 })
+    ExitCode::from(error.exit_code())
 }
 
 /// Asks a question whose answer has one part.

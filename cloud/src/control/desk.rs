@@ -5,6 +5,7 @@
 //! `--json` prints. Devices are in `fleet`, figures in `views`, events in `logs`.
 
 use super::{Ask, Failure, Line};
+use crate::data_dir::DataDir;
 use crate::keeper::{Keeper, Unanswered};
 use crate::links::Live;
 use crate::public::Public;
@@ -16,6 +17,8 @@ use tokio::sync::mpsc;
 /// Everything needed to answer.
 #[derive(Debug, Clone)]
 pub struct Desk {
+    /// The cloud's files.
+    pub dir: DataDir,
     /// The replica.
     pub keeper: Keeper,
     /// What devices pin.
@@ -24,6 +27,8 @@ pub struct Desk {
     pub public: Option<Public>,
     /// The port it is served on.
     pub port: u16,
+    /// The TCP port, where it is another.
+    pub tls_port: Option<u16>,
     /// Who is connected; absent when no process serves.
     pub live: Option<Live>,
 }
@@ -60,6 +65,7 @@ impl Desk {
             Ask::View { figures, at } => items.give(&self.view(figures, at).await?).await,
             Ask::Logs => items.give(&self.logs().await?).await,
             Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,
+            Ask::Backup { to } => items.give(&self.backup(to).await?).await,
             Ask::Verify { log, receipt } => self.verify(log, receipt, items).await,
         }
     }

@@ -66,6 +66,7 @@ impl Desk {
         };
         let port = if self.port == 0 { PORT } else { self.port };
         let (host, port) = (public.host, public.port.unwrap_or(port));
+        let tls_port = public.tls_port.or(self.tls_port).filter(|tls_port| *tls_port != port);
         let pin = pin::new_pin().map_err(Failure::lasting)?;
         let mut salt = [0; Hash::LEN];
         getrandom::fill(&mut salt).map_err(Failure::lasting)?;
@@ -73,7 +74,8 @@ impl Desk {
         let invitation = Invitation { name: name.clone(), pin_hash: pin_hash(&salt, &pin), salt };
         let invited = self.keeper.run(|replica| replica.hub.invite(replica.now(), invitation));
         let expires_at = invited.await?;
-        let url = JoinUrl { host, port, name: name.clone(), authority: self.authority }.to_string();
+        let authority = self.authority;
+        let url = JoinUrl { host, port, tls_port, name: name.clone(), authority }.to_string();
         let command = format!("tallyroll-edge join '{url}' --pin {pin} --data {name}");
         Ok(Invited { name, url, pin, expires_at, command })
     }

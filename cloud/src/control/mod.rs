@@ -5,6 +5,7 @@
 //! is answered by the same code ([`desk`]) in a running process and in a command
 //! that opened the files itself ([`reach`]).
 
+mod backup;
 pub mod desk;
 mod doctor;
 mod fleet;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -89,6 +91,11 @@ pub enum Ask {
     },
     /// The logs held.
     Logs,
+    /// Make a backup.
+    Backup {
+        /// Where: an absolute path, for who serves may stand elsewhere than who asks.
+        to: PathBuf,
+    },
     /// Events, a line each.
     Show {
         /// An id, a unique prefix of one, or a device's name; all, if absent.

@@ -144,15 +144,18 @@ pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
     let public = Public::load(dir).unwrap_or_default(); // unreadable is as good as unknown
     let (keeper, running) = keeper::start(replica);
     let authority = authority.fingerprint();
-    let desk = Desk { keeper, authority, public, port: PORT, live: None };
+    let tls_port = public.as_ref().and_then(|public| public.tls_port);
+    let dir = dir.clone();
+    let desk = Desk { dir, keeper, authority, public, port: PORT, tls_port, live: None };
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
 }
 
 /// Finds a process that serves `dir`, or takes it for this one, whose command is `purpose`.
 ///
 /// # Errors
-/// For some seconds another process had the directory and did not listen; the system's.
+/// It is a backup; for some seconds another process had it and did not listen; the system's.
 pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place, ReachError> {
+    dir.refuse_if_backup()?;
     let mut pauses = pauses();
     loop {
         if listens(dir).await? {

@@ -3,13 +3,16 @@
 //! Invariant: figures go to stdout and nothing else does; words about the work go
 //! to stderr. An error says what failed, why, and what to do next.
 
+pub(crate) mod backup;
 pub(crate) mod import;
 pub(crate) mod record;
+pub(crate) mod restore;
 pub(crate) mod status;
 pub(crate) mod view;
 
 use miette::{IntoDiagnostic, Report, Result};
 use std::process::ExitCode;
+use tallyroll_edge::backup::BackupError;
 use tallyroll_edge::control::reach::NotNow;
 use tallyroll_edge::data_dir::DataDirError;
 use tallyroll_engine::Kind;
@@ -35,15 +38,21 @@ pub(crate) fn explain(error: &Report) -> String {
     parts.join(": ")
 }
 
-/// 75 for what may succeed later by itself, 1 for the rest.
+/// 3 for what does not verify, 75 for what may succeed later by itself, 1 for the rest.
 pub(crate) fn exit_code(error: &Report) -> ExitCode {
+    let backup = error.chain().find_map(|cause| cause.downcast_ref::<BackupError>());
     let temporary = error.chain().any(|cause| {
         let held = matches!(cause.downcast_ref(), Some(DataDirError::Held { .. }));
         let engine = cause.downcast_ref::<tallyroll_engine::Error>();
         let may_pass = engine.is_some_and(|why| matches!(why.kind(), Kind::Full | Kind::Retry));
         held || may_pass || cause.is::<NotNow>()
     });
-    ExitCode::from(if temporary { 75 } else { 1 })
+    ExitCode::from(match backup {
+        Some(BackupError::Damaged { .. }) => 3,
+        Some(why) if why.is_temporary() => 75,
+        _ if temporary => 75,
+        _ => 1,
+    })
 }
 
 #[cfg(test)]
@@ -60,9 +69,11 @@ mod tests {
 
     #[test]
     fn only_what_may_pass_by_itself_is_temporary() {
-        let [lasting, temporary] = [1, 75].map(|code| format!("{:?}", ExitCode::from(code)));
+        let [lasting, wrong, temporary] =
+            [1, 3, 75].map(|code| format!("{:?}", ExitCode::from(code)));
         let root = || PathBuf::from("data");
         let full = || Error::Full("no space left on the device".into());
+        let disk_full = || std::io::ErrorKind::StorageFull.into();
         let closed = || Error::Closed;
         let held = DataDirError::Held { root: root(), holder: "process 1 (run)".into() };
         for (error, expected) in [
@@ -74,6 +85,10 @@ mod tests {
             (KeeperError::Open { root: root(), source: closed() }.into(), &lasting),
             (KeeperError::Stopped(closed()).into(), &lasting),
             (miette::miette!("no such file"), &lasting),
+            (BackupError::NoRoom { path: root(), source: disk_full() }.into(), &temporary),
+            (BackupError::Store(full()).into(), &temporary),
+            (BackupError::Taken { path: root() }.into(), &lasting),
+            (BackupError::Damaged { path: root(), why: "a byte".into() }.into(), &wrong),
         ] {
             assert_eq!(&code(error), expected);
         }

@@ -34,9 +34,11 @@ pub(crate) async fn show(dir: &DataDir, watch: bool, json: bool) -> Result<()> {
 fn describe(status: &Value) -> String {
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
     let link = match status["link"].as_str() {
-        Some("up") => "up".to_owned(),
+        Some("up") => format!("up, by {}", text("by")),
         Some("connecting") => "connecting".to_owned(),
-        Some("stopped") => format!("up, but a log goes no further: {}", text("why")),
+        Some("stopped") => {
+            format!("up, by {}, but a log goes no further: {}", text("by"), text("why"))
+        }
         Some(_) => format!("down: {}", text("why")),
         None => "no agent is running; `tallyroll-edge run` starts it".to_owned(),
     };

@@ -26,13 +26,13 @@ const BALANCES: [(&str, &str); 2] = [("name", "user"), ("charged", "credits char
 /// Prints a view.
 pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
     let way = reach(dir, "view").await?;
+    let columns = if ask == Ask::Totals { &TOTALS[..] } else { &BALANCES[..] };
     let answer = way.ask(ask).await?;
     way.close().await?;
     if json {
         println!("{answer}");
         return Ok(());
     }
-    let columns = if ask == Ask::Totals { &TOTALS[..] } else { &BALANCES[..] };
     println!("{}", table(columns, answer["rows"].as_array().map_or(&[], Vec::as_slice)));
     if let Some(unread @ 1..) = answer["incomplete"].as_u64() {
         println!("incomplete ({unread}): written by a newer version");

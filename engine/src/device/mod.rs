@@ -195,6 +195,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.counts.view()
     }
 
+    /// What is sealed, and all that is kept beside it; for a copy of it.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     fn rows(&self) -> Rows<'_, S> {
         Rows::new(self.config.tenant, &self.store)
     }

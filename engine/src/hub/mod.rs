@@ -150,6 +150,11 @@ impl<S: Store> Hub<S> {
         self.closed
     }
 
+    /// All that is kept; for a copy of it.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
     fn rows(&self) -> Rows<'_, S> {
         Rows::new(self.config.tenant, &self.store)
     }
@@ -229,10 +234,6 @@ impl<S: Store + Clone> Hub<S> {
         let config = HubConfig { signer, ..self.config };
         let nonces = crate::log::journal::test_entropy();
         Self::open(config, store, now, nonces).expect("opens")
-    }
-
-    pub(crate) fn store(&self) -> &S {
-        &self.store
     }
 }
 

@@ -5,12 +5,14 @@
 //! [`rows`], one file a thing; the whole keyspace is the enum [`Table`].
 //! Which bytes lie under redb (a file, a simulated disk) is the caller's.
 
+mod copy;
 mod memory;
 mod redb;
 pub mod rows;
 
+pub use self::copy::{Contents, LogEvents};
 pub use self::memory::MemoryStore;
-pub use self::redb::RedbStore;
+pub use self::redb::{RedbMoment, RedbStore};
 
 use crate::{Error, Result};
 use core::ops::ControlFlow;

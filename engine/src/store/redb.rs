@@ -7,8 +7,12 @@
 
 use super::{Changes, Store, Table, Visit};
 use crate::{Error, Result};
-use ::redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
-use core::ops::ControlFlow;
+use ::redb::{
+    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
+    TableDefinition,
+};
+use core::ops::{ControlFlow, RangeBounds};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Tables in a redb database.
 #[derive(Debug)]
@@ -27,17 +31,76 @@ impl RedbStore {
     pub fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self> {
         start_over_if_cut_short(&backend)
             .map_err(|error| Error::storage("looking at the database", error))?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes);
-        let database = builder.create_with_backend(backend).map_err(database_error)?;
-        let mut store = Self { database };
+        let mut store = Self { database: open_verified(backend, cache_bytes)? };
         store.commit(Changes::new())?; // the tables exist from the start
         Ok(store)
     }
 
-    fn table(&self, table: Table) -> Result<::redb::ReadOnlyTable<&'static [u8], &'static [u8]>> {
+    /// The rows as they are now, whatever is written from here on.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn moment(&self) -> Result<RedbMoment> {
         let read = self.database.begin_read().map_err(transaction_error)?;
-        read.open_table(definition(table)).map_err(table_error)
+        Ok(RedbMoment { read })
+    }
+
+    fn table(&self, table: Table) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>> {
+        self.moment()?.table(table)
+    }
+}
+
+/// The rows of one moment, for any thread to read beside what is written. The file
+/// keeps them for as long as this lives.
+#[derive(Debug)]
+pub struct RedbMoment {
+    read: ReadTransaction,
+}
+
+impl RedbMoment {
+    /// Visits all rows of a table in order, until told to stop.
+    ///
+    /// # Errors
+    /// Storage failed, a row is corrupt, or `visit` failed.
+    pub fn scan(&self, table: Table, visit: &mut Visit<'_>) -> Result<()> {
+        scan_rows(&self.table(table)?, table, .., visit)
+    }
+
+    fn table(&self, table: Table) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>> {
+        self.read.open_table(definition(table)).map_err(table_error)
+    }
+}
+
+fn scan_rows<'k>(
+    rows: &ReadOnlyTable<&'static [u8], &'static [u8]>,
+    table: Table,
+    range: impl RangeBounds<&'k [u8]> + 'k,
+    visit: &mut Visit<'_>,
+) -> Result<()> {
+    for row in rows.range(range).map_err(storage_error)? {
+        let (key, value) = row.map_err(storage_error)?;
+        let value = checked(table, key.value(), value.value())?;
+        if visit(key.value(), value)? == ControlFlow::Break(()) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Opens a database and checks every page of it. redb follows damaged pages where they lead: to
+/// rows that are passed over without a word, or to a panic, which ends here as an error.
+fn open_verified(backend: impl StorageBackend, cache_bytes: usize) -> Result<Database> {
+    let open = || {
+        let mut database =
+            Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let clean = database.check_integrity()?;
+        Ok((database, clean))
+    };
+    let opened = catch_unwind(AssertUnwindSafe(open));
+    let opened = opened.map_err(|_| Error::corrupt("database", "a page leads nowhere"))?;
+    match opened.map_err(database_error)? {
+        (database, true) => Ok(database),
+        (_, false) => Err(Error::corrupt("database", "a page's checksum differs")),
     }
 }
 
@@ -96,14 +159,7 @@ impl Store for RedbStore {
         if from >= to {
             return Ok(());
         }
-        for row in self.table(table)?.range(from..to).map_err(storage_error)? {
-            let (key, value) = row.map_err(storage_error)?;
-            let value = checked(table, key.value(), value.value())?;
-            if visit(key.value(), value)? == ControlFlow::Break(()) {
-                break;
-            }
-        }
-        Ok(())
+        scan_rows(&self.table(table)?, table, from..to, visit)
     }
 
     fn last(&self, table: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
