@@ -34,6 +34,12 @@ pub enum DataDirError {
         /// The directory.
         root: PathBuf,
     },
+    /// It is a backup, which is not to change.
+    #[error("{} is a backup; `tallyroll restore {} --data NEW` makes a directory of it that can be used", root.display(), root.display())]
+    Backup {
+        /// The directory.
+        root: PathBuf,
+    },
     /// The system refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
@@ -113,6 +119,22 @@ impl DataDir {
         match self.identity().exists() || self.store().exists() {
             true => Ok(()),
             false => Err(DataDirError::Empty { root: self.root.clone() }),
+        }
+    }
+
+    /// Whether it is a backup, made by `backup`.
+    pub fn is_backup(&self) -> bool {
+        self.root.join("backup.json").exists()
+    }
+
+    /// Refuses a backup: who would open it as a cloud would change it.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn refuse_if_backup(&self) -> Result<(), DataDirError> {
+        match self.is_backup() {
+            true => Err(DataDirError::Backup { root: self.root.clone() }),
+            false => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod anchor;
 pub mod authority;
+pub mod backup;
 mod clock;
 pub mod control;
 pub mod data_dir;

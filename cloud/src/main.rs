@@ -10,7 +10,7 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
-use commands::{doctor, enroll, fleet, forks, log, serve, view};
+use commands::{backup, doctor, enroll, fleet, forks, log, restore, serve, view};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -104,6 +104,22 @@ enum Command {
         #[command(subcommand)]
         command: log::LogCommand,
     },
+    /// Back up everything of this cloud, served or not; keep it as secret as the cloud.
+    Backup {
+        /// A new directory.
+        to: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the --data directory of a backup; it must not exist yet.
+    Restore {
+        /// The backup's directory.
+        from: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Play a cloud, its branches, an outage and two kills on this machine, and check the books.
     Demo(demo::DemoArguments),
 }
@@ -145,6 +161,8 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         }
         Command::View { figures, at, json } => view::run(&dir, figures, at, json).await,
         Command::Log { command } => log::run(&dir, command).await,
+        Command::Backup { to, json } => backup::run(&dir, to, json).await,
+        Command::Restore { from, json } => restore::run(&dir, from, json).await,
         Command::Demo(arguments) => Ok(demo::run(arguments).await?),
     }
 }

@@ -13,9 +13,10 @@ use crate::links::endpoint::EndpointSecret;
 use crate::people::People;
 use crate::people::sealed::{DirectoryKey, DirectoryKeyError};
 use redb::backends::FileBackend;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::SystemTime;
 use tallyroll_engine::hub::{Hub, HubConfig};
 use tallyroll_engine::store::RedbStore;
@@ -83,17 +84,30 @@ pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
 }
 
 fn open_replica(dir: &DataDir, config: HubConfig, key: DirectoryKey) -> Result<Replica, Error> {
-    let storage = |doing, source| Error::Storage { doing, source };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(dir.store()).map_err(|why| storage("opening the file", why))?;
+    let file = store_file(&dir.store())?;
     let config = HubConfig { anchor: crate::anchor::read(&file), ..config };
-    let backend =
-        FileBackend::new(file).map_err(|why| storage("locking the file", io::Error::other(why)))?;
-    let store = RedbStore::open(backend, STORE_CACHE_BYTES)?;
+    let store = open_store(file)?;
     let mut nonces = [0; 32];
     getrandom::fill(&mut nonces).map_err(|why| storage("asking for entropy", why.into()))?;
     let clock = Clock::start();
     let hub = Hub::open(config, store, clock.now(), nonces)?;
     Replica::new(hub, People::new(key), clock)
+}
+
+/// Opens the file of a store, or makes an empty one.
+pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|why| storage("opening the file", why))
+}
+
+/// Opens the store in a file.
+pub(crate) fn open_store(file: File) -> Result<RedbStore, Error> {
+    let backend =
+        FileBackend::new(file).map_err(|why| storage("locking the file", io::Error::other(why)))?;
+    RedbStore::open(backend, STORE_CACHE_BYTES)
+}
+
+fn storage(doing: &'static str, source: io::Error) -> Error {
+    Error::Storage { doing, source }
 }

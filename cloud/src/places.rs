@@ -1,7 +1,7 @@
 //! Places: how many visitors may be connected at once, and who makes room.
 //!
 //! Invariant: a visitor that says nothing, or half of what it wants, keeps nobody
-//! out. It has [`SILENCE_MAX`] to ask, and when all places are taken, the longest
+//! out. It has a short time to ask, and when all places are taken, the longest
 //! silent one gives way to the next; who has asked keeps its place. What may be
 //! asked, and how long an answer may take, is left to those who answer.
 
@@ -23,6 +23,7 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
+    silence: Duration,
     visits: JoinSet<()>,
     /// The longest silent first.
     silent: VecDeque<(Turn, AbortHandle)>,
@@ -47,7 +48,12 @@ impl Places {
     /// So many.
     pub(crate) fn new(count: usize) -> Self {
         let free = Arc::new(Semaphore::new(count));
-        Self { free, visits: JoinSet::new(), silent: VecDeque::new() }
+        Self { free, silence: SILENCE_MAX, visits: JoinSet::new(), silent: VecDeque::new() }
+    }
+
+    /// The same for visitors from afar, who need longer to ask.
+    pub(crate) fn with_silence(self, silence: Duration) -> Self {
+        Self { silence, ..self }
     }
 
     /// Begins a visit as soon as there is a place, at once unless all have asked.
@@ -62,7 +68,8 @@ impl Places {
         }
         let Ok(place) = self.free.clone().acquire_owned().await else { return }; // it is never closed
         let turn = Turn::default();
-        let visit = self.visits.spawn(attend(visit(turn.clone()), turn.clone(), place));
+        let visit =
+            self.visits.spawn(attend(visit(turn.clone()), turn.clone(), self.silence, place));
         self.silent.push_back((turn, visit));
     }
 
@@ -75,9 +82,14 @@ impl Places {
     }
 }
 
-async fn attend(visit: impl Future<Output = ()>, turn: Turn, _place: OwnedSemaphorePermit) {
+async fn attend(
+    visit: impl Future<Output = ()>,
+    turn: Turn,
+    silence: Duration,
+    _place: OwnedSemaphorePermit,
+) {
     let silence = async {
-        sleep(SILENCE_MAX).await;
+        sleep(silence).await;
         if !turn.take() {
             pending().await // it has asked, and may stay
         }

@@ -14,8 +14,9 @@ use std::str::FromStr;
 
 /// The port that `serve` listens on unless told otherwise.
 pub const PORT: u16 = 4433;
+const TLS_PORT: &str = "?tls=";
 
-/// `HOST[:PORT]`, an IPv6 address in brackets when a port follows.
+/// `HOST[:PORT][?tls=PORT]`, an IPv6 address in brackets when a port follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Public {
@@ -23,6 +24,8 @@ pub struct Public {
     pub host: String,
     /// UDP port, where it was said.
     pub port: Option<u16>,
+    /// TCP port, where it was said; else the same.
+    pub tls_port: Option<u16>,
 }
 
 /// A text that is no `HOST[:PORT]`.
@@ -34,12 +37,21 @@ impl Public {
     /// What a socket's address says of where it is reached; nothing, if it is bound to all.
     pub fn of_socket(address: SocketAddr) -> Option<Self> {
         let reachable = !address.ip().is_unspecified();
-        reachable.then(|| Self { host: address.ip().to_string(), port: Some(address.port()) })
+        reachable.then(|| Self {
+            host: address.ip().to_string(),
+            port: Some(address.port()),
+            tls_port: None,
+        })
     }
 
     /// The same, with a port if it had none.
     pub fn or_port(self, port: u16) -> Self {
         Self { port: self.port.or(Some(port)), ..self }
+    }
+
+    /// The same, with a TCP port if it had none.
+    pub fn or_tls_port(self, tls_port: Option<u16>) -> Self {
+        Self { tls_port: self.tls_port.or(tls_port), ..self }
     }
 
     /// What the last `serve` kept.
@@ -73,7 +85,8 @@ impl fmt::Display for Public {
             (Some(port), true) => write!(f, "[{}]:{port}", self.host),
             (Some(port), false) => write!(f, "{}:{port}", self.host),
             (None, _) => f.write_str(&self.host),
-        }
+        }?;
+        self.tls_port.map_or(Ok(()), |port| write!(f, "{TLS_PORT}{port}"))
     }
 }
 
@@ -81,7 +94,15 @@ impl FromStr for Public {
     type Err = NoAddress;
 
     fn from_str(text: &str) -> Result<Self, NoAddress> {
+        let (address, tls_port) = match text.split_once(TLS_PORT) {
+            Some((address, port)) => match port.parse() {
+                Ok(port @ 1..) => (address, Some(port)),
+                _ => return Err(NoAddress(text.to_owned())),
+            },
+            None => (text, None),
+        };
         let parse = || {
+            let text = address;
             if let Ok(address) = text.parse::<Ipv6Addr>() {
                 return Some((address.to_string(), None));
             }
@@ -99,7 +120,10 @@ impl FromStr for Public {
         };
         let (host, port) = parse().ok_or_else(|| NoAddress(text.to_owned()))?;
         let everywhere = host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_unspecified());
-        if everywhere { Err(NoAddress(text.to_owned())) } else { Ok(Self { host, port }) }
+        if everywhere {
+            return Err(NoAddress(text.to_owned()));
+        }
+        Ok(Self { host, port, tls_port })
     }
 }
 
@@ -123,11 +147,30 @@ mod tests {
 
     #[test]
     fn addresses_read_back() {
-        for text in ["cloud.example.com", "10.0.0.1:4433", "[::1]:9", "::1"] {
+        for text in [
+            "cloud.example.com",
+            "10.0.0.1:4433",
+            "[::1]:9",
+            "::1",
+            "cloud.example.com:4433?tls=443",
+            "cloud.example.com?tls=443",
+        ] {
             assert_eq!(text.parse::<Public>().unwrap().to_string(), text);
         }
-        for wrong in ["", ":1", "a b", "host:", "host:0", "host:99999", "0.0.0.0", "[::]:1", "a/b"]
-        {
+        for wrong in [
+            "",
+            ":1",
+            "a b",
+            "host:",
+            "host:0",
+            "host:99999",
+            "0.0.0.0",
+            "[::]:1",
+            "a/b",
+            "a?tls=",
+            "a?tls=0",
+            "?tls=443",
+        ] {
             assert!(wrong.parse::<Public>().is_err(), "{wrong}");
         }
     }
@@ -144,7 +187,8 @@ mod tests {
     fn what_is_kept_is_known_until_nothing_is() {
         let root = tempfile::tempdir().unwrap();
         let dir = DataDir::new(root.path());
-        let public = Public { host: "cloud.example.com".into(), port: Some(7) };
+        let public =
+            Public { host: "cloud.example.com".into(), port: Some(7), tls_port: Some(443) };
         Public::keep(None, &dir).unwrap();
         Public::keep(Some(&public), &dir).unwrap();
         assert_eq!(Public::load(&dir).unwrap(), Some(public));

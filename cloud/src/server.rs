@@ -12,13 +12,13 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
 use crate::keeper;
 use crate::links::endpoint::{self, EndpointSecret};
-use crate::links::tls::{TlsError, server_config};
-use crate::links::{Links, Live};
+use crate::links::tls::{TlsError, server_config, tls_config};
+use crate::links::{Links, Listener, Live};
 use crate::metrics::Metrics;
 use crate::opening::{OpenError, Opened, open};
 use crate::public::Public;
 use core::time::Duration;
-use quinn::Endpoint;
+use quinn::{Endpoint, ServerConfig};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,12 +30,16 @@ use tracing::info;
 
 /// Devices may take so long to hear that the cloud stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Ports that the system may choose before one is free for both ways.
+const PORTS_TRIED: u32 = 16;
 
 /// Where to listen, and what to call it.
 #[derive(Debug, Clone)]
 pub struct Listen {
     /// For devices, UDP.
     pub quic: SocketAddr,
+    /// For devices whose network blocks UDP, TCP; the same as `quic`, if absent.
+    pub tls: Option<SocketAddr>,
     /// For health and metrics, TCP.
     pub http: SocketAddr,
     /// What join URLs carry, if not the QUIC address.
@@ -47,6 +51,8 @@ pub struct Listen {
 pub struct Ready {
     /// For devices.
     pub quic: SocketAddr,
+    /// For devices whose network blocks UDP.
+    pub tls: SocketAddr,
     /// For health and metrics.
     pub http: SocketAddr,
     /// Where devices reach it, if it is known.
@@ -109,7 +115,8 @@ pub async fn serve(
         Place::Served => dir.lock("serve")?, // refused, with who serves
     };
     let Opened { replica, authority, endpoint: secret } = open(dir)?;
-    let Sockets { endpoint, web, control, at } = bind(dir, listen, &authority, secret).await?;
+    let sockets = bind(dir, listen, &authority, secret).await?;
+    let Sockets { endpoint, listener, web, control, at, join_tls_port } = sockets;
     // Listened for before it is said to be ready: who then says stop, is heard.
     let signals = || Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     let (mut terminate, mut interrupt) = signals().map_err(system("listen for signals"))?;
@@ -119,14 +126,16 @@ pub async fn serve(
     let (keeper, running) = keeper::start(replica);
     let links = Links::new(keeper.clone(), live.clone(), metrics.clone());
     let desk = Desk {
+        dir: dir.clone(),
         keeper: keeper.clone(),
         authority: authority.fingerprint(),
         public: at.public.clone(),
         port: at.quic.port(),
+        tls_port: join_tls_port,
         live: Some(live),
     };
-    let mut tasks = JoinSet::new();
-    tasks.spawn(links.serve(endpoint.clone()));
+    let (mut linking, mut tasks) = (JoinSet::new(), JoinSet::new());
+    linking.spawn(links.serve(endpoint.clone(), listener));
     tasks.spawn(control::serve(control, desk));
     tasks.spawn(http::serve(web, keeper.clone(), metrics));
     ready(&at).map_err(system("say that it is ready"))?;
@@ -137,7 +146,12 @@ pub async fn serve(
     }
 
     endpoint.close(0u32.into(), b"the cloud stops; come again");
-    drop(tokio::time::timeout(STOP_TIMEOUT, endpoint.wait_idle()).await);
+    let told = async {
+        while linking.join_next().await.is_some() {}
+        endpoint.wait_idle().await;
+    };
+    drop(tokio::time::timeout(STOP_TIMEOUT, told).await);
+    linking.shutdown().await;
     tasks.shutdown().await;
     drop(std::fs::remove_file(dir.socket())); // a new one is made at the next start
     keeper.stop().await;
@@ -147,9 +161,12 @@ pub async fn serve(
 /// Everything that listens.
 struct Sockets {
     endpoint: Endpoint,
+    listener: Listener,
     web: TcpListener,
     control: UnixListener,
     at: Ready,
+    /// What join URLs say of TCP, where it is another port.
+    join_tls_port: Option<u16>,
 }
 
 async fn bind(
@@ -158,20 +175,49 @@ async fn bind(
     authority: &Authority,
     secret: EndpointSecret,
 ) -> Result<Sockets, ServeError> {
-    let Listen { quic, http, public } = listen;
-    let endpoint = endpoint::open(secret, server_config(authority)?, quic)
-        .map_err(system(format!("listen on udp {quic}")))?;
+    let Listen { quic, tls, http, public } = listen;
+    let (endpoint, tcp) = bind_links(quic, tls, server_config(authority)?, secret).await?;
+    let listener = tls_config(authority)?;
     let web = TcpListener::bind(http).await.map_err(system(format!("listen on tcp {http}")))?;
     let socket = dir.socket();
     let control =
         control::listen(dir).map_err(system(format!("listen on {}", socket.display())))?;
     let quic = endpoint.local_addr().map_err(system("ask for the udp address"))?;
     let http = web.local_addr().map_err(system("ask for the tcp address"))?;
+    let at_tls = tcp.local_addr().map_err(system("ask for the tcp address"))?;
+    let join_tls_port = tls.map(|_| at_tls.port());
     let public = public.map(|public| public.or_port(quic.port()));
     let public = public.or_else(|| Public::of_socket(quic));
+    let public = public.map(|public| public.or_tls_port(join_tls_port));
     let kept = Public::keep(public.as_ref(), dir);
     kept.map_err(system(format!("write {}", dir.public().display())))?;
-    Ok(Sockets { endpoint, web, control, at: Ready { quic, http, public } })
+    let at = Ready { quic, tls: at_tls, http, public };
+    let listener = Listener::new(tcp, Arc::new(listener));
+    Ok(Sockets { endpoint, listener, web, control, at, join_tls_port })
+}
+
+/// Takes one port number for both ways, unless TCP was given an address of its own.
+async fn bind_links(
+    quic: SocketAddr,
+    tls: Option<SocketAddr>,
+    config: ServerConfig,
+    secret: EndpointSecret,
+) -> Result<(Endpoint, TcpListener), ServeError> {
+    // A port that the system chose for TCP may be another's for UDP; then it chooses again.
+    let mut again = if quic.port() == 0 && tls.is_none() { PORTS_TRIED } else { 0 };
+    loop {
+        let tcp = tls.unwrap_or(quic);
+        let tcp = TcpListener::bind(tcp).await.map_err(system(format!(
+            "listen on tcp {tcp} for devices (--tls says another address)"
+        )))?;
+        let port = tcp.local_addr().map_err(system("ask for the tcp address"))?.port();
+        let udp = if tls.is_none() { SocketAddr::new(quic.ip(), port) } else { quic };
+        match endpoint::open(secret, config.clone(), udp) {
+            Ok(endpoint) => return Ok((endpoint, tcp)),
+            Err(why) if why.kind() == io::ErrorKind::AddrInUse && again > 0 => again -= 1,
+            Err(why) => return Err(system(format!("listen on udp {udp}"))(why)),
+        }
+    }
 }
 
 fn system(doing: impl Into<String>) -> impl FnOnce(io::Error) -> ServeError {

@@ -28,6 +28,12 @@ pub enum DataDirError {
         /// Process id and command, as the holder wrote them.
         holder: String,
     },
+    /// It is a backup, which is not to change.
+    #[error("{} is a backup; `tallyroll-edge restore {} --data NEW` makes a directory of it that can be used", root.display(), root.display())]
+    Backup {
+        /// The directory.
+        root: PathBuf,
+    },
     /// The system refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
@@ -80,6 +86,22 @@ impl DataDir {
     /// Page-log lines that did not parse.
     pub fn rejects(&self) -> PathBuf {
         self.root.join("page-log.rejects")
+    }
+
+    /// Whether it is a backup, made by `backup`.
+    pub fn is_backup(&self) -> bool {
+        self.root.join("backup.json").exists()
+    }
+
+    /// Refuses a backup: who would open it as a device would change it.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn refuse_if_backup(&self) -> Result<(), DataDirError> {
+        match self.is_backup() {
+            true => Err(DataDirError::Backup { root: self.root.clone() }),
+            false => Ok(()),
+        }
     }
 
     fn lock_file(&self) -> PathBuf {

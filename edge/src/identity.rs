@@ -13,7 +13,7 @@ use std::io;
 use tallyroll_engine::keys::Signer;
 use tallyroll_schema::enrol::Welcome;
 use tallyroll_schema::event::Bytes;
-use tallyroll_schema::{DeviceId, Fingerprint, Hash, LogId, PublicKey, TenantId};
+use tallyroll_schema::{DeviceId, Fingerprint, Hash, JoinUrl, LogId, PublicKey, TenantId};
 use zeroize::Zeroizing;
 
 /// A device's private keys.
@@ -36,6 +36,9 @@ pub struct Enrolment {
     pub device: DeviceId,
     /// Where its cloud is, `HOST:PORT`.
     pub cloud: String,
+    /// The cloud's TCP port, where it is another than the UDP port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_port: Option<u16>,
     /// BLAKE3 of the cloud's authority certificate.
     pub authority: Fingerprint,
     /// Signs receipts and decisions.
@@ -154,16 +157,19 @@ impl Enrolment {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn keep(
-        dir: &DataDir,
-        name: String,
-        cloud: String,
-        authority: Fingerprint,
-        welcome: Welcome,
-    ) -> Result<Self, IdentityError> {
+    pub fn keep(dir: &DataDir, url: &JoinUrl, welcome: Welcome) -> Result<Self, IdentityError> {
         let Welcome { tenant, device, cloud_key, directory_key, public_log } = welcome;
-        let enrolment =
-            Self { name, tenant, device, cloud, authority, cloud_key, directory_key, public_log };
+        let enrolment = Self {
+            name: url.name.clone(),
+            tenant,
+            device,
+            cloud: url.address(),
+            tls_port: url.tls_port,
+            authority: url.authority,
+            cloud_key,
+            directory_key,
+            public_log,
+        };
         write(dir, ENROLMENT, &enrolment)?;
         Ok(enrolment)
     }

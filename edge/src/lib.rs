@@ -7,6 +7,7 @@
 
 pub mod agent;
 mod anchor;
+pub mod backup;
 pub mod control;
 pub mod counts;
 pub mod data_dir;

@@ -1,8 +1,9 @@
 //! `tallyroll-edge`: the command line of one device.
 //!
-//! Owns arguments, output and exit codes: 0 ok, 1 failure, 2 usage, 75 temporary.
-//! Every command finds the running agent through its socket, or works on the
-//! files when none runs. What the commands do is in [`commands`].
+//! Owns arguments, output and exit codes: 0 ok, 1 failure, 2 usage, 3 a
+//! verification did not hold, 75 temporary. Every command finds the running agent
+//! through its socket, or works on the files when none runs. What the commands do
+//! is in [`commands`].
 
 mod commands;
 
@@ -63,6 +64,22 @@ enum Command {
         /// Which.
         #[arg(value_enum, default_value = "totals")]
         what: Figures,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Back up everything of this device, agent running or not; keep it as secret as the device.
+    Backup {
+        /// A new directory.
+        to: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the --data directory of a backup; it must not exist yet.
+    Restore {
+        /// The backup's directory.
+        from: PathBuf,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -134,6 +151,8 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
             };
             commands::view::show(&dir, ask, json).await?;
         }
+        Command::Backup { to, json } => commands::backup::run(&dir, &to, json).await?,
+        Command::Restore { from, json } => commands::restore::run(&dir, from, json).await?,
         Command::Import { source: ImportSource::PageLog(import) } => {
             return commands::import::run(&dir, import).await;
         }

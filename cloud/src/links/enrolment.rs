@@ -1,17 +1,20 @@
-//! Enrolment over QUIC: one question, one answer, of a peer nobody knows yet.
+//! Enrolment: one question, one answer, of a peer nobody knows yet, by either way.
 //!
 //! Invariant: few ask at once, each for a short time, and who named a wrong PIN
 //! waits before it hears so: guessing is slow, whoever guesses. Whether an
 //! invitation holds is the engine's; here it is bound to the key of the connection.
 
-use super::{Ending, Links};
+use super::Links;
+use super::line::{Caller, Ending, Line};
 use crate::keeper::Unanswered;
 use core::time::Duration;
-use quinn::{Connection, SendStream};
+use std::io;
+use std::net::SocketAddr;
 use tallyroll_engine::Error;
 use tallyroll_schema::enrol::{JoinAnswer, JoinRequest, decode_request, encode};
 use tallyroll_schema::limits::ENROLMENT_BYTES_MAX;
 use tallyroll_schema::{Fingerprint, Hash};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::{info, warn};
 
 /// Enrolments at once; others are told to come again.
@@ -21,52 +24,94 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a refusal costs: with `AT_ONCE`, at most eight guesses a second in all.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
+type Ended = (Ending, String);
+
 /// Serves a peer that wants to join.
-pub(super) async fn serve(links: &Links, connection: &Connection, fingerprint: Fingerprint) {
-    let from = connection.remote_address();
+pub(super) async fn serve(links: &Links, caller: Caller) {
+    let Caller { from, fingerprint, mut line, .. } = caller;
     let Ok(_permit) = links.enrolments.try_acquire() else {
         links.metrics.refused.inc();
-        return Ending::Busy.close(connection, "too many devices join at once; try again");
+        return line.close(Ending::Busy, "too many devices join at once; try again");
     };
-    let (request, answer_to) = match ask(connection).await {
-        Ok(asked) => asked,
-        Err(why) => {
-            warn!(%from, why, "an enrolment broke off");
-            return Ending::Protocol.close(connection, &why);
+    let asking = Asking { links, from, fingerprint };
+    let ended = match &mut line {
+        Line::Quic(connection) => {
+            let opened = tokio::time::timeout(EXCHANGE_TIMEOUT, connection.accept_bi()).await;
+            match opened.map_err(|_| "no request within 10 s".to_owned()) {
+                Ok(Ok((answer_to, asked))) => asking.converse(asked, answer_to).await,
+                Ok(Err(why)) => Err(asking.broke_off(why.to_string())),
+                Err(why) => Err(asking.broke_off(why)),
+            }
+        }
+        Line::Tcp(stream) => {
+            let (asked, answer_to) = tokio::io::split(&mut **stream);
+            asking.converse(asked, answer_to).await
         }
     };
-    let name = request.name.clone();
-    let answer = match join(links, request, fingerprint).await {
-        Ok(answer) => answer,
-        Err(why) => {
-            warn!(%from, %why, "cannot enrol");
-            return Ending::Stopped.close(connection, "the cloud cannot go on; come again");
+    match ended {
+        Ok(()) => {
+            line.left().await; // it closes once it has read
+            line.close(Ending::Done, "");
         }
-    };
-    match &answer {
-        JoinAnswer::Welcome(welcome) => {
-            links.metrics.enrolments.inc();
-            info!(%from, device = name, id = %welcome.device, "enrolled");
-        }
-        JoinAnswer::Refused(why) => {
-            links.metrics.enrolments_refused.inc();
-            warn!(%from, why, "refused an enrolment");
-            tokio::time::sleep(REFUSAL_DELAY).await;
-        }
+        Err((ending, why)) => line.close(ending, &why),
     }
-    let told = tokio::time::timeout(EXCHANGE_TIMEOUT, tell(connection, answer_to, &answer));
-    drop(told.await); // who missed the answer asks again with the same keys
-    Ending::Done.close(connection, "");
 }
 
-async fn ask(connection: &Connection) -> Result<(JoinRequest, SendStream), String> {
-    let exchange = async {
-        let (answer_to, mut asked) = connection.accept_bi().await.map_err(|why| why.to_string())?;
-        let bytes = asked.read_to_end(ENROLMENT_BYTES_MAX).await.map_err(|why| why.to_string())?;
-        Ok((decode_request(&bytes).map_err(|why| why.to_string())?, answer_to))
-    };
-    let asked = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
-    asked.unwrap_or_else(|_| Err("no request within 10 s".into()))
+/// Who asks.
+struct Asking<'a> {
+    links: &'a Links,
+    from: SocketAddr,
+    fingerprint: Fingerprint,
+}
+
+impl Asking<'_> {
+    async fn converse(
+        &self,
+        asked: impl AsyncRead + Unpin,
+        answer_to: impl AsyncWrite + Unpin,
+    ) -> Result<(), Ended> {
+        let asked = tokio::time::timeout(EXCHANGE_TIMEOUT, hear(asked)).await;
+        let asked = asked.unwrap_or_else(|_| Err("no request within 10 s".into()));
+        let request = asked.map_err(|why| self.broke_off(why))?;
+        let answer = self.answer(request).await?;
+        let told = tokio::time::timeout(EXCHANGE_TIMEOUT, tell(answer_to, &answer));
+        drop(told.await); // who missed the answer asks again with the same keys
+        Ok(())
+    }
+
+    async fn answer(&self, request: JoinRequest) -> Result<JoinAnswer, Ended> {
+        let Self { links, from, fingerprint } = self;
+        let name = request.name.clone();
+        let answer = join(links, request, *fingerprint).await.map_err(|why| {
+            warn!(%from, %why, "cannot enrol");
+            (Ending::Stopped, "the cloud cannot go on; come again".to_owned())
+        })?;
+        match &answer {
+            JoinAnswer::Welcome(welcome) => {
+                links.metrics.enrolments.inc();
+                info!(%from, device = name, id = %welcome.device, "enrolled");
+            }
+            JoinAnswer::Refused(why) => {
+                links.metrics.enrolments_refused.inc();
+                warn!(%from, why, "refused an enrolment");
+                tokio::time::sleep(REFUSAL_DELAY).await;
+            }
+        }
+        Ok(answer)
+    }
+
+    fn broke_off(&self, why: String) -> Ended {
+        warn!(from = %self.from, why, "an enrolment broke off");
+        (Ending::Protocol, why)
+    }
+}
+
+async fn hear(asked: impl AsyncRead + Unpin) -> Result<JoinRequest, String> {
+    let mut bytes = Vec::new();
+    // One byte more is too much for the decoder.
+    let mut asked = asked.take(ENROLMENT_BYTES_MAX as u64 + 1);
+    asked.read_to_end(&mut bytes).await.map_err(|why| why.to_string())?;
+    decode_request(&bytes).map_err(|why| why.to_string())
 }
 
 async fn join(
@@ -90,9 +135,7 @@ async fn join(
     }
 }
 
-async fn tell(connection: &Connection, mut to: SendStream, answer: &JoinAnswer) {
-    if to.write_all(&encode(answer)).await.is_ok() && to.finish().is_ok() {
-        drop(to.stopped().await);
-        connection.closed().await; // the device closes once it has read
-    }
+async fn tell(mut to: impl AsyncWrite + Unpin, answer: &JoinAnswer) -> io::Result<()> {
+    to.write_all(&encode(answer)).await?;
+    to.shutdown().await
 }

@@ -1,21 +1,31 @@
 //! Which devices are connected.
 //!
-//! Invariant: a device has at most one live connection. A new one takes the place
-//! of the old, which is closed: the device has restarted, or its address changed,
-//! and the old one would only die of silence later.
+//! Invariant: a device has at most one live connection, by whichever way. A new one
+//! takes the place of the old, which is told to end: the device has restarted, or its
+//! address or its way has changed, and the old one would only die of silence later.
 
-use super::Ending;
+use super::line::Ending;
 use prometheus_client::metrics::gauge::Gauge;
-use quinn::Connection;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tallyroll_schema::DeviceId;
+use tokio::sync::oneshot;
+
+/// Why a connection is to end.
+pub(super) type Told = (Ending, &'static str);
 
 /// The live connections.
 #[derive(Debug, Clone, Default)]
 pub struct Live {
-    connections: Arc<Mutex<BTreeMap<DeviceId, Connection>>>,
+    places: Arc<Mutex<Places>>,
     count: Gauge,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    taken: BTreeMap<DeviceId, (u64, oneshot::Sender<Told>)>,
+    /// Of the next one: no two have the same.
+    number: u64,
 }
 
 /// A device's place among the live, for as long as it is held.
@@ -23,7 +33,7 @@ pub struct Live {
 pub(super) struct Place {
     live: Live,
     device: DeviceId,
-    connection: usize,
+    number: u64,
 }
 
 impl Live {
@@ -34,36 +44,69 @@ impl Live {
 
     /// Whether a device is connected.
     pub fn has(&self, device: DeviceId) -> bool {
-        self.lock().contains_key(&device)
+        self.lock().taken.contains_key(&device)
     }
 
-    /// Takes a device's place, from an older connection if need be.
-    pub(super) fn enter(&self, device: DeviceId, connection: &Connection) -> Place {
-        let mut connections = self.lock();
-        if let Some(old) = connections.insert(device, connection.clone()) {
-            Ending::Replaced.close(&old, "this device has connected again");
+    /// Takes a device's place, from an older connection if need be. The receiver hears when it is
+    /// lost or the cloud stops.
+    pub(super) fn enter(&self, device: DeviceId) -> (Place, oneshot::Receiver<Told>) {
+        let (tell, told) = oneshot::channel();
+        let mut places = self.lock();
+        let number = places.number;
+        places.number += 1;
+        if let Some((_, old)) = places.taken.insert(device, (number, tell)) {
+            let _ = old.send((Ending::Replaced, "this device has connected again")); // it may be ending
         }
-        self.show(&connections);
-        Place { live: self.clone(), device, connection: connection.stable_id() }
+        self.show(&places);
+        (Place { live: self.clone(), device, number }, told)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Connection>> {
+    /// Tells everybody to end.
+    pub(super) fn stop(&self) {
+        let mut places = self.lock();
+        for (_, (_, tell)) in std::mem::take(&mut places.taken) {
+            let _ = tell.send((Ending::Stopped, "the cloud stops; come again"));
+        }
+        self.show(&places);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
         // A map that a panicking thread held is still a map.
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show(&self, connections: &BTreeMap<DeviceId, Connection>) {
-        self.count.set(i64::try_from(connections.len()).unwrap_or(i64::MAX));
+    fn show(&self, places: &Places) {
+        self.count.set(i64::try_from(places.taken.len()).unwrap_or(i64::MAX));
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut connections = self.live.lock();
-        let is_ours = |held: &Connection| held.stable_id() == self.connection;
-        if connections.get(&self.device).is_some_and(is_ours) {
-            connections.remove(&self.device);
+        let mut places = self.live.lock();
+        if places.taken.get(&self.device).is_some_and(|(number, _)| *number == self.number) {
+            places.taken.remove(&self.device);
         }
-        self.live.show(&connections);
+        self.live.show(&places);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_connection_takes_the_place_and_the_older_is_told() {
+        let live = Live::default();
+        let device = DeviceId([1; 16]);
+        let (old, mut told_old) = live.enter(device);
+        let (new, mut told_new) = live.enter(device);
+        assert_eq!(told_old.try_recv().map(|(ending, _)| ending), Ok(Ending::Replaced));
+        told_new.try_recv().unwrap_err();
+        drop(old);
+        assert!(live.has(device), "what ends late takes nothing from the newer");
+        live.stop();
+        assert_eq!(told_new.try_recv().map(|(ending, _)| ending), Ok(Ending::Stopped));
+        drop(new);
+        assert!(!live.has(device));
     }
 }

@@ -1,26 +1,31 @@
-//! The links to devices: one QUIC endpoint, and what comes in over it.
+//! The links to devices: one QUIC endpoint, one TCP socket, and what comes in.
 //!
-//! Owns accepting, and whom a connection turns out to be. Invariant: who a peer
-//! is, is looked up on every connection; an unknown or revoked one is told so and
-//! hears nothing else. What enrolled devices say is [`session`]'s,
-//! what others may ask [`enrolment`]'s, by which certificates [`tls`]'s.
+//! Owns accepting, by either way alike. Invariant: who a peer is, is looked up on
+//! every connection; an unknown or revoked one is told so and hears nothing else.
+//! What enrolled devices say is [`session`]'s, what others may ask [`enrolment`]'s,
+//! by which certificates [`tls`]'s.
 
 pub mod endpoint;
 mod enrolment;
+mod line;
+mod listener;
 mod live;
 mod session;
 mod streams;
 pub mod tls;
 
+pub use listener::Listener;
 pub use live::Live;
 
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use core::time::Duration;
-use quinn::{Connection, Endpoint, Incoming};
+use line::{Caller, Ending};
+use quinn::{Endpoint, Incoming};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tls::Purpose;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
@@ -30,30 +35,6 @@ const CONNECTIONS_MAX: usize = 4096;
 const CONNECTIONS_TRUSTED: usize = CONNECTIONS_MAX / 2;
 /// A peer may take so long to finish its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why a connection was ended, as the code its peer sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum Ending {
-    /// All was said.
-    Done = 0,
-    /// The peer is not, or no longer, known here.
-    Denied = 1,
-    /// A newer connection of the same device took its place.
-    Replaced = 2,
-    /// The peer broke the protocol, or does not keep up.
-    Protocol = 3,
-    /// Too much to do; come again.
-    Busy = 4,
-    /// The cloud stops, or cannot go on.
-    Stopped = 5,
-}
-
-impl Ending {
-    fn close(self, connection: &Connection, why: &str) {
-        connection.close((self as u32).into(), why.as_bytes());
-    }
-}
 
 /// What every link needs.
 #[derive(Debug, Clone)]
@@ -71,15 +52,28 @@ impl Links {
         Self { keeper, live, metrics, enrolments }
     }
 
-    /// Serves all who connect, until the endpoint is closed.
-    pub async fn serve(self, endpoint: Endpoint) {
+    /// Serves all who connect, until the endpoint is closed and everybody has heard it.
+    pub async fn serve(self, endpoint: Endpoint, listener: Listener) {
+        let tcp_max = listener::connections_max().min(CONNECTIONS_MAX);
+        let tcp_places = Arc::new(Semaphore::new(tcp_max));
+        let (callers, mut by_tcp) = mpsc::channel(1);
+        let mut listening = JoinSet::new(); // ends with this
+        listening.spawn(listener.run(callers));
         let mut connections = JoinSet::new();
         loop {
+            let open = connections.len();
             tokio::select! {
                 incoming = endpoint.accept() => {
                     let Some(incoming) = incoming else { break };
-                    if let Some(incoming) = self.admit(incoming, endpoint.open_connections()) {
-                        connections.spawn(self.clone().serve_connection(incoming));
+                    if let Some(incoming) = self.admit(incoming, open) {
+                        connections.spawn(self.clone().shake_hands(incoming));
+                    }
+                }
+                Some(caller) = by_tcp.recv() => {
+                    let place = tcp_places.clone().try_acquire_owned();
+                    match place.ok().filter(|_| open < CONNECTIONS_MAX) {
+                        Some(place) => drop(connections.spawn(self.clone().serve_tcp(caller, place))),
+                        None => self.refuse(caller.from, open), // which drops it
                     }
                 }
                 Some(ended) = connections.join_next() => {
@@ -89,13 +83,13 @@ impl Links {
                 }
             }
         }
-        connections.shutdown().await;
+        self.live.stop(); // QUIC's heard it as the endpoint was closed
+        while connections.join_next().await.is_some() {}
     }
 
     fn admit(&self, incoming: Incoming, open: usize) -> Option<Incoming> {
         if open >= CONNECTIONS_MAX {
-            self.metrics.refused.inc();
-            warn!(from = %incoming.remote_address(), open, "too many connections; refused one");
+            self.refuse(incoming.remote_address(), open);
             incoming.refuse();
             return None;
         }
@@ -107,22 +101,33 @@ impl Links {
         Some(incoming)
     }
 
-    async fn serve_connection(self, incoming: Incoming) {
+    fn refuse(&self, from: SocketAddr, open: usize) {
+        self.metrics.refused.inc();
+        warn!(%from, open, "too many connections; refused one");
+    }
+
+    async fn shake_hands(self, incoming: Incoming) {
         let from = incoming.remote_address();
         let connection = match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(why)) => return debug!(%from, %why, "a handshake failed"),
             Err(_) => return debug!(%from, "a handshake took too long"),
         };
-        match (tls::purpose(&connection), tls::peer_fingerprint(&connection)) {
-            (Some(Purpose::Session), Some(fingerprint)) => {
-                session::serve(&self, &connection, fingerprint).await;
-            }
-            (Some(Purpose::Enrolment), Some(fingerprint)) => {
-                enrolment::serve(&self, &connection, fingerprint).await;
-            }
+        match Caller::by_quic(connection.clone()) {
+            Some(caller) => self.serve_caller(caller).await,
             // The handshake guarantees both; a peer for whom it did not is none of ours.
-            _ => Ending::Denied.close(&connection, "no certificate or no protocol"),
+            None => Ending::Denied.close(&connection, "no certificate or no protocol"),
+        }
+    }
+
+    async fn serve_tcp(self, caller: Caller, _place: OwnedSemaphorePermit) {
+        self.serve_caller(caller).await;
+    }
+
+    async fn serve_caller(&self, caller: Caller) {
+        match caller.purpose {
+            Purpose::Session => session::serve(self, caller).await,
+            Purpose::Enrolment => enrolment::serve(self, caller).await,
         }
     }
 }

@@ -1,30 +1,28 @@
-//! One device's session: the engine's sans-IO session over QUIC streams.
+//! One device's session: the engine's sans-IO session over streams.
 //!
 //! Owns the order of things. Invariant: a session begins only for a device that
 //! the fleet knows and believes, and ends at once when it is revoked; whom it is
-//! denied is told why, by ERROR and again as the connection closes. Effects go to
-//! the keeper in order and come back in that order; nothing is read while too much
-//! waits to be stored or written, so a peer that does not keep up bounds us.
+//! denied is told why. Effects go to the keeper in order and come back in that order;
+//! nothing is read while too much waits to be stored or written, so a peer that does
+//! not keep up bounds us. By which way the device came is left to its streams.
 
+use super::Links;
+use super::line::{Caller, Ending, Line};
+use super::live::Told;
 use super::streams::Streams;
-use super::{Ending, Links};
 use crate::keeper::{Keeper, Replica, Unanswered};
 use core::time::Duration;
-use quinn::Connection;
 use std::collections::VecDeque;
 use std::future::pending;
 use tallyroll_engine::Error;
 use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_engine::sync::{Offer, Opening, Output, Reply, Role, Session, SessionConfig};
 use tallyroll_schema::limits::WINDOW_BYTES;
-use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Message, StreamKind, encode_frame};
 use tallyroll_schema::{CommitPosition, DeviceId, Fingerprint, Hash, TenantId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
 
-/// A device may take so long to open its control stream.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who is refused may take so long to hear it.
 const DENIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Effects under way; beyond, nothing is read.
@@ -63,8 +61,9 @@ fn refuse_if_revoked(device: &DeviceRecord) -> Result<(), Error> {
     )))
 }
 
-/// Serves the device whose certificate has `fingerprint`.
-pub(super) async fn serve(links: &Links, connection: &Connection, fingerprint: Fingerprint) {
+/// Serves a device, if the caller is one.
+pub(super) async fn serve(links: &Links, caller: Caller) {
+    let Caller { from, fingerprint, line, .. } = caller;
     // Watched before the look-up, so that no revocation falls between the two.
     let decisions = links.keeper.decisions();
     let known = links.keeper.run(move |replica| recognise(replica, fingerprint)).await;
@@ -72,22 +71,21 @@ pub(super) async fn serve(links: &Links, connection: &Connection, fingerprint: F
         Ok(known) => known,
         Err(Unanswered::Engine(Error::Rejected(why))) => {
             links.metrics.refused.inc();
-            let (from, certificate) = (connection.remote_address(), fingerprint.short());
-            warn!(%from, certificate, why, "refused a connection");
-            return deny(connection, &why).await;
+            warn!(%from, certificate = fingerprint.short(), why, "refused a connection");
+            return turn_away(line, Ending::Denied, &why).await;
         }
         Err(why) => {
             warn!(%why, "cannot begin a session");
-            return Ending::Stopped.close(connection, "the cloud cannot go on; come again");
+            let why = "the cloud cannot go on; come again";
+            return turn_away(line, Ending::Stopped, why).await;
         }
     };
     let span = info_span!("session", device = known.name);
     let session = async {
-        let _place = links.live.enter(known.device, connection);
-        info!(from = %connection.remote_address(), "connected");
-        let (ending, why) = run(&links.keeper, connection, known, decisions).await;
+        let (_place, told) = links.live.enter(known.device);
+        info!(%from, by = line.name(), "connected");
+        let why = run(&links.keeper, line, known, decisions, told).await;
         info!(why, "disconnected");
-        ending.close(connection, &why);
     };
     session.instrument(span).await;
 }
@@ -95,14 +93,14 @@ pub(super) async fn serve(links: &Links, connection: &Connection, fingerprint: F
 /// Runs a session until it ends; returns why.
 async fn run(
     keeper: &Keeper,
-    connection: &Connection,
+    line: Line,
     known: Known,
     decisions: watch::Receiver<CommitPosition>,
-) -> (Ending, String) {
-    let control = match tokio::time::timeout(OPEN_TIMEOUT, connection.accept_bi()).await {
-        Ok(Ok(control)) => control,
-        Ok(Err(why)) => return (Ending::Done, why.to_string()),
-        Err(_) => return (Ending::Protocol, "no control stream within 10 s".into()),
+    told: oneshot::Receiver<Told>,
+) -> String {
+    let streams = match Streams::open(line).await {
+        Ok(streams) => streams,
+        Err(why) => return why,
     };
     let config = SessionConfig {
         role: Role::Cloud,
@@ -116,41 +114,34 @@ async fn run(
         device: known.device,
         session: Session::new(config, known.opening, Duration::ZERO),
         began: Instant::now(),
-        streams: Streams::start(connection, control),
+        streams,
         under_way: VecDeque::new(),
         decisions,
+        told,
         stops_told: 0,
     };
-    let ended = loop {
+    let (ending, why) = loop {
         match driver.step().await {
             Ok(()) => {}
             Err(ended) => break ended,
         }
     };
-    if ended.0 == Ending::Denied {
-        driver.streams.send(StreamKind::Control, &denial(&ended.1));
-    }
-    if [Ending::Denied, Ending::Protocol].contains(&ended.0) {
-        driver.streams.finish().await; // the device is to hear why
-    }
-    ended
+    driver.streams.close(ending, &why).await;
+    why
 }
 
 /// Begins no session, and says why.
-async fn deny(connection: &Connection, why: &str) {
+async fn turn_away(line: Line, ending: Ending, why: &str) {
+    let quic = line.quic().cloned();
     let told = async {
-        let (mut control, _unread) = connection.accept_bi().await.ok()?;
-        control.write_all(&encode_frame(&denial(why))).await.ok()?;
-        control.finish().ok()?;
-        control.stopped().await.ok()
+        if let Ok(streams) = Streams::open(line).await {
+            streams.close(ending, why).await;
+        }
     };
-    drop(tokio::time::timeout(DENIAL_TIMEOUT, told).await); // the closing says it again
-    Ending::Denied.close(connection, why);
-}
-
-fn denial(why: &str) -> Message {
-    let (code, text) = (ErrorCode::Denied, why.to_owned());
-    Message::Error(ErrorMessage { code, retryable: false, log: None, text, epoch: None })
+    drop(tokio::time::timeout(DENIAL_TIMEOUT, told).await);
+    if let Some(connection) = quic {
+        ending.close(&connection, why); // whatever it has heard
+    }
 }
 
 struct Driver<'a> {
@@ -161,6 +152,7 @@ struct Driver<'a> {
     streams: Streams,
     under_way: VecDeque<oneshot::Receiver<Reply>>,
     decisions: watch::Receiver<CommitPosition>,
+    told: oneshot::Receiver<Told>,
     stops_told: usize,
 }
 
@@ -194,6 +186,10 @@ impl Driver<'_> {
                 changed.map_err(|_| stopped(Unanswered::Gone))?;
                 let offers = self.offers().await?;
                 self.session.grew(offers);
+            }
+            told = &mut self.told => {
+                let (ending, why) = told.map_err(|_| stopped("the cloud stops; come again"))?;
+                return Err((ending, why.into()));
             }
             () = written, if !has_room => {}
             () = tokio::time::sleep(STALL_TIMEOUT), if !has_room => {

@@ -1,16 +1,20 @@
-//! A session's streams: frames in, frames out.
+//! A session's streams: frames in, frames out, by QUIC or TCP.
 //!
-//! Invariant: a task a stream, because a cancelled write would tear a frame. What
-//! waits to be written is counted in bytes, so that the session can stop reading;
-//! what was read waits in a channel of a few messages, and then the peer waits.
-//! What the messages mean is left to the session.
+//! Invariant: what is written is written by a task of its own, because a cancelled
+//! write would tear a frame. What waits to be written is counted in bytes, so that
+//! the session can stop reading; what was read waits in a channel of a few messages,
+//! and then the peer waits. QUIC has a stream for each kind; over TCP they share one,
+//! see [`tcp`]. What the messages mean is left to the session.
 
+mod tcp;
+
+use super::line::{Ending, Line};
 use core::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tallyroll_schema::wire::{FrameReader, Message, StreamKind, encode_frame};
+use tallyroll_schema::wire::{ErrorMessage, FrameReader, Message, StreamKind, encode_frame};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tracing::debug;
@@ -21,6 +25,8 @@ const READ_AHEAD: usize = 2;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes that may wait to be written before the session stops reading: a burst, and replies.
 const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A device may take so long to open its control stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The last messages may take so long to arrive.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -33,9 +39,13 @@ pub(super) struct Streams {
     pub(super) arrived: mpsc::Receiver<Arrived>,
     frames: BTreeMap<StreamKind, mpsc::UnboundedSender<Vec<u8>>>,
     waiting: Arc<Waiting>,
+    quic: Option<Connection>,
+    /// Those that end when the last frame has arrived.
     writers: JoinSet<()>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
+
+type Frames = mpsc::UnboundedReceiver<Vec<u8>>;
 
 #[derive(Default)]
 struct Waiting {
@@ -43,27 +53,73 @@ struct Waiting {
     fewer: Notify,
 }
 
+impl Waiting {
+    fn written(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.fewer.notify_one();
+    }
+}
+
 impl Streams {
-    /// Streams of a connection whose control stream was accepted.
-    pub(super) fn start(
-        connection: &Connection,
-        (control, from_control): (SendStream, RecvStream),
-    ) -> Self {
+    /// The streams of a device's session.
+    ///
+    /// # Errors
+    /// The device opened none, and why the connection was ended.
+    pub(super) async fn open(line: Line) -> Result<Self, String> {
         let (sender, arrived) = mpsc::channel(READ_AHEAD);
-        let (mut readers, mut writers) = (JoinSet::new(), JoinSet::new());
-        readers.spawn(read_stream(StreamKind::Control, from_control, sender.clone()));
-        readers.spawn(accept_streams(connection.clone(), sender));
-        let waiting = Arc::<Waiting>::default();
-        let mut frames = BTreeMap::new();
-        let mut control = Some(control);
-        for kind in [StreamKind::Control, StreamKind::Ledger, StreamKind::Telemetry] {
-            // Bounded in bytes by `has_room`, which a bounded channel cannot be.
-            let (sender, to_write) = mpsc::unbounded_channel();
-            frames.insert(kind, sender);
-            let (connection, waiting) = (connection.clone(), waiting.clone());
-            writers.spawn(write_stream(kind, connection, control.take(), to_write, waiting));
+        let mut streams = Self {
+            arrived,
+            frames: BTreeMap::new(),
+            waiting: Arc::default(),
+            quic: None,
+            writers: JoinSet::new(),
+            readers: JoinSet::new(),
+        };
+        match line {
+            Line::Quic(connection) => {
+                let opened = tokio::time::timeout(OPEN_TIMEOUT, connection.accept_bi()).await;
+                let Ok(opened) = opened else {
+                    let why = "no control stream within 10 s";
+                    Ending::Protocol.close(&connection, why);
+                    return Err(why.into());
+                };
+                let control = opened.map_err(|why| why.to_string())?;
+                streams.start_quic(connection, control, sender);
+            }
+            Line::Tcp(stream) => {
+                let (from, to) = tokio::io::split(*stream);
+                let [control, ledger, telemetry] = StreamKind::ALL.map(|kind| streams.queue(kind));
+                let queues = tcp::Queues { control, ledger, telemetry };
+                // Both: the last frame has arrived when the device has closed, too.
+                streams.writers.spawn(tcp::read(from, sender));
+                streams.writers.spawn(tcp::write(to, queues, streams.waiting.clone()));
+            }
         }
-        Self { arrived, frames, waiting, writers, _readers: readers }
+        Ok(streams)
+    }
+
+    fn start_quic(
+        &mut self,
+        connection: Connection,
+        (control, from_control): (SendStream, RecvStream),
+        sender: mpsc::Sender<Arrived>,
+    ) {
+        self.readers.spawn(read_stream(StreamKind::Control, from_control, sender.clone()));
+        self.readers.spawn(accept_streams(connection.clone(), sender));
+        let mut control = Some(control);
+        for kind in StreamKind::ALL {
+            let frames = self.queue(kind);
+            let (connection, waiting) = (connection.clone(), self.waiting.clone());
+            self.writers.spawn(write_stream(kind, connection, control.take(), frames, waiting));
+        }
+        self.quic = Some(connection);
+    }
+
+    /// Bounded in bytes by `has_room`, which a bounded channel cannot be.
+    fn queue(&mut self, kind: StreamKind) -> Frames {
+        let (sender, frames) = mpsc::unbounded_channel();
+        self.frames.insert(kind, sender);
+        frames
     }
 
     /// Queues a message.
@@ -85,11 +141,27 @@ impl Streams {
         async move { waiting.fewer.notified().await }
     }
 
-    /// Lets what is queued arrive, for a moment.
-    pub(super) async fn finish(mut self) {
-        self.frames.clear();
-        let writers = async { while self.writers.join_next().await.is_some() {} };
-        drop(tokio::time::timeout(FINISH_TIMEOUT, writers).await); // the peer may be gone
+    /// Ends the connection, and says why: by QUIC as it closes, by TCP in an ERROR. Who is denied
+    /// hears it in an ERROR by either way, and who broke the protocol has had one.
+    pub(super) async fn close(mut self, ending: Ending, why: &str) {
+        let is_tcp = self.quic.is_none();
+        let has_one = [Ending::Done, Ending::Protocol].contains(&ending);
+        if ending == Ending::Denied || (is_tcp && !has_one) {
+            let ((code, retryable), text) = (ending.as_error(), why.to_owned());
+            let error = ErrorMessage { code, retryable, log: None, text, epoch: None };
+            self.send(StreamKind::Control, &Message::Error(error));
+        }
+        if is_tcp || [Ending::Denied, Ending::Protocol].contains(&ending) {
+            self.frames.clear();
+            if is_tcp {
+                self.arrived.close(); // what is unheard is read all the same
+            }
+            let finish = async { while self.writers.join_next().await.is_some() {} };
+            drop(tokio::time::timeout(FINISH_TIMEOUT, finish).await); // the peer may be gone
+        }
+        if let Some(connection) = self.quic {
+            ending.close(&connection, why);
+        }
     }
 }
 
@@ -98,7 +170,7 @@ async fn write_stream(
     kind: StreamKind,
     connection: Connection,
     mut stream: Option<SendStream>,
-    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
+    mut frames: Frames,
     waiting: Arc<Waiting>,
 ) {
     while let Some(frame) = frames.recv().await {
@@ -114,8 +186,7 @@ async fn write_stream(
             return;
         }
         stream = Some(opened);
-        waiting.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
-        waiting.fewer.notify_one();
+        waiting.written(frame.len());
     }
     if let Some(mut stream) = stream
         && stream.finish().is_ok()

@@ -1,7 +1,8 @@
-//! The cloud's QUIC endpoint: what it presents, whom it lets finish a handshake, how much memory a link may take.
+//! The cloud's TLS, for QUIC and for TCP: what it presents, whom it lets finish a handshake, how much memory a QUIC
+//! link may take.
 //!
 //! Invariant: a finished handshake proves that the peer holds the key of the certificate it showed, and nothing more.
-//! Devices sign their own certificates, so every caller looks `peer_fingerprint` up in the table of devices, on every
+//! Devices sign their own certificates, so whoever serves one looks its fingerprint up in the table of devices, on every
 //! connection, before it believes a word. TLS 1.3 only, no resumption, no early data.
 //! Admission under load (retry, rate) is left to the accept loop.
 
@@ -17,7 +18,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    SignatureScheme, version,
+    ServerConnection, SignatureScheme, version,
 };
 
 use tallyroll_schema::Fingerprint;
@@ -26,8 +27,10 @@ use tallyroll_schema::wire::ALPN_SESSION;
 
 use crate::authority::Authority;
 
-/// A link that has been silent for so long is dead. Devices send a keep-alive every ten seconds.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A link that has been silent for so long is dead. Devices send a keep-alive every ten seconds; over TCP, which has
+/// none, both ends do.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Twice the largest batch, so that one is on its way while another is stored. A thousand links that all stall then
 /// hold 2 GiB each way at the very worst, and next to nothing when both ends keep up.
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -63,6 +66,10 @@ impl Purpose {
             Self::Enrolment => ALPN_ENROL,
         }
     }
+
+    fn of_protocol(agreed: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.protocol() == agreed)
+    }
 }
 
 /// Why there is no endpoint to serve with.
@@ -76,8 +83,8 @@ pub enum TlsError {
     Quic(#[from] NoInitialCipherSuite),
 }
 
-/// What the cloud's endpoint is opened with.
-pub fn server_config(authority: &Authority) -> Result<quinn::ServerConfig, TlsError> {
+/// What the cloud presents and accepts, by either way.
+pub fn tls_config(authority: &Authority) -> Result<rustls::ServerConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&version::TLS13])?
@@ -88,8 +95,13 @@ pub fn server_config(authority: &Authority) -> Result<quinn::ServerConfig, TlsEr
     // way to have both each time; a link lives for days, so the round trip saved would be worth nothing.
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     tls.send_tls13_tickets = 0;
+    Ok(tls)
+}
 
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+/// What the cloud's QUIC endpoint is opened with.
+pub fn server_config(authority: &Authority) -> Result<quinn::ServerConfig, TlsError> {
+    let tls = QuicServerConfig::try_from(tls_config(authority)?)?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     config
         .transport_config(Arc::new(transport()))
         .max_incoming(WAITING_HANDSHAKES)
@@ -115,13 +127,27 @@ fn transport() -> TransportConfig {
 pub fn peer_fingerprint(connection: &Connection) -> Option<Fingerprint> {
     let certificates =
         connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    fingerprint_of(&certificates)
+}
+
+fn fingerprint_of(certificates: &[CertificateDer<'_>]) -> Option<Fingerprint> {
     certificates.first().map(|certificate| Fingerprint::of(certificate))
 }
 
 /// What the peer came for.
 pub fn purpose(connection: &Connection) -> Option<Purpose> {
     let agreed = connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol?;
-    Purpose::ALL.into_iter().find(|purpose| purpose.protocol() == agreed)
+    Purpose::of_protocol(&agreed)
+}
+
+/// What a QUIC connection's peer came for, and by which certificate.
+pub(super) fn quic_caller(connection: &Connection) -> Option<(Purpose, Fingerprint)> {
+    Some((purpose(connection)?, peer_fingerprint(connection)?))
+}
+
+/// The same of a TCP connection's.
+pub(super) fn tcp_caller(tls: &ServerConnection) -> Option<(Purpose, Fingerprint)> {
+    Some((Purpose::of_protocol(tls.alpn_protocol()?)?, fingerprint_of(tls.peer_certificates()?)?))
 }
 
 /// Accepts any one well-formed certificate whose key signs the handshake. Its names, dates and its own signature mean

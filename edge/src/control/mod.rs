@@ -10,6 +10,7 @@ pub mod clients;
 pub mod reach;
 pub mod recording;
 
+use crate::backup::{self, Made};
 use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{DiskDevice, Gone, Keeper};
@@ -17,13 +18,14 @@ use crate::link::LinkState;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
 /// What a client may ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
     /// How far events have come.
@@ -34,6 +36,11 @@ pub enum Ask {
     Balances,
     /// Record the lines that follow.
     Record,
+    /// Make a backup.
+    Backup {
+        /// Where: an absolute path, for the agent may stand elsewhere than who asks.
+        to: PathBuf,
+    },
 }
 
 /// What is answered, but for recording.
@@ -56,9 +63,11 @@ pub enum Answer {
         /// Records this build does not understand.
         incomplete: u64,
     },
-    /// There is no place to answer it now; ask again.
+    /// To [`Ask::Backup`].
+    Backup(Box<Made>),
+    /// It cannot be answered now; ask again.
     Busy {
-        /// What takes the places.
+        /// What takes the places, or the room.
         busy: String,
     },
     /// It could not be answered.
@@ -86,6 +95,8 @@ pub struct AgentStatus {
 /// Everything needed to answer.
 #[derive(Clone)]
 pub struct Desk {
+    /// The device's files.
+    pub dir: DataDir,
     /// The replica.
     pub keeper: Keeper,
     /// Who the device is.
@@ -102,6 +113,7 @@ impl Desk {
             Ask::Totals => self.report(totals).await,
             Ask::Balances => self.report(balances).await,
             Ask::Record => Ok(Err("recording is a stream".into())),
+            Ask::Backup { to } => self.backup(to).await,
         };
         match answered {
             Ok(Ok(answer)) => answer,
@@ -116,6 +128,21 @@ impl Desk {
         let enrolment = self.enrolment.clone();
         let answer = |status| Answer::Status(Box::new(AgentStatus { enrolment, link, status }));
         Ok(status.map(answer).map_err(|why| why.to_string()))
+    }
+
+    async fn backup(&self, to: PathBuf) -> Result<Result<Answer, String>, Gone> {
+        let moment = self.keeper.moment().await?;
+        let (dir, enrolment) = (self.dir.clone(), self.enrolment.clone());
+        let make = move || {
+            let (moment, made_at) = moment?;
+            backup::make(&dir, &enrolment, (&moment, made_at), &to)
+        };
+        Ok(match tokio::task::spawn_blocking(make).await {
+            Ok(Ok(made)) => Ok(Answer::Backup(Box::new(made))),
+            Ok(Err(why)) if why.is_temporary() => Ok(Answer::Busy { busy: why.to_string() }),
+            Ok(Err(why)) => Err(why.to_string()),
+            Err(why) => Err(format!("the backup broke off: {why}")),
+        })
     }
 
     async fn report(

@@ -59,7 +59,7 @@ pub enum NotNow {
         /// Process id and command, as the holder wrote them.
         holder: String,
     },
-    /// The agent serves as many clients as it can; in its own words.
+    /// The agent serves as many clients as it can, or has no room for more; in its own words.
     #[error("{0}")]
     Busy(String),
 }
@@ -81,8 +81,9 @@ pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
 /// Finds an agent that listens, or takes the directory for this process, whose command is `purpose`.
 ///
 /// # Errors
-/// For some seconds another process had the directory and did not listen; the system's.
+/// It is a backup; for some seconds another process had it and did not listen; the system's.
 pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place> {
+    dir.refuse_if_backup()?;
     let doubling = ExponentialBuilder::default().with_factor(2.0).without_max_times();
     let bounded = doubling.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
     let mut pauses = bounded.with_total_delay(Some(PATIENCE)).build();
@@ -119,7 +120,7 @@ pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)>
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let device = keeper::open(dir, keys, &enrolment)?;
     let (keeper, running) = keeper::start(device, enrolment.clone());
-    Ok((Desk { keeper, enrolment, link: None }, running))
+    Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None }, running))
 }
 
 impl Reach {

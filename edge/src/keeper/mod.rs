@@ -15,13 +15,13 @@ use crate::identity::{Enrolment, Keys};
 use crate::journal_file::DiskFile;
 use core::time::Duration;
 use recording::Recorder;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tallyroll_engine::Error;
 use tallyroll_engine::device::{Device, DeviceConfig, Now};
-use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::store::{RedbMoment, RedbStore};
 use tallyroll_engine::sync::{Effect, Reply};
 use tallyroll_schema::{ClockQuality, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -39,6 +39,7 @@ type Query = Box<dyn FnOnce(&mut DiskDevice) + Send>;
 enum Job {
     Record { entries: Vec<Entry>, reply: oneshot::Sender<Vec<Recorded>> },
     Perform { effect: Effect, reply: oneshot::Sender<Reply> },
+    Moment { reply: oneshot::Sender<Result<(RedbMoment, Wall), Error>> },
     Query(Query),
 }
 
@@ -106,14 +107,9 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
 }
 
 fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
-    let storage = |doing, source| Error::Storage { doing, source };
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(dir.store()).map_err(|source| storage("opening the store", source))?;
+    let file = store_file(&dir.store())?;
     let anchor = crate::anchor::read(&file);
-    let backend = redb::backends::FileBackend::new(file)
-        .map_err(|why| storage("opening the store", std::io::Error::other(why)))?;
-    let store = RedbStore::open(backend, STORE_CACHE_BYTES)?;
+    let store = open_store(file)?;
     let journal =
         DiskFile::open(&dir.journal()).map_err(|source| storage("opening the journal", source))?;
     let mut nonces = [0; 32];
@@ -127,6 +123,24 @@ fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDe
         anchor,
     };
     Device::open(config, journal, store, Clock::start().now(), nonces)
+}
+
+/// Opens the file of a store, or makes an empty one.
+pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|source| storage("opening the store", source))
+}
+
+/// Opens the store in a file.
+pub(crate) fn open_store(file: File) -> Result<RedbStore, Error> {
+    let backend = redb::backends::FileBackend::new(file)
+        .map_err(|why| storage("opening the store", std::io::Error::other(why)))?;
+    RedbStore::open(backend, STORE_CACHE_BYTES)
+}
+
+fn storage(doing: &'static str, source: std::io::Error) -> Error {
+    Error::Storage { doing, source }
 }
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
@@ -191,6 +205,17 @@ impl Keeper {
         let (reply, answer) = oneshot::channel();
         let query: Query = Box::new(move |device| drop(reply.send(ask(device))));
         self.jobs.send(Job::Query(query)).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Seals the tail, so that all that is durable is in the store, and gives the store as it is
+    /// then, and when that is. Reading it keeps nobody waiting.
+    ///
+    /// # Errors
+    /// The keeper has ended; or, within, the store cannot be read.
+    pub async fn moment(&self) -> Result<Result<(RedbMoment, Wall), Error>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Moment { reply }).await.map_err(|_| Gone)?;
         answer.await.map_err(|_| Gone)
     }
 
@@ -276,9 +301,14 @@ impl Keeping {
     fn seal_if_due(&mut self) -> Result<(), Error> {
         let now = self.clock.now();
         let linked = *self.linked.borrow();
-        if self.device.seal_due(linked).is_some_and(|due| due <= now.monotonic)
-            && self.device.seal(now)?
-        {
+        match self.device.seal_due(linked) {
+            Some(due) if due <= now.monotonic => self.seal(now),
+            _ => Ok(()),
+        }
+    }
+
+    fn seal(&mut self, now: Now) -> Result<(), Error> {
+        if self.device.seal(now)? {
             self.progress.send_modify(|progress| progress.sealed += 1);
         }
         Ok(())
@@ -297,6 +327,13 @@ impl Keeping {
                     self.record(core::mem::take(&mut recordings))?;
                     let answer = self.device.perform(self.clock.now(), effect)?;
                     drop(reply.send(answer)); // the session may be gone
+                }
+                Job::Moment { reply } => {
+                    self.record(core::mem::take(&mut recordings))?;
+                    let now = self.clock.now();
+                    self.seal(now)?;
+                    let moment = self.device.store().moment();
+                    drop(reply.send(moment.map(|moment| (moment, now.wall)))); // or nobody waits
                 }
                 Job::Query(query) => {
                     self.record(core::mem::take(&mut recordings))?;

@@ -1,24 +1,25 @@
 //! The link: this device's one connection to its cloud, kept up.
 //!
-//! Owns connecting, reconnecting (exponential, full jitter) and what is known of
-//! the link's state. Invariant: losing it costs nothing but time; recording never
-//! waits for it. What is said over it is [`session`]'s, by whom it is trusted [`tls`]'s.
+//! Owns reconnecting (exponential, full jitter), going back to QUIC, and what is
+//! known of the link's state. Invariant: losing it costs nothing but time; recording
+//! never waits for it. By which way it is made is [`connect`]'s, what is said over
+//! it [`session`]'s, by whom it is trusted [`tls`]'s.
 
+pub mod connect;
 pub mod join;
 pub mod session;
+mod streams;
 pub mod tls;
 
 use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use connect::{Line, Place, Transport};
 use core::time::Duration;
-use quinn::{Connection, Endpoint};
 use serde::Serialize;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use tallyroll_schema::enrol::SERVER_NAME;
 use tls::Pinned;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 /// The first pause after a failure is at most this.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
@@ -26,21 +27,34 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(20);
 /// A connection that lasted so long starts the pauses anew.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
-/// QUIC retransmits the handshake that long before it is a failure.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// After so long on TCP at most, QUIC is tried again; later less often.
+const QUIC_PAUSE_MIN: Duration = Duration::from_secs(10);
+/// It costs a few packets, and a network that blocks UDP seldom changes its mind.
+const QUIC_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "link", content = "why")]
+#[serde(rename_all = "kebab-case", tag = "link")]
 pub enum LinkState {
     /// Being made for the first time.
     Connecting,
     /// Up: the cloud has taken the session.
-    Up,
-    /// Up, but some log goes no further, and why: a person must look.
-    Stopped(String),
-    /// Down, and why.
-    Down(String),
+    Up {
+        /// By which way.
+        by: Transport,
+    },
+    /// Up, but some log goes no further: a person must look.
+    Stopped {
+        /// Why.
+        why: String,
+        /// By which way it is up.
+        by: Transport,
+    },
+    /// Down.
+    Down {
+        /// Why.
+        why: String,
+    },
 }
 
 /// Keeps the link up until the keeper ends.
@@ -53,31 +67,23 @@ pub async fn keep_up(
     trust: Pinned,
     state: watch::Sender<LinkState>,
 ) -> Result<(), Gone> {
-    let pauses = || {
-        let exponential = ExponentialBuilder::default().with_factor(2.0).without_max_times();
-        exponential.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX).build()
-    };
-    let mut pause = pauses();
+    let place = Place { cloud: enrolment.cloud.clone(), tls_port: enrolment.tls_port };
+    let mut pause = exponential(PAUSE_MIN, PAUSE_MAX);
     loop {
         let began = tokio::time::Instant::now();
-        let why = match connect(&enrolment.cloud, &trust).await {
-            Ok((endpoint, connection)) => {
+        let why = match place.connect(&trust).await {
+            Ok(line) => {
                 keeper.set_linked(true);
-                let ended = session::run(&keeper, &enrolment, &connection, &state).await;
+                let ended = stay(&keeper, &enrolment, line, &place, &trust, &state).await;
                 keeper.set_linked(false);
-                connection.close(0u32.into(), b"");
-                let why = ended?;
-                // Lets the close frame out; bounded, for the peer may be gone.
-                let _ =
-                    tokio::time::timeout(Duration::from_millis(200), endpoint.wait_idle()).await;
-                why
+                ended?
             }
             Err(why) => why,
         };
         warn!(cloud = %enrolment.cloud, %why, "not linked");
-        state.send_replace(LinkState::Down(why));
+        state.send_replace(LinkState::Down { why });
         if began.elapsed() >= STABLE_AFTER {
-            pause = pauses();
+            pause = exponential(PAUSE_MIN, PAUSE_MAX);
         }
         let longest = pause.next().unwrap_or(PAUSE_MAX);
         tokio::select! {
@@ -87,41 +93,46 @@ pub async fn keep_up(
     }
 }
 
-/// Connects to `HOST:PORT`, trying each of its addresses.
-///
-/// # Errors
-/// Why it did not come about, for people.
-pub async fn connect(cloud: &str, trust: &Pinned) -> Result<(Endpoint, Connection), String> {
-    let addresses = tokio::net::lookup_host(cloud)
-        .await
-        .map_err(|why| format!("{cloud} is not found: {why}; check the name and the network"))?;
-    let mut last = format!("{cloud} has no address");
-    for address in addresses {
-        match connect_to(address, trust).await {
-            Ok(connected) => return Ok(connected),
-            Err(why) => last = why,
+/// Runs a session until it ends; returns why. From TCP it changes over to QUIC as soon as that
+/// connects: the next session goes on where this one was.
+async fn stay(
+    keeper: &Keeper,
+    enrolment: &Enrolment,
+    mut line: Line,
+    place: &Place,
+    trust: &Pinned,
+    state: &watch::Sender<LinkState>,
+) -> Result<String, Gone> {
+    loop {
+        let is_by_tcp = line.transport() == Transport::Tcp;
+        let session = session::run(keeper, enrolment, line, state);
+        tokio::select! {
+            biased; // for the cloud ends the old session as the new one comes
+            quic = quic_again(place, trust), if is_by_tcp => {
+                info!("QUIC is let through again");
+                line = quic;
+            }
+            ended = session => return ended,
         }
     }
-    Err(last)
 }
 
-async fn connect_to(address: SocketAddr, trust: &Pinned) -> Result<(Endpoint, Connection), String> {
-    let any: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let endpoint = Endpoint::client(any).map_err(|why| format!("no UDP socket: {why}"))?;
-    let connecting = endpoint
-        .connect_with(trust.config.clone(), address, SERVER_NAME)
-        .map_err(|why| format!("cannot connect to {address}: {why}"))?;
-    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-        Ok(Ok(connection)) => Ok((endpoint, connection)),
-        Ok(Err(why)) => Err(match trust.take_stranger() {
-            Some(stranger) => format!("{address}: {stranger}"),
-            None => format!("{address}: {why}"),
-        }),
-        Err(_) => Err(format!("{address} does not answer; is the cloud up and UDP let through?")),
+/// Tries QUIC now and then until it connects.
+async fn quic_again(place: &Place, trust: &Pinned) -> Line {
+    let mut pause = exponential(QUIC_PAUSE_MIN, QUIC_PAUSE_MAX);
+    loop {
+        let longest = pause.next().unwrap_or(QUIC_PAUSE_MAX);
+        tokio::time::sleep(longest / 2 + full_jitter(longest / 2)).await;
+        match place.connect_by_quic(trust).await {
+            Ok(line) => return line,
+            Err(why) => debug!(%why, "still by TCP"),
+        }
     }
+}
+
+fn exponential(min: Duration, max: Duration) -> ExponentialBackoff {
+    let exponential = ExponentialBuilder::default().with_factor(2.0).without_max_times();
+    exponential.with_min_delay(min).with_max_delay(max).build()
 }
 
 /// A pause from 0 to `longest`, evenly: devices that lost one cloud come back apart.

@@ -1,4 +1,4 @@
-//! The device's TLS identity, and what it opens QUIC connections to the cloud with.
+//! The device's TLS identity, and what it opens connections to the cloud with, by QUIC and by TCP.
 //!
 //! Invariant: a handshake succeeds only with a server whose certificate was issued, for the name "tallyroll", by the
 //! one authority whose fingerprint the device was given when it joined. Nothing is trusted on first use, no other
@@ -26,9 +26,9 @@ use tallyroll_schema::wire::ALPN_SESSION;
 use zeroize::Zeroizing;
 
 /// Often enough to keep the mappings of home routers, which forget UDP after 30 seconds or more.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Three keep-alives lost in a row.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// One batch of the largest size. These bounds are what a stalled link can cost the device, which is to stay under
 /// 24 MiB in all; at 500 ms round trips they still allow 1 MiB a second each way.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
@@ -87,8 +87,10 @@ impl fmt::Debug for DeviceTls {
 /// What to connect with, and who was met instead of the one cloud it trusts.
 #[derive(Clone, Debug)]
 pub struct Pinned {
-    /// Trusts servers of one authority.
+    /// For QUIC; trusts servers of one authority.
     pub config: ClientConfig,
+    /// The same for TLS over TCP.
+    pub tls: Arc<rustls::ClientConfig>,
     met: Arc<Mutex<Option<Stranger>>>,
 }
 
@@ -139,9 +141,9 @@ fn pinned(authority: Fingerprint, device: &DeviceTls, protocol: &[u8]) -> Result
     // A resumed handshake would skip both certificates. The cloud offers none; nor do we ask for one.
     tls.resumption = Resumption::disabled();
 
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.clone())?));
     config.transport_config(Arc::new(transport()));
-    Ok(Pinned { config, met })
+    Ok(Pinned { config, tls: Arc::new(tls), met })
 }
 
 fn transport() -> TransportConfig {

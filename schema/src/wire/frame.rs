@@ -20,6 +20,9 @@ pub enum StreamKind {
 }
 
 impl StreamKind {
+    /// All, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Control, Self::Ledger, Self::Telemetry];
+
     /// The first byte of a unidirectional stream says which it is.
     pub fn tag(self) -> u8 {
         match self {
@@ -38,7 +41,7 @@ impl StreamKind {
         }
     }
 
-    fn frame_bytes_max(self) -> u32 {
+    pub(super) fn frame_bytes_max(self) -> u32 {
         match self {
             Self::Control => CONTROL_BYTES_MAX,
             Self::Ledger | Self::Telemetry => FRAME_BYTES_MAX,
@@ -61,21 +64,18 @@ pub fn encode_frame(message: &Message) -> Vec<u8> {
 #[derive(Debug)]
 pub struct FrameReader {
     stream: StreamKind,
-    buffer: Vec<u8>,
-    start: usize,
+    unread: Unread,
 }
 
 impl FrameReader {
     /// A reader at a stream's first frame.
     pub fn new(stream: StreamKind) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+        Self { stream, unread: Unread::default() }
     }
 
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-        self.buffer.extend_from_slice(bytes);
+        self.unread.push(bytes);
     }
 
     /// The next whole message, or `None` until more bytes are pushed.
@@ -83,24 +83,56 @@ impl FrameReader {
     /// # Errors
     /// When a frame is over the limit, empty or malformed; the stream is then useless.
     pub fn next_message(&mut self) -> Result<Option<Message>, DecodeError> {
-        let rest = self.buffer.get(self.start..).unwrap_or_default();
-        let Some((len, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let len = u32::from_le_bytes(*len);
-        let limit = self.stream.frame_bytes_max();
-        if len > limit {
-            let (found, limit) = (u64::from(len), u64::from(limit));
-            return Err(DecodeError::Limit { what: "frame", found, limit });
-        }
-        let Some(frame) = rest.get(..len as usize) else { return Ok(None) };
-        let (tag, payload) = frame.split_first().ok_or(DecodeError::Malformed("empty frame"))?;
-        let message = Message::decode(*tag, payload.to_vec())?;
-        self.start += 4 + frame.len();
+        let Some(frame) = whole_frame(self.unread.rest(), self.stream.frame_bytes_max())? else {
+            return Ok(None);
+        };
+        let (message, bytes) = (decode_frame(frame)?, 4 + frame.len());
+        self.unread.drop_first(bytes);
+        Ok(Some(message))
+    }
+}
+
+/// Bytes that arrived and are not read yet.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Unread {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    pub(super) fn rest(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    pub(super) fn drop_first(&mut self, bytes: usize) {
+        self.start += bytes;
         if self.start == self.buffer.len() {
             // An idle session gives its buffer back.
             (self.buffer, self.start) = (Vec::new(), 0);
         }
-        Ok(Some(message))
     }
+}
+
+/// The frame that the bytes begin with, without its length, once all of it is there.
+pub(super) fn whole_frame(bytes: &[u8], limit: u32) -> Result<Option<&[u8]>, DecodeError> {
+    let Some((len, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    let len = u32::from_le_bytes(*len);
+    if len > limit {
+        let (found, limit) = (u64::from(len), u64::from(limit));
+        return Err(DecodeError::Limit { what: "frame", found, limit });
+    }
+    Ok(rest.get(..len as usize))
+}
+
+pub(super) fn decode_frame(frame: &[u8]) -> Result<Message, DecodeError> {
+    let (tag, payload) = frame.split_first().ok_or(DecodeError::Malformed("empty frame"))?;
+    Message::decode(*tag, payload.to_vec())
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 //! engine's session.
 
 mod frame;
+mod tagged;
 
 pub use frame::{FrameReader, StreamKind, encode_frame};
+pub use tagged::{KEEP_ALIVE, TaggedReader, tag_frame};
 
 use crate::cbor::{from_cbor, to_cbor};
 use crate::head::{Head, Receipt, SignedHead};

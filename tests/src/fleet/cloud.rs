@@ -2,7 +2,7 @@
 //! Invariant: it comes back on the port it was first given, so branches find it again; that port is none the
 //! system hands out by itself.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -153,9 +153,10 @@ fn free_port() -> u16 {
         // Test processes that run at the same time start at places of their own.
         let place = std::process::id() * 97 + u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = PORTS.start + u16::try_from(place % ports).unwrap_or_default();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let at = (Ipv4Addr::LOCALHOST, port);
+        if UdpSocket::bind(at).is_ok() && TcpListener::bind(at).is_ok() {
             return port;
         }
     }
-    panic!("no UDP port from {PORTS:?} is free");
+    panic!("no port from {PORTS:?} is free for UDP and TCP");
 }
