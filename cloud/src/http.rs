@@ -20,18 +20,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
+use tallyroll_schema::limits::local::{BODY_BYTES_MAX, REQUEST_BYTES_MAX, VISIT_TIME, VISITS_MAX};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The keeper answers within this, or we are not ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a visit may take in all.
-const VISIT_TIME: Duration = Duration::from_secs(30);
-/// How many there may be at once.
-const VISITS_MAX: usize = 64;
-/// A request's first line and headers, bytes.
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
-/// Nobody has anything to send.
-const BODY_BYTES_MAX: usize = 1024;
 
 #[derive(Debug, Clone)]
 struct Shown {

@@ -10,12 +10,11 @@ use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tallyroll_schema::limits::local::SILENCE_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
-/// A visitor may take so long to ask: a program has its question ready when it connects.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long nobody is let in after that failed: out of descriptors, most likely, and it passes.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

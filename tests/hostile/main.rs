@@ -1,4 +1,5 @@
-//! Hostile bytes: damage is detected or harmless, tampering is found, and no input brings a decoder down.
+//! Hostile bytes: damage is detected or harmless, tampering is found, no input brings a
+//! decoder down, and nobody does what is not his.
 //!
 //! Invariant: a failure prints its seed, or the place that was damaged. One binary; what the tests
 //! are built from is in `tests/src/hostile`, and sizes beyond CI's are run by the binary `fuzz`.
@@ -6,4 +7,5 @@
 
 mod damage;
 mod decoders;
+mod matrix;
 mod tampering;

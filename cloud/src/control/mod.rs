@@ -18,13 +18,13 @@ mod views;
 use crate::data_dir::DataDir;
 use crate::places::{ACCEPT_PAUSE, Places, Turn};
 use crate::public::Public;
-use core::time::Duration;
 use desk::Desk;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tallyroll_schema::limits::local::{CLIENT_TIMEOUT, CLIENTS_MAX};
 use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -32,10 +32,6 @@ use tokio::sync::mpsc;
 
 /// A question, bytes.
 const ASK_BYTES_MAX: u64 = 64 * 1024;
-/// A client may take so long to take a line.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Clients at once; more wait.
-const CLIENTS_MAX: usize = 64;
 /// Lines made ahead of a client.
 const LINES_AHEAD: usize = 64;
 

@@ -7,22 +7,15 @@
 use super::Links;
 use super::line::{Caller, Ending, Line};
 use crate::keeper::Unanswered;
-use core::time::Duration;
 use std::io;
 use std::net::SocketAddr;
 use tallyroll_engine::Error;
 use tallyroll_schema::enrol::{JoinAnswer, JoinRequest, decode_request, encode};
 use tallyroll_schema::limits::ENROLMENT_BYTES_MAX;
+use tallyroll_schema::limits::links::{EXCHANGE_TIMEOUT, REFUSAL_DELAY};
 use tallyroll_schema::{Fingerprint, Hash};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tracing::{info, warn};
-
-/// Enrolments at once; others are told to come again.
-pub(super) const AT_ONCE: usize = 8;
-/// A device may take so long to ask, and so long to take the answer.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a refusal costs: with `AT_ONCE`, at most eight guesses a second in all.
-const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 type Ended = (Ending, String);
 

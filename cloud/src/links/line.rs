@@ -5,16 +5,13 @@
 //! is believed, is looked up by those who serve the caller.
 
 use super::tls::{Purpose, quic_caller, tcp_caller};
-use core::time::Duration;
 use std::net::SocketAddr;
 use tallyroll_schema::Fingerprint;
+use tallyroll_schema::limits::links::LEAVE_TIMEOUT;
 use tallyroll_schema::wire::ErrorCode;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-
-/// A device may take so long to close what it was told is over.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A peer, by the key it holds.
 pub(super) struct Caller {

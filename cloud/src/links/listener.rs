@@ -5,24 +5,18 @@
 //! a device with a finished handshake needs. Each connection holds a descriptor, so
 //! there are never more than half of what the system allows us.
 
-use super::HANDSHAKE_TIMEOUT;
+use super::Links;
 use super::line::Caller;
 use crate::places::{ACCEPT_PAUSE, Places, Turn};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tallyroll_schema::limits::links::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, STALL_TIMEOUT};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
-
-/// Handshakes at once: more than a fleet begins in a round trip, few enough for a system that allows a thousand
-/// descriptors.
-const HANDSHAKES_MAX: usize = 256;
-/// What we have sent and nobody takes for so long ends the connection, in milliseconds: as long as
-/// a session waits for a device that takes nothing.
-const STALL_MAX: u32 = 60_000;
 
 /// The socket and what it presents.
 pub struct Listener {
@@ -37,13 +31,16 @@ impl Listener {
     }
 
     /// Hands over who has finished a handshake, until dropped.
-    pub(super) async fn run(self, callers: mpsc::Sender<Caller>) {
+    pub(super) async fn run(self, links: Links, callers: mpsc::Sender<Caller>) {
         let mut places = Places::new(HANDSHAKES_MAX).with_silence(HANDSHAKE_TIMEOUT);
         loop {
             let Ok((stream, from)) = self.socket.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            if !links.admit_tcp(from) {
+                continue;
+            }
             let (tls, callers) = (self.tls.clone(), callers.clone());
             places.seat(move |turn| greet(stream, from, tls, turn, callers)).await;
         }
@@ -58,7 +55,7 @@ async fn greet(
     callers: mpsc::Sender<Caller>,
 ) {
     let options = stream.set_nodelay(true).is_ok();
-    if !options || set_tcp_user_timeout(&stream, STALL_MAX).is_err() {
+    if !options || set_tcp_user_timeout(&stream, STALL_TIMEOUT.as_millis() as u32).is_err() {
         return debug!(%from, "a connection ended as it began");
     }
     match tls.accept(stream).await {

@@ -10,6 +10,7 @@ mod enrolment;
 mod line;
 mod listener;
 mod live;
+mod rates;
 mod session;
 mod streams;
 pub mod tls;
@@ -19,22 +20,18 @@ pub use live::Live;
 
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
-use core::time::Duration;
 use line::{Caller, Ending};
 use quinn::{Endpoint, Incoming};
+use rates::Rates;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tallyroll_schema::limits::links::{
+    CONNECTIONS_MAX, CONNECTIONS_TRUSTED, ENROLMENTS_MAX, HANDSHAKE_TIMEOUT,
+};
 use tls::Purpose;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
-
-/// Connections at once: a fleet, with room for those that reconnect.
-const CONNECTIONS_MAX: usize = 4096;
-/// From here on, a peer must first show that it receives at its address.
-const CONNECTIONS_TRUSTED: usize = CONNECTIONS_MAX / 2;
-/// A peer may take so long to finish its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every link needs.
 #[derive(Debug, Clone)]
@@ -43,13 +40,14 @@ pub struct Links {
     live: Live,
     metrics: Arc<Metrics>,
     enrolments: Arc<Semaphore>,
+    rates: Arc<Rates>,
 }
 
 impl Links {
     /// Links whose events go to `keeper`.
     pub fn new(keeper: Keeper, live: Live, metrics: Arc<Metrics>) -> Self {
-        let enrolments = Arc::new(Semaphore::new(enrolment::AT_ONCE));
-        Self { keeper, live, metrics, enrolments }
+        let enrolments = Arc::new(Semaphore::new(ENROLMENTS_MAX));
+        Self { keeper, live, metrics, enrolments, rates: Arc::new(Rates::new()) }
     }
 
     /// Serves all who connect, until the endpoint is closed and everybody has heard it.
@@ -58,7 +56,7 @@ impl Links {
         let tcp_places = Arc::new(Semaphore::new(tcp_max));
         let (callers, mut by_tcp) = mpsc::channel(1);
         let mut listening = JoinSet::new(); // ends with this
-        listening.spawn(listener.run(callers));
+        listening.spawn(listener.run(self.clone(), callers));
         let mut connections = JoinSet::new();
         loop {
             let open = connections.len();
@@ -93,12 +91,33 @@ impl Links {
             incoming.refuse();
             return None;
         }
-        if open >= CONNECTIONS_TRUSTED && !incoming.remote_address_validated() {
+        let (from, shown) = (incoming.remote_address(), incoming.remote_address_validated());
+        let allowed = self.rates.may_shake_hands(from.ip(), shown);
+        if !shown && (!allowed || open >= CONNECTIONS_TRUSTED) {
             // It comes back with a token; if not, the address was forged.
             drop(incoming.retry());
             return None;
         }
+        if !allowed {
+            self.refuse_hasty(from);
+            incoming.refuse();
+            return None;
+        }
         Some(incoming)
+    }
+
+    /// Whether a handshake over TCP may begin, where an address cannot be forged.
+    fn admit_tcp(&self, from: SocketAddr) -> bool {
+        let allowed = self.rates.may_shake_hands(from.ip(), true);
+        if !allowed {
+            self.refuse_hasty(from);
+        }
+        allowed
+    }
+
+    fn refuse_hasty(&self, from: SocketAddr) {
+        self.metrics.refused.inc();
+        debug!(%from, "its address connects too often; refused it");
     }
 
     fn refuse(&self, from: SocketAddr, open: usize) {

@@ -18,17 +18,11 @@ use tallyroll_engine::Error;
 use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_engine::sync::{Offer, Opening, Output, Reply, Role, Session, SessionConfig};
 use tallyroll_schema::limits::WINDOW_BYTES;
+use tallyroll_schema::limits::links::{DENIAL_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX};
 use tallyroll_schema::{CommitPosition, DeviceId, Fingerprint, Hash, TenantId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
-
-/// Who is refused may take so long to hear it.
-const DENIAL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Effects under way; beyond, nothing is read.
-const UNDER_WAY_MAX: usize = 16;
-/// A device that takes nothing for so long, while much waits for it, is cut.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A device that may have a session.
 struct Known {
@@ -80,6 +74,12 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
             return turn_away(line, Ending::Stopped, why).await;
         }
     };
+    if !links.rates.may_begin(known.device) {
+        links.metrics.refused.inc();
+        warn!(%from, device = known.name, "connects too often; refused it");
+        let why = "this device connects too often: it is broken, or there are two of it; it is let in again after a pause";
+        return turn_away(line, Ending::Busy, why).await;
+    }
     let span = info_span!("session", device = known.name);
     let session = async {
         let (_place, told) = links.live.enter(known.device);

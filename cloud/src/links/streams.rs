@@ -9,11 +9,11 @@
 mod tcp;
 
 use super::line::{Ending, Line};
-use core::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tallyroll_schema::limits::links::{FINISH_TIMEOUT, OPEN_TIMEOUT, WAITING_BYTES_MAX};
 use tallyroll_schema::wire::{ErrorMessage, FrameReader, Message, StreamKind, encode_frame};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -23,12 +23,6 @@ use tracing::debug;
 const READ_AHEAD: usize = 2;
 /// Read from a stream at once, bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Bytes that may wait to be written before the session stops reading: a burst, and replies.
-const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// A device may take so long to open its control stream.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// The last messages may take so long to arrive.
-const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message, or why there are no more.
 pub(super) type Arrived = Result<(StreamKind, Message), String>;

@@ -7,7 +7,11 @@
 //! Admission under load (retry, rate) is left to the accept loop.
 
 use std::sync::Arc;
-use std::time::Duration;
+use tallyroll_schema::limits::links::{
+    BIDIRECTIONAL_STREAMS, CLIENT_CERTIFICATE_BYTES_MAX, IDLE_TIMEOUT, LINK_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES, UNIDIRECTIONAL_STREAMS, WAITING_BYTES_EACH, WAITING_BYTES_TOTAL,
+    WAITING_HANDSHAKES,
+};
 
 use quinn::crypto::rustls::{HandshakeData, NoInitialCipherSuite, QuicServerConfig};
 use quinn::{Connection, TransportConfig, VarInt};
@@ -26,27 +30,6 @@ use tallyroll_schema::enrol::ALPN_ENROL;
 use tallyroll_schema::wire::ALPN_SESSION;
 
 use crate::authority::Authority;
-
-/// A link that has been silent for so long is dead. Devices send a keep-alive every ten seconds; over TCP, which has
-/// none, both ends do.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Twice the largest batch, so that one is on its way while another is stored. A thousand links that all stall then
-/// hold 2 GiB each way at the very worst, and next to nothing when both ends keep up.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const LINK_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
-/// The control stream.
-const BIDIRECTIONAL_STREAMS: u32 = 1;
-/// Ledger, telemetry, directory, and one to spare for what a newer device may bring.
-const UNIDIRECTIONAL_STREAMS: u32 = 4;
-/// Handshakes that wait to be accepted. A fleet that comes back all at once is slowed by its own jitter; what is
-/// beyond this is refused and tries again.
-const WAITING_HANDSHAKES: usize = 1024;
-/// A first flight with room for large key shares, for each that waits; together they may not exceed the total.
-const WAITING_BYTES_EACH: u64 = 16 * 1024;
-const WAITING_BYTES_TOTAL: u64 = 4 * 1024 * 1024;
-/// A device's certificate has a few hundred bytes. Enough for other key types, too little to be a nuisance.
-const CLIENT_CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 
 /// What a peer came for, agreed in the handshake by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -309,7 +292,7 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_refused() {
         let verifier = AnyKeyHolder::new(&ring::default_provider());
-        let now = UnixTime::since_unix_epoch(Duration::ZERO);
+        let now = UnixTime::since_unix_epoch(core::time::Duration::ZERO);
         let (chain, _) = identity();
         assert!(verifier.verify_client_cert(&chain[0], &[], now).is_ok());
         let cut_off = CertificateDer::from(&chain[0][..chain[0].len() - 1]);

@@ -10,6 +10,7 @@ use super::{Answer, Ask, Desk, recording};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
+use tallyroll_schema::limits::local::{ASK_TIMEOUT, ASKING_MAX, QUESTIONS_MAX, RECORDINGS_MAX};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,16 +19,8 @@ use tokio::time::{sleep, timeout};
 
 /// A question's line, bytes.
 const ASK_BYTES_MAX: u64 = 4096;
-/// Clients that have yet to ask.
-const ASKING_MAX: usize = 64;
-/// Commands ask as soon as they are there.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
-/// Questions answered at once.
-const QUESTIONS_MAX: usize = 64;
 /// A client may take so long to take its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Recordings at once; each may have some hundred lines under way.
-const RECORDINGS_MAX: usize = 64;
 
 /// A client and what it asked, or why that is no question.
 struct Client {

@@ -7,16 +7,10 @@
 use crate::keeper::{Entry, Keeper, Recorded};
 use serde::{Deserialize, Serialize};
 use std::io;
+use tallyroll_schema::limits::local::{GROUP_LINES_MAX, GROUPS_MAX, LINE_BYTES_MAX};
 use tallyroll_schema::{Act, Event, Position};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
-
-/// One entry, bytes.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
-/// Lines that share a commit.
-const GROUP_LINES_MAX: usize = 512;
-/// Groups under way.
-const GROUPS_MAX: usize = 16;
 
 /// What became of a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::event::counts::CountSource;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::limits::local::EVENT_BYTES_MAX;
 use tallyroll_schema::{Act, Event, JobId, Position, RecordHeader, UserAlias, Writer};
 
 /// One thing to record.
@@ -39,8 +40,6 @@ pub enum Recorded {
 
 /// Content of one commit, bytes: far below the journal's limit for one.
 const COMMIT_BYTES: usize = 256 * 1024;
-/// An event from outside, bytes: no kind needs more.
-const EVENT_BYTES_MAX: usize = 16 * 1024;
 /// Why page-log lines wait at a device that was restored or copied.
 const UNCONFIRMED: &str = "this device was restored or copied, and the cloud may have counted these lines already; \
     run the agent until `status` no longer says so, then import again: nothing is lost meanwhile";

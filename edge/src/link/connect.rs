@@ -13,16 +13,14 @@ use serde::Serialize;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tallyroll_schema::enrol::SERVER_NAME;
+use tallyroll_schema::limits::links::CONNECT_TIMEOUT;
+use tallyroll_schema::limits::links::STALL_TIMEOUT;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// QUIC and TLS retransmit their handshakes that long before it is a failure.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// So long QUIC is alone: two of its retransmissions, one and two seconds apart.
 const QUIC_ALONE: Duration = Duration::from_secs(3);
-/// What TCP has sent and nobody takes for so long ends the connection, in milliseconds.
-const TCP_STALL: u32 = 60_000;
 
 /// A way by which the cloud is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -175,7 +173,7 @@ async fn by_tcp(
 async fn tcp_to(address: SocketAddr, trust: &Pinned) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    set_tcp_user_timeout(&stream, TCP_STALL)?;
+    set_tcp_user_timeout(&stream, STALL_TIMEOUT.as_millis() as u32)?;
     let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
     let stream = TlsConnector::from(trust.tls.clone()).connect(name, stream).await?;
     // QUIC sees to this itself.

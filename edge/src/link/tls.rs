@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use tallyroll_schema::limits::links::{IDLE_TIMEOUT, KEEP_ALIVE};
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig};
 use quinn::{ClientConfig, TransportConfig, VarInt};
@@ -25,10 +25,6 @@ use tallyroll_schema::enrol::ALPN_ENROL;
 use tallyroll_schema::wire::ALPN_SESSION;
 use zeroize::Zeroizing;
 
-/// Often enough to keep the mappings of home routers, which forget UDP after 30 seconds or more.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Three keep-alives lost in a row.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// One batch of the largest size. These bounds are what a stalled link can cost the device, which is to stay under
 /// 24 MiB in all; at 500 ms round trips they still allow 1 MiB a second each way.
 const STREAM_WINDOW_BYTES: u32 = 512 * 1024;
@@ -273,7 +269,9 @@ mod tests {
         let verifier = PinnedAuthority { authority, provider, met: Arc::default() };
         let chain: Vec<_> = sent.iter().map(|issued| issued.authority.der().clone()).collect();
         let name = ServerName::try_from(SERVER_NAME).unwrap();
-        let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * YEAR_SECONDS));
+        let now = UnixTime::since_unix_epoch(core::time::Duration::from_secs(
+            (year - 1970) * YEAR_SECONDS,
+        ));
         verifier.verify_server_cert(server.server.der(), &chain, &name, &[], now).map(|_| ())
     }
 

@@ -15,12 +15,8 @@ use tallyroll_schema::enrol::{JoinRequest, Welcome};
 use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::limits::links::{PIN_TRIES, PIN_VALID_MILLISECONDS};
 use tallyroll_schema::{DeviceId, Hash, PublicKey, Wall};
-
-/// How long a PIN can be used, milliseconds.
-pub const PIN_VALID_MILLISECONDS: u64 = 10 * 60 * 1000;
-/// Wrong PINs before an invitation is void.
-pub const PIN_TRIES: u8 = 5;
 
 /// What the rim made for a new invitation.
 #[derive(Debug, Clone)]

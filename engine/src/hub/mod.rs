@@ -14,7 +14,7 @@ mod recovery;
 mod stage;
 mod sync;
 
-pub use enrol::{Invitation, NewDevice, PIN_TRIES, PIN_VALID_MILLISECONDS, pin_hash};
+pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forks::Fork;
 pub use read::{LogSummary, Verified};

@@ -11,16 +11,12 @@ use super::{Effect, Offer, Opening, Output, Reply};
 use core::time::Duration;
 use std::collections::VecDeque;
 use tallyroll_schema::limits::DIRECTORY_ENTRIES_MAX;
+use tallyroll_schema::limits::links::{HELLO_TIMEOUT, STOPS_MAX};
 use tallyroll_schema::wire::{
     DirectoryEntry, ErrorCode, ErrorMessage, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION,
     StreamKind,
 };
 use tallyroll_schema::{DeviceId, TenantId};
-
-/// Logs whose stop is told; more stop all the same.
-const STOPS_MAX: usize = 16;
-/// How long a peer may take to say HELLO.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Which end of a session this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod events;
 mod evolution;
 mod files;
 mod hostile;
+mod limits;
 mod paper;
 mod samples;
 mod statements;

@@ -1,14 +1,16 @@
 //! `FORMAT.md` says what the code says: its tables are made from the code.
 //!
-//! Owns the tables of event kinds, of nested bodies, of words and of limits.
+//! Owns the tables of event kinds, of nested bodies, of words; those of limits are
+//! made in [`limits`].
 //! Invariant: what stands between the page's `generated` marks is what is made
 //! here; a blessing run writes it. The prose around them is a person's.
 
 use super::files::{assert_golden, read};
+use super::limits;
 use super::samples::samples;
 use crate::event::counts::{Charge, RateCard};
 use crate::event::{alerts, counts, log, printing, uploads};
-use crate::{Event, Writer, limits};
+use crate::{Event, Writer};
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
 use std::fmt::Write;
@@ -22,7 +24,9 @@ fn the_tables_are_those_of_the_code() {
         ("event kinds", kinds_table()),
         ("nested bodies", nested_table()),
         ("words", words_table()),
-        ("limits", limits_table()),
+        ("limits", limits::formats()),
+        ("limits of links", limits::links()),
+        ("limits of local clients", limits::local()),
     ] {
         let (start, end) = (format!("<!-- generated: {name} -->\n"), "<!-- end -->");
         let (before, rest) = page.split_once(&start).unwrap_or_else(|| panic!("no mark: {start}"));
@@ -202,50 +206,4 @@ where
     });
     let words = words.collect::<Vec<_>>().join(" · ");
     format!("| `{}` | {} | {words} |\n", T::schema_name(), first_line(&schema))
-}
-
-macro_rules! values {
-    ($($name:ident),* $(,)?) => {
-        [$((stringify!($name), u64::try_from(limits::$name).unwrap())),*]
-    };
-}
-
-fn limits_table() -> String {
-    let values = values![
-        RECORD_BODY_BYTES_MAX,
-        EVENT_BODY_BYTES_MAX,
-        BATCH_RECORDS_BYTES_MAX,
-        BATCH_BYTES_MAX,
-        BATCH_RECORDS_MAX,
-        SEAL_BYTES,
-        CONTROL_BYTES_MAX,
-        FRAME_BYTES_MAX,
-        HEADS_PER_MESSAGE_MAX,
-        DIRECTORY_ENTRIES_MAX,
-        SEALED_NAME_BYTES_MAX,
-        ENROLMENT_BYTES_MAX,
-        PIN_BYTES_MAX,
-        WINDOW_BYTES,
-        BURST_BYTES_MAX,
-        TEXT_BYTES_MAX,
-        NAME_BYTES_MAX,
-        GRANT_THOUSANDTHS_MAX,
-        EVENT_COUNT_MAX,
-        EPOCHS_MAX,
-        OWN_EPOCHS_MAX,
-    ];
-    let mut table = "| limit | value | what, and why so much |\n| --- | --- | --- |\n".to_owned();
-    let mut reason = String::new();
-    for line in include_str!("../limits.rs").lines() {
-        if let Some(more) = line.strip_prefix("/// ") {
-            reason = format!("{reason} {more}");
-        } else if let Some(constant) = line.strip_prefix("pub const ") {
-            let name = constant.split(':').next().unwrap();
-            let value = values.iter().find(|(known, _)| *known == name);
-            let (_, value) = value.unwrap_or_else(|| panic!("{name} is missing in `limits_table`"));
-            writeln!(table, "| `{name}` | {value} | {} |", reason.trim()).unwrap();
-            reason.clear();
-        }
-    }
-    table
 }

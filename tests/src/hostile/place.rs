@@ -37,31 +37,84 @@ pub fn now(seconds: u64) -> Now {
     Now { wall, monotonic: Duration::from_secs(seconds), ..Now::default() }
 }
 
+/// A tenant's cloud and one of its devices, by their keys.
+#[derive(Debug, Clone, Copy)]
+pub struct Party {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The cloud's signing key's seed.
+    pub cloud: [u8; 32],
+    /// The device's, which also stands for its certificate.
+    pub device: [u8; 32],
+    /// The device's name.
+    pub name: &'static str,
+}
+
+/// The one that most stories need.
+const PARTY: Party =
+    Party { tenant: TENANT, cloud: CLOUD_SEED, device: DEVICE_SEED, name: "branch-1" };
+
+impl Party {
+    /// Opens the cloud.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn open_hub<S: Store>(&self, store: S) -> tallyroll_engine::Result<Hub<S>> {
+        let signer = Signer::from_seed(&self.cloud);
+        let directory_key = PublicKey([3; 32]);
+        let config = HubConfig { tenant: self.tenant, signer, directory_key, anchor: None };
+        Hub::open(config, store, now(0), [4; 32])
+    }
+
+    /// Enrols the device; afterwards it can be opened.
+    pub fn enrol<S: Store>(&self, hub: &mut Hub<S>) {
+        let (name, salt) = (self.name.to_owned(), Hash([5; 32]));
+        let pin_hash = pin_hash(&salt, "ABCD-EFGH");
+        hub.invite(now(1), Invitation { name: name.clone(), pin_hash, salt }).expect("invites");
+        let (signer, tls) = (Signer::from_seed(&self.device), self.device);
+        let request = JoinRequest {
+            proof: signer.sign_enrolment(&name, &tls),
+            name,
+            pin: "abcdefgh".into(),
+            signing_key: signer.public_key(),
+            agent: String::new(),
+        };
+        hub.join(now(2), &request, Hash(tls), [8; 16]).expect("joins");
+    }
+
+    /// Opens the device of a cloud whose public log is this, where the anchor is `anchor`.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn open_device<F: JournalFile, S: Store>(
+        &self,
+        public_log: LogId,
+        anchor: u8,
+        journal: F,
+        store: S,
+    ) -> tallyroll_engine::Result<Device<F, S>> {
+        let config = DeviceConfig {
+            tenant: self.tenant,
+            signer: Signer::from_seed(&self.device),
+            cloud_key: Signer::from_seed(&self.cloud).public_key(),
+            public_log,
+            anchor: Some(Hash([anchor; 32])),
+        };
+        Device::open(config, journal, store, now(3), [anchor; 32])
+    }
+}
+
 /// Opens the cloud.
 ///
 /// # Errors
 /// The engine's.
 pub fn open_hub<S: Store>(store: S) -> tallyroll_engine::Result<Hub<S>> {
-    let signer = Signer::from_seed(&CLOUD_SEED);
-    let directory_key = PublicKey([3; 32]);
-    let config = HubConfig { tenant: TENANT, signer, directory_key, anchor: None };
-    Hub::open(config, store, now(0), [4; 32])
+    PARTY.open_hub(store)
 }
 
 /// Enrols the device; afterwards it can be opened.
 pub fn enrol<S: Store>(hub: &mut Hub<S>) {
-    let (name, salt) = ("branch-1", Hash([5; 32]));
-    let invitation = Invitation { name: name.into(), pin_hash: pin_hash(&salt, "ABCD-EFGH"), salt };
-    hub.invite(now(1), invitation).expect("invites");
-    let (signer, tls) = (Signer::from_seed(&DEVICE_SEED), [7; 32]);
-    let request = JoinRequest {
-        name: name.into(),
-        pin: "abcdefgh".into(),
-        signing_key: signer.public_key(),
-        proof: signer.sign_enrolment(name, &tls),
-        agent: String::new(),
-    };
-    hub.join(now(2), &request, Hash(tls), [8; 16]).expect("joins");
+    PARTY.enrol(hub);
 }
 
 /// Opens the device of a cloud whose public log is this, where the anchor is `anchor`.
@@ -74,14 +127,7 @@ pub fn open_device<F: JournalFile, S: Store>(
     journal: F,
     store: S,
 ) -> tallyroll_engine::Result<Device<F, S>> {
-    let config = DeviceConfig {
-        tenant: TENANT,
-        signer: Signer::from_seed(&DEVICE_SEED),
-        cloud_key: Signer::from_seed(&CLOUD_SEED).public_key(),
-        public_log,
-        anchor: Some(Hash([anchor; 32])),
-    };
-    Device::open(config, journal, store, now(3), [anchor; 32])
+    PARTY.open_device(public_log, anchor, journal, store)
 }
 
 /// What the device does in its `number`th commit: a page-log line, a capture, now and then a heartbeat.
@@ -127,8 +173,8 @@ fn job(parts: &[u32; 2]) -> JobId {
 }
 
 /// A session's end for either role.
-pub fn session_config(role: Role, device: DeviceId) -> SessionConfig {
-    SessionConfig { role, tenant: TENANT, device, window: 1 << 20, agent: String::new() }
+pub fn session_config(role: Role, tenant: TenantId, device: DeviceId) -> SessionConfig {
+    SessionConfig { role, tenant, device, window: 1 << 20, agent: String::new() }
 }
 
 /// Runs sessions until both ends have what the other has; returns what the device said.
@@ -150,7 +196,8 @@ fn talk_once<S: Store, D: Store>(
 ) -> bool {
     let id = device.id();
     let opening = device.opening().expect("reads");
-    let mut edge = Session::new(session_config(Role::Device, id), opening, Duration::ZERO);
+    let mut edge =
+        Session::new(session_config(Role::Device, device.tenant(), id), opening, Duration::ZERO);
     let mut cloud = cloud_session(hub, id);
     let (mut up, mut down) = (Wire::new(), Wire::new());
     loop {
@@ -184,7 +231,7 @@ fn talk_once<S: Store, D: Store>(
 /// The cloud's end of a session with a device.
 pub fn cloud_session<S: Store>(hub: &Hub<S>, device: DeviceId) -> Session {
     let opening = hub.opening(device).expect("reads");
-    Session::new(session_config(Role::Cloud, device), opening, Duration::ZERO)
+    Session::new(session_config(Role::Cloud, hub.tenant(), device), opening, Duration::ZERO)
 }
 
 /// Carries out what the cloud's session wants; returns whether it closed.

@@ -4,10 +4,10 @@
 //! telemetry, each whole. A side that has nothing to write says so in time, and one
 //! that is silent for too long is gone, as on QUIC. The form of it is the schema's.
 
-use super::super::tls::{IDLE_TIMEOUT, KEEP_ALIVE};
 use super::{Arrived, CHUNK_BYTES, Frames, Waiting};
 use std::io;
 use std::sync::Arc;
+use tallyroll_schema::limits::links::{IDLE_TIMEOUT, KEEP_ALIVE};
 use tallyroll_schema::wire::{self, StreamKind, TaggedReader, tag_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;

@@ -9,7 +9,7 @@ use super::mutation::mutate;
 use crate::hostile::place::session_config;
 use crate::sim::entropy::Entropy;
 use core::time::Duration;
-use tallyroll_engine::sync::{Opening, Role, Session, SessionConfig};
+use tallyroll_engine::sync::{Opening, Role, Session};
 use tallyroll_schema::DecodeError;
 use tallyroll_schema::wire::{FrameReader, Message, StreamKind};
 
@@ -98,7 +98,7 @@ fn messages(stream: StreamKind, bytes: &[u8], piece: usize) -> (Vec<Message>, Op
 /// A session that hears these messages after a HELLO.
 fn listen(role: Role, stream: StreamKind, hello: &Message, messages: &[Message]) {
     let Message::Hello(said) = hello else { unreachable!("the golden one is a HELLO") };
-    let config = SessionConfig { tenant: said.tenant, ..session_config(role, said.device) };
+    let config = session_config(role, said.tenant, said.device);
     let mut session = Session::new(config, Opening::default(), Duration::ZERO);
     session.handle(StreamKind::Control, hello.clone());
     for message in messages {

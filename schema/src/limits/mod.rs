@@ -1,8 +1,13 @@
 //! Every limit on what comes from outside, in one place, each with its reason.
 //!
+//! Owns those of the formats; how many may come over a network, how fast and for
+//! how long, is in [`links`], what may come to a machine's own sockets in [`local`].
 //! Invariant: a decoder that meets a larger value refuses it before it
 //! allocates. Rims and engine use these constants and state none of their own
 //! for the same thing.
+
+pub mod links;
+pub mod local;
 
 /// One record's body, bytes. An event is a fact, not a document; those are blobs.
 pub const RECORD_BODY_BYTES_MAX: u32 = 256 * 1024;

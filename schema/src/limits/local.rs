@@ -1,0 +1,39 @@
+//! Limits on what comes to a machine's own sockets: commands, a printer's software, probes.
+//!
+//! Invariant: who is silent gives way to who asks, and no client makes a process grow
+//! beyond a stated number of places and lines.
+
+use core::time::Duration;
+
+/// A visitor of the cloud may take so long to ask: a program has its question ready when it connects.
+pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// A client of an agent, likewise.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Clients of an agent that have yet to ask.
+pub const ASKING_MAX: usize = 64;
+/// Questions an agent answers at once.
+pub const QUESTIONS_MAX: usize = 64;
+/// Recordings at once; each may have some hundred lines under way.
+pub const RECORDINGS_MAX: usize = 64;
+/// One line of a recording, bytes.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Lines that share a commit.
+pub const GROUP_LINES_MAX: usize = 512;
+/// Groups of one recording under way.
+pub const GROUPS_MAX: usize = 16;
+/// An event that is recorded as it is, bytes: no kind needs more.
+pub const EVENT_BYTES_MAX: usize = 16 * 1024;
+
+/// Clients of a cloud at once; more wait.
+pub const CLIENTS_MAX: usize = 64;
+/// A client of a cloud may take so long to take a line.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// HTTP visits at once.
+pub const VISITS_MAX: usize = 64;
+/// How long a visit may take in all.
+pub const VISIT_TIME: Duration = Duration::from_secs(30);
+/// A request's first line and headers, bytes.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+/// A request's body, bytes: nobody has anything to send.
+pub const BODY_BYTES_MAX: usize = 1024;
