@@ -83,7 +83,7 @@ pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
 }
 
 fn open_replica(dir: &DataDir, config: HubConfig, key: DirectoryKey) -> Result<Replica, Error> {
-    let storage = |doing, source| Error::Storage { doing, source };
+    let storage = Error::storage;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(dir.store()).map_err(|why| storage("opening the file", why))?;

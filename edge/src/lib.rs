@@ -15,4 +15,5 @@ mod journal_file;
 pub mod keeper;
 pub mod link;
 pub mod people;
+mod reserve;
 mod secret_file;

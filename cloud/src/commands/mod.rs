@@ -89,7 +89,14 @@ pub(crate) fn explain(error: &CommandError) -> ExitCode {
         cause = why.source();
     }
     eprintln!("tallyroll: {text}");
-    ExitCode::from(if error.is_temporary() { TEMPORARY } else { 1 })
+    ExitCode::from(if error.is_temporary() || is_full(error) { TEMPORARY } else { 1 })
+}
+
+/// Whether there was no room on a disk.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+        || error.source().is_some_and(is_full)
 }
 
 /// Asks a question whose answer has one part.

@@ -4,17 +4,20 @@
 //! the fsync. Invariant: recordings that wait together share one commit (group
 //! commit), and a tail is sealed when the engine says it is due. After a failed
 //! write the keeper ends and, with it, the process: what is durable is replayed
-//! at the next start.
+//! at the next start. A write that found no room is none: [`room`] goes on.
 
 mod recording;
+mod room;
 
 pub use recording::{Entry, Recorded};
 
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::journal_file::DiskFile;
+use crate::reserve::Reserve;
 use core::time::Duration;
 use recording::Recorder;
+use room::unless_full;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -49,6 +52,8 @@ pub struct Progress {
     pub sealed: u64,
     /// Grows with each new alias.
     pub minted: u64,
+    /// Whether new work is refused because there is no room on the disk.
+    pub full: bool,
 }
 
 /// A handle to the keeper.
@@ -106,7 +111,7 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
 }
 
 fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
-    let storage = |doing, source| Error::Storage { doing, source };
+    let storage = Error::storage;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     let file = options.open(dir.store()).map_err(|source| storage("opening the store", source))?;
@@ -130,7 +135,8 @@ fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDe
 }
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
-pub fn start(device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
+pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
+    let reserve = Reserve::open(dir.reserve());
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (progress_sender, progress) = watch::channel(Progress::default());
     let (linked, linked_receiver) = watch::channel(false);
@@ -139,6 +145,7 @@ pub fn start(device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
         let keeping = Keeping {
             recorder: Recorder::new(enrolment),
             device,
+            reserve,
             clock: Clock::start(),
             progress: progress_sender,
             linked: linked_receiver,
@@ -171,6 +178,8 @@ impl Keeper {
     }
 
     /// Carries out what a session asked for; the receiver gets the reply.
+    ///
+    /// Without room the reply's sender is dropped, and [`Progress::full`] says so.
     ///
     /// # Errors
     /// The keeper has ended.
@@ -236,6 +245,7 @@ impl Clock {
 
 struct Keeping {
     device: DiskDevice,
+    reserve: Reserve,
     recorder: Recorder,
     clock: Clock,
     progress: watch::Sender<Progress>,
@@ -251,12 +261,13 @@ impl Keeping {
         let mut waiting = Vec::new();
         loop {
             self.seal_if_due()?;
+            self.mind_room()?;
             match runtime.block_on(self.wait(&mut queue, &mut waiting)) {
                 0 if queue.is_closed() && queue.is_empty() => break,
                 _ => self.work(core::mem::take(&mut waiting))?,
             }
         }
-        self.device.seal(self.clock.now())?;
+        unless_full(self.device.seal(self.clock.now()))?; // without room it stays in the journal
         Ok(())
     }
 
@@ -276,10 +287,9 @@ impl Keeping {
     fn seal_if_due(&mut self) -> Result<(), Error> {
         let now = self.clock.now();
         let linked = *self.linked.borrow();
-        if self.device.seal_due(linked).is_some_and(|due| due <= now.monotonic)
-            && self.device.seal(now)?
-        {
-            self.progress.send_modify(|progress| progress.sealed += 1);
+        if self.device.seal_due(linked).is_some_and(|due| due <= now.monotonic) {
+            self.reserve.restore();
+            self.seal(now)?;
         }
         Ok(())
     }
@@ -295,8 +305,10 @@ impl Keeping {
                 }
                 Job::Perform { effect, reply } => {
                     self.record(core::mem::take(&mut recordings))?;
-                    let answer = self.device.perform(self.clock.now(), effect)?;
-                    drop(reply.send(answer)); // the session may be gone
+                    let answer = unless_full(self.device.perform(self.clock.now(), effect))?;
+                    if let Some(answer) = answer {
+                        drop(reply.send(answer)); // the session may be gone
+                    }
                 }
                 Job::Query(query) => {
                     self.record(core::mem::take(&mut recordings))?;

@@ -3,8 +3,10 @@
 //! Invariant: a value read is the value written for that key, or an error: each
 //! row ends in eight bytes of BLAKE3 over table, key and value (redb's own
 //! checksums are neither cryptographic nor checked on ordinary reads).
-//! Two-phase commit and quick repair are on for every commit.
+//! Two-phase commit and quick repair are on for every commit. After a write that
+//! found no room the database is opened again, as it was; after a failed sync never.
 
+use super::backend::Backend;
 use super::{Changes, Store, Table, Visit};
 use crate::{Error, Result};
 use ::redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
@@ -13,7 +15,10 @@ use core::ops::ControlFlow;
 /// Tables in a redb database.
 #[derive(Debug)]
 pub struct RedbStore {
-    database: Database,
+    backend: Backend,
+    cache_bytes: usize,
+    /// None while there is no room even to open it again.
+    database: Option<Database>,
 }
 
 const CHECKSUM_LEN: usize = 8;
@@ -27,18 +32,54 @@ impl RedbStore {
     pub fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self> {
         start_over_if_cut_short(&backend)
             .map_err(|error| Error::storage("looking at the database", error))?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(cache_bytes);
-        let database = builder.create_with_backend(backend).map_err(database_error)?;
-        let mut store = Self { database };
-        store.commit(Changes::new())?; // the tables exist from the start
+        let backend = Backend::new(backend);
+        let database = Some(open_database(&backend, cache_bytes)?);
+        let mut store = Self { backend, cache_bytes, database };
+        if !store.has_tables()? {
+            store.commit(Changes::new())?; // the tables exist from the start
+        }
         Ok(store)
     }
 
     fn table(&self, table: Table) -> Result<::redb::ReadOnlyTable<&'static [u8], &'static [u8]>> {
-        let read = self.database.begin_read().map_err(transaction_error)?;
+        let read = self.database()?.begin_read().map_err(transaction_error)?;
         read.open_table(definition(table)).map_err(table_error)
     }
+
+    /// A full disk is no reason not to start, so nothing is written that is there.
+    fn has_tables(&self) -> Result<bool> {
+        let read = self.database()?.begin_read().map_err(transaction_error)?;
+        let there = read.list_tables().map_err(storage_error)?.count();
+        Ok(there == Table::ALL.len())
+    }
+
+    fn database(&self) -> Result<&Database> {
+        let closed = || Error::Full("the store is closed until there is some".into());
+        self.database.as_ref().ok_or_else(closed)
+    }
+
+    /// Opens the database on the same bytes: its last commit, without what a later
+    /// transaction wrote.
+    fn open_again(&mut self) -> Result<()> {
+        self.database = None; // it gives back its locks
+        self.database = Some(open_database(&self.backend, self.cache_bytes)?);
+        Ok(())
+    }
+
+    fn holds(&self, changes: &Changes) -> Result<bool> {
+        for ((table, key), value) in changes {
+            if self.read(*table, key)? != *value {
+                return Ok(false);
+            }
+        }
+        Ok(!changes.is_empty())
+    }
+}
+
+fn open_database(backend: &Backend, cache_bytes: usize) -> Result<Database> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache_bytes);
+    builder.create_with_backend(backend.clone()).map_err(database_error)
 }
 
 /// A new database gets its magic number last. A file without one that never names our first table
@@ -117,30 +158,48 @@ impl Store for RedbStore {
     }
 
     fn commit(&mut self, changes: Changes) -> Result<()> {
-        let mut write = self.database.begin_write().map_err(transaction_error)?;
-        write.set_two_phase_commit(true);
-        write.set_quick_repair(true);
-        let mut changes = changes.into_iter().peekable();
-        for table in Table::ALL {
-            let mut rows = write.open_table(definition(table)).map_err(table_error)?;
-            while let Some(((_, key), value)) = changes.next_if(|((of, _), _)| *of == table) {
-                match value {
-                    Some(mut value) => {
-                        let checksum = checksum(table, &key, &value);
-                        value.extend_from_slice(&checksum);
-                        rows.insert(&*key, &*value).map_err(storage_error)?;
-                    }
-                    None => {
-                        rows.remove(&*key).map_err(storage_error)?;
-                    }
+        if self.database.is_none() {
+            self.open_again()?;
+        }
+        match write(self.database()?, &changes) {
+            Err(Error::Full(why)) if self.backend.sync_failed() => {
+                let source = std::io::Error::new(std::io::ErrorKind::StorageFull, why);
+                Err(Error::Storage { doing: "syncing the database", source })
+            }
+            Err(Error::Full(why)) => match self.open_again() {
+                // The write that failed may have been the last one, and done all the same.
+                Ok(()) if self.holds(&changes)? => Ok(()),
+                Ok(()) | Err(Error::Full(_)) => Err(Error::Full(why)),
+                Err(other) => Err(other),
+            },
+            done => done,
+        }
+    }
+}
+
+fn write(database: &Database, changes: &Changes) -> Result<()> {
+    let mut write = database.begin_write().map_err(transaction_error)?;
+    write.set_two_phase_commit(true);
+    write.set_quick_repair(true);
+    let mut changes = changes.iter().peekable();
+    for table in Table::ALL {
+        let mut rows = write.open_table(definition(table)).map_err(table_error)?;
+        while let Some(((_, key), value)) = changes.next_if(|((of, _), _)| *of == table) {
+            match value {
+                Some(value) => {
+                    let value = [value, &checksum(table, key, value)[..]].concat();
+                    rows.insert(&**key, &*value).map_err(storage_error)?;
+                }
+                None => {
+                    rows.remove(&**key).map_err(storage_error)?;
                 }
             }
         }
-        write.commit().map_err(|error| match error {
-            ::redb::CommitError::Storage(error) => storage_error(error),
-            other => Error::corrupt("database", other),
-        })
     }
+    write.commit().map_err(|error| match error {
+        ::redb::CommitError::Storage(error) => storage_error(error),
+        other => Error::corrupt("database", other),
+    })
 }
 
 fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
@@ -205,7 +264,7 @@ mod tests {
         assert_eq!(store.read(Table::Tip, b"a").expect("reads"), Some(b"one".to_vec()));
         assert_eq!(store.read(Table::Head, b"a").expect("reads"), None);
 
-        let write = store.database.begin_write().expect("begins");
+        let write = store.database().expect("is open").begin_write().expect("begins");
         {
             let mut rows = write.open_table(definition(Table::Tip)).expect("opens");
             let stolen = rows.get(&b"a"[..]).expect("reads").expect("is there").value().to_vec();
