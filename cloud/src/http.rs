@@ -64,7 +64,8 @@ async fn visit(stream: TcpStream, router: Router, turn: Turn) {
 }
 
 async fn ready(State(shown): State<Shown>) -> Response {
-    let asked = shown.keeper.run(|_| Ok(()));
+    // A full disk is tried here too: nobody else may come to a cloud that is not ready.
+    let asked = shown.keeper.run(|replica| replica.hub.try_room());
     match tokio::time::timeout(READY_TIMEOUT, asked).await {
         Ok(Ok(())) => "ready\n".into_response(),
         Ok(Err(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
@@ -81,6 +82,7 @@ async fn figures(State(shown): State<Shown>) -> Response {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let metrics = &shown.metrics;
+    metrics.disk_full.set(i64::from(shown.keeper.is_full()));
     metrics.events.set(i64::try_from(held).unwrap_or(i64::MAX));
     let commits = shown.keeper.last_commit().index;
     metrics.commits.set(i64::try_from(commits).unwrap_or(i64::MAX));

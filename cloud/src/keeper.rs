@@ -3,10 +3,11 @@
 //! Everything durable is asked of it through a bounded queue, and answered after
 //! the fsync. Invariant: what sessions ask for together shares one commit (group
 //! commit). After a failed write nothing more is answered: the keeper ends and,
-//! with it, the process; what is durable is replayed at the next start.
+//! with it, the process; what is durable is replayed at the next start. A write
+//! that found no room ends only the sessions that asked for it: they come again.
 
 use crate::clock::Clock;
-use crate::people::{self, People};
+use crate::people::{self, AliasOf, People};
 use std::thread::JoinHandle;
 use tallyroll_engine::Error;
 use tallyroll_engine::device::Now;
@@ -15,6 +16,7 @@ use tallyroll_engine::store::RedbStore;
 use tallyroll_engine::sync::{Effect, Reply};
 use tallyroll_schema::{CommitPosition, DeviceId};
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
 
 /// Jobs that may wait, and jobs of one commit at most: a burst has a megabyte.
 const QUEUE_LEN: usize = 32;
@@ -64,6 +66,7 @@ pub struct Keeper {
     jobs: mpsc::Sender<Job>,
     commits: watch::Receiver<CommitPosition>,
     decisions: watch::Receiver<CommitPosition>,
+    full: watch::Receiver<bool>,
 }
 
 /// Why the keeper gave no answer.
@@ -72,6 +75,9 @@ pub enum Unanswered {
     /// The engine said no.
     #[error(transparent)]
     Engine(#[from] Error),
+    /// There is no room for what was asked; nothing of it is stored.
+    #[error("the cloud's disk is full: nothing of this is stored, come again")]
+    Full,
     /// The keeper has ended; its error was, or will be, the process's.
     #[error("the cloud's writer has stopped; start it again, what is durable will be replayed")]
     Gone,
@@ -99,13 +105,15 @@ pub fn start(replica: Replica) -> (Keeper, Running) {
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (committed, commits) = watch::channel(replica.hub.last_commit());
     let (decided, decisions) = watch::channel(replica.hub.last_commit());
-    let keeping = Keeping { replica, committed, decided };
+    let (said_full, full) = watch::channel(false);
+    let keeping = Keeping { replica, committed, decided, said_full, names: Vec::new() };
     let thread = std::thread::spawn(move || keeping.run(queue));
-    (Keeper { jobs, commits, decisions }, Running { thread })
+    (Keeper { jobs, commits, decisions, full }, Running { thread })
 }
 
 impl Keeper {
-    /// Carries out what a device's session asked for; the receiver gets the reply.
+    /// Carries out what a device's session asked for; the receiver gets the reply, or
+    /// none, for the reason that [`Keeper::why_unanswered`] gives.
     ///
     /// # Errors
     /// The keeper has ended.
@@ -140,6 +148,16 @@ impl Keeper {
         Ok(answer.await.map_err(|_| Unanswered::Gone)??)
     }
 
+    /// Why a reply did not come.
+    pub fn why_unanswered(&self) -> Unanswered {
+        if self.is_full() { Unanswered::Full } else { Unanswered::Gone }
+    }
+
+    /// Whether the last write found no room.
+    pub fn is_full(&self) -> bool {
+        *self.full.borrow()
+    }
+
     /// The newest commit.
     pub fn last_commit(&self) -> CommitPosition {
         *self.commits.borrow()
@@ -165,6 +183,9 @@ struct Keeping {
     replica: Replica,
     committed: watch::Sender<CommitPosition>,
     decided: watch::Sender<CommitPosition>,
+    said_full: watch::Sender<bool>,
+    /// Stored, and not linked to people yet.
+    names: Vec<(AliasOf, Vec<u8>)>,
 }
 
 type Asked = (DeviceId, Effect, oneshot::Sender<Reply>);
@@ -181,6 +202,7 @@ impl Keeping {
                         self.perform(core::mem::take(&mut group))?;
                         let before = self.replica.hub.last_commit();
                         work(&mut self.replica)?;
+                        self.say_full();
                         if self.announce() != before {
                             self.decided.send_replace(self.replica.hub.last_commit());
                         }
@@ -198,7 +220,8 @@ impl Keeping {
         if group.is_empty() {
             return Ok(());
         }
-        let (mut effects, mut replies, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut effects, mut replies) = (Vec::new(), Vec::new());
+        let mut names = Vec::new();
         for (device, effect, reply) in group {
             if let Effect::StoreDirectory(entries) = &effect {
                 let sealed = |entry: &tallyroll_schema::wire::DirectoryEntry| {
@@ -210,14 +233,38 @@ impl Keeping {
             replies.push(reply);
         }
         let now = self.replica.now();
-        let answers = self.replica.hub.perform(now, effects)?;
+        let answers = match self.replica.hub.perform(now, effects) {
+            Err(Error::Full(why)) if !self.replica.hub.is_closed() => {
+                self.say_full();
+                warn!(why, "nothing can be stored; devices are told to come again");
+                return Ok(()); // the replies' senders are dropped
+            }
+            done => done?,
+        };
         for (reply, answer) in replies.into_iter().zip(answers) {
             drop(reply.send(answer)); // the session may be gone
         }
+        self.names.append(&mut names);
         let Replica { hub, people, .. } = &mut self.replica;
-        people::take_in(hub, people, now, names)?;
+        match people::take_in(hub, people, now, self.names.iter().cloned()) {
+            Err(Error::Full(why)) => warn!(why, "names wait for room to be linked"),
+            done => {
+                done?;
+                self.names.clear();
+            }
+        }
+        self.say_full();
         self.announce();
         Ok(())
+    }
+
+    fn say_full(&self) {
+        let full = self.replica.hub.is_full();
+        let changed =
+            self.said_full.send_if_modified(|said| core::mem::replace(said, full) != full);
+        if changed && !full {
+            info!("there is room on the disk again");
+        }
     }
 
     fn announce(&self) -> CommitPosition {

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(crate) commits: Gauge,
     /// Events held.
     pub(crate) events: Gauge,
+    /// 1 while there is no room for more.
+    pub(crate) disk_full: Gauge,
 }
 
 impl Metrics {
@@ -39,6 +41,8 @@ impl Metrics {
         registry.register("connections_refused", "Connections refused", metrics.refused.clone());
         registry.register("commits", "Batches accepted", metrics.commits.clone());
         registry.register("events_held", "Events held", metrics.events.clone());
+        let full = metrics.disk_full.clone();
+        registry.register("disk_full", "1 while nothing can be stored for want of room", full);
         metrics
     }
 

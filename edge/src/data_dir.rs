@@ -78,6 +78,11 @@ impl DataDir {
         self.root.join("store.redb")
     }
 
+    /// Room kept aside for when the disk is full.
+    pub fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
     /// The running agent's socket.
     pub fn socket(&self) -> PathBuf {
         self.root.join("control.sock")

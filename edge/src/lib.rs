@@ -16,4 +16,5 @@ mod journal_file;
 pub mod keeper;
 pub mod link;
 pub mod people;
+mod reserve;
 mod secret_file;

@@ -83,10 +83,12 @@ impl Error {
         Self::Corrupt { what: what.into(), why: why.to_string() }
     }
 
-    pub(crate) fn storage(doing: &'static str, source: std::io::Error) -> Self {
+    /// What the system said while `doing` something that promised nothing yet. Not for a
+    /// sync: whatever its reason, what is durable is unknown after it.
+    pub fn storage(doing: &'static str, source: std::io::Error) -> Self {
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Self::Full(format!("{doing}: {source}"))
+                Self::Full(format!("{doing}: {source}; free some space on its disk"))
             }
             _ => Self::Storage { doing, source },
         }

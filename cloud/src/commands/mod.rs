@@ -86,7 +86,7 @@ impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Backup(BackupError::Damaged { .. }) => DOES_NOT_HOLD,
-            _ if self.is_temporary() => TEMPORARY,
+            _ if self.is_temporary() || is_full(self) => TEMPORARY,
             _ => 1,
         }
     }
@@ -113,6 +113,13 @@ pub(crate) fn explain(error: &CommandError) -> ExitCode {
     }
     eprintln!("tallyroll: {text}");
     ExitCode::from(error.exit_code())
+}
+
+/// Whether there was no room on a disk.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+        || error.source().is_some_and(is_full)
 }
 
 /// Asks a question whose answer has one part.

@@ -75,7 +75,7 @@ impl From<Unanswered> for Failure {
     fn from(why: Unanswered) -> Self {
         let temporary = match &why {
             Unanswered::Engine(error) => matches!(error.kind(), Kind::Full | Kind::Retry),
-            Unanswered::Gone => true,
+            Unanswered::Full | Unanswered::Gone => true,
         };
         Self { text: why.to_string(), temporary }
     }

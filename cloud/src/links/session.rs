@@ -180,7 +180,8 @@ impl Driver<'_> {
             }
             reply = oldest(&mut self.under_way) => {
                 self.under_way.pop_front();
-                self.session.complete(reply.map_err(|_| stopped(Unanswered::Gone))?);
+                let unanswered = |_| stopped(self.keeper.why_unanswered());
+                self.session.complete(reply.map_err(unanswered)?);
             }
             changed = self.decisions.changed() => {
                 changed.map_err(|_| stopped(Unanswered::Gone))?;

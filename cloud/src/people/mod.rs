@@ -64,14 +64,15 @@ impl People {
 /// Opens names that are durable, and links their aliases where they are not.
 ///
 /// # Errors
-/// Storage failed, or the system gave no entropy.
+/// No room: what is not linked yet is to be brought again. Storage failed, or the system gave
+/// no entropy.
 pub fn take_in<S: Store>(
     hub: &mut Hub<S>,
     people: &mut People,
     now: Now,
     stored: impl IntoIterator<Item = (AliasOf, Vec<u8>)>,
 ) -> Result<()> {
-    let mut unlinked = Vec::new();
+    let mut unlinked = BTreeMap::new();
     for (of, sealed) in stored {
         if people.names.contains_key(&of) {
             continue;
@@ -79,22 +80,26 @@ pub fn take_in<S: Store>(
         let Some(name) = people.open(of, &sealed) else { continue };
         match hub.counts().subject(of.0, of.1) {
             // What is linked says who a name is; so all of it comes first.
-            Some(subject) => drop(people.subjects.entry(name.clone()).or_insert(subject)),
-            None => unlinked.push((of, name.clone())),
+            Some(subject) => {
+                people.subjects.entry(name.clone()).or_insert(subject);
+                people.names.insert(of, name);
+            }
+            None => drop(unlinked.entry(of).or_insert(name)),
         }
-        people.names.insert(of, name);
     }
-    let mut links = Vec::new();
-    for ((device, alias), name) in unlinked {
-        let subject = match people.subjects.get(&name) {
-            Some(known) => *known,
-            None => mint()?,
-        };
-        people.subjects.insert(name, subject);
-        links.push((device, alias, subject));
-    }
-    for links in links.chunks(LINKS_MAX) {
-        hub.link(now, links.to_vec())?;
+    let unlinked: Vec<_> = unlinked.into_iter().collect();
+    for unlinked in unlinked.chunks(LINKS_MAX) {
+        let (mut links, mut subjects) = (Vec::new(), BTreeMap::new());
+        for ((device, alias), name) in unlinked {
+            let known = people.subjects.get(name).or_else(|| subjects.get(name)).copied();
+            let subject = known.map_or_else(mint, Ok)?;
+            subjects.insert(name.clone(), subject);
+            links.push((*device, *alias, subject));
+        }
+        hub.link(now, links)?;
+        // Known only once it is durable: without room it is tried again, as if never heard of.
+        people.subjects.extend(subjects);
+        people.names.extend(unlinked.iter().cloned());
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ pub(crate) mod status;
 pub(crate) mod view;
 
 use miette::{IntoDiagnostic, Report, Result};
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use tallyroll_edge::backup::BackupError;
 use tallyroll_edge::control::reach::NotNow;
@@ -45,7 +46,9 @@ pub(crate) fn exit_code(error: &Report) -> ExitCode {
         let held = matches!(cause.downcast_ref(), Some(DataDirError::Held { .. }));
         let engine = cause.downcast_ref::<tallyroll_engine::Error>();
         let may_pass = engine.is_some_and(|why| matches!(why.kind(), Kind::Full | Kind::Retry));
-        held || may_pass || cause.is::<NotNow>()
+        let system = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let full = matches!(system, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+        held || may_pass || full || cause.is::<NotNow>()
     });
     ExitCode::from(match backup {
         Some(BackupError::Damaged { .. }) => 3,
@@ -89,6 +92,8 @@ mod tests {
             (BackupError::Store(full()).into(), &temporary),
             (BackupError::Taken { path: root() }.into(), &lasting),
             (BackupError::Damaged { path: root(), why: "a byte".into() }.into(), &wrong),
+            (Report::from_err(std::io::Error::from(ErrorKind::StorageFull)), &temporary),
+            (Report::from_err(std::io::Error::from(ErrorKind::NotFound)), &lasting),
         ] {
             assert_eq!(&code(error), expected);
         }

@@ -1,7 +1,7 @@
 //! `record`: events from stdin into the ledger, a position out for each.
 //!
 //! Invariant: a position is printed only once its event is durable. Lines that
-//! are refused are told on stderr with their number; the others go in.
+//! are refused, for good or for now, are told on stderr with their number; the others go in.
 
 use miette::{IntoDiagnostic, Result, miette};
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -37,8 +37,11 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
         drop(to_device.shutdown(Shutdown::Write));
     });
     let printed = tokio::task::spawn_blocking(move || print(BufReader::new(stream), json));
-    let (answered, refused) = printed.await.into_diagnostic()??;
+    let Printed { answered, refused, busy } = printed.await.into_diagnostic()??;
     way.close().await?;
+    if let Some(why) = busy {
+        return Err(NotNow::Busy(why).into());
+    }
     let unanswered = sent.load(Ordering::SeqCst).saturating_sub(answered);
     if unanswered > 0 || !all_sent.load(Ordering::SeqCst) {
         return Err(miette!(
@@ -48,9 +51,16 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(answers: impl BufRead, json: bool) -> Result<(u64, u64)> {
+struct Printed {
+    answered: u64,
+    refused: u64,
+    /// Why something is not recorded now.
+    busy: Option<String>,
+}
+
+fn print(answers: impl BufRead, json: bool) -> Result<Printed> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let mut refused = 0;
+    let (mut refused, mut busy) = (0, None);
     let mut answers = answers;
     let mut line = String::new();
     let mut number = 0;
@@ -58,9 +68,6 @@ fn print(answers: impl BufRead, json: bool) -> Result<(u64, u64)> {
     while matches!(answers.read_line(&mut line), Ok(1..)) && line.ends_with('\n') {
         number += 1;
         let answer: LineAnswer = serde_json::from_str(&line).into_diagnostic()?;
-        if let LineAnswer::Busy(why) = answer {
-            return Err(NotNow::Busy(why).into());
-        }
         if json {
             write!(out, "{line}").into_diagnostic()?;
         }
@@ -71,11 +78,20 @@ fn print(answers: impl BufRead, json: bool) -> Result<(u64, u64)> {
                 refused += 1;
                 if json { Ok(()) } else { writeln!(std::io::stderr(), "entry {number}: {why}") }
             }
+            LineAnswer::Busy(why) => {
+                let told = if json {
+                    Ok(())
+                } else {
+                    writeln!(std::io::stderr(), "entry {number}: {why}")
+                };
+                busy = Some(why);
+                told
+            }
             _ => Ok(()),
         }
         .into_diagnostic()?;
         line.clear();
         out.flush().into_diagnostic()?;
     }
-    Ok((number, refused))
+    Ok(Printed { answered: number, refused, busy })
 }

@@ -69,6 +69,11 @@ fn describe(status: &Value) -> String {
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),
         );
     }
+    if status["full"].as_bool() == Some(true) {
+        lines.push(
+            "the disk is full: new work is refused, the end of what runs is recorded; free some space, nothing else needs to be done".into(),
+        );
+    }
     if status["closed"].as_bool() == Some(true) {
         lines.push("a write failed; restart the agent, what is durable will be replayed".into());
     }

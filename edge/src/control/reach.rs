@@ -119,7 +119,7 @@ fn listens(dir: &DataDir) -> Result<bool> {
 pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)> {
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let device = keeper::open(dir, keys, &enrolment)?;
-    let (keeper, running) = keeper::start(device, enrolment.clone());
+    let (keeper, running) = keeper::start(dir, device, enrolment.clone());
     Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None }, running))
 }
 

@@ -4,17 +4,20 @@
 //! the fsync. Invariant: recordings that wait together share one commit (group
 //! commit), and a tail is sealed when the engine says it is due. After a failed
 //! write the keeper ends and, with it, the process: what is durable is replayed
-//! at the next start.
+//! at the next start. A write that found no room is none: [`room`] goes on.
 
 mod recording;
+mod room;
 
 pub use recording::{Entry, Recorded};
 
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::journal_file::DiskFile;
+use crate::reserve::Reserve;
 use core::time::Duration;
 use recording::Recorder;
+use room::unless_full;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +53,8 @@ pub struct Progress {
     pub sealed: u64,
     /// Grows with each new alias.
     pub minted: u64,
+    /// Whether new work is refused because there is no room on the disk.
+    pub full: bool,
 }
 
 /// A handle to the keeper.
@@ -144,7 +149,8 @@ fn storage(doing: &'static str, source: std::io::Error) -> Error {
 }
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
-pub fn start(device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
+pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
+    let reserve = Reserve::open(dir.reserve());
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (progress_sender, progress) = watch::channel(Progress::default());
     let (linked, linked_receiver) = watch::channel(false);
@@ -153,6 +159,7 @@ pub fn start(device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
         let keeping = Keeping {
             recorder: Recorder::new(enrolment),
             device,
+            reserve,
             clock: Clock::start(),
             progress: progress_sender,
             linked: linked_receiver,
@@ -185,6 +192,8 @@ impl Keeper {
     }
 
     /// Carries out what a session asked for; the receiver gets the reply.
+    ///
+    /// Without room the reply's sender is dropped, and [`Progress::full`] says so.
     ///
     /// # Errors
     /// The keeper has ended.
@@ -261,6 +270,7 @@ impl Clock {
 
 struct Keeping {
     device: DiskDevice,
+    reserve: Reserve,
     recorder: Recorder,
     clock: Clock,
     progress: watch::Sender<Progress>,
@@ -276,12 +286,13 @@ impl Keeping {
         let mut waiting = Vec::new();
         loop {
             self.seal_if_due()?;
+            self.mind_room()?;
             match runtime.block_on(self.wait(&mut queue, &mut waiting)) {
                 0 if queue.is_closed() && queue.is_empty() => break,
                 _ => self.work(core::mem::take(&mut waiting))?,
             }
         }
-        self.device.seal(self.clock.now())?;
+        unless_full(self.device.seal(self.clock.now()))?; // without room it stays in the journal
         Ok(())
     }
 
@@ -302,16 +313,12 @@ impl Keeping {
         let now = self.clock.now();
         let linked = *self.linked.borrow();
         match self.device.seal_due(linked) {
-            Some(due) if due <= now.monotonic => self.seal(now),
+            Some(due) if due <= now.monotonic => {
+                self.reserve.restore();
+                self.seal(now)
+            }
             _ => Ok(()),
         }
-    }
-
-    fn seal(&mut self, now: Now) -> Result<(), Error> {
-        if self.device.seal(now)? {
-            self.progress.send_modify(|progress| progress.sealed += 1);
-        }
-        Ok(())
     }
 
     /// Does the jobs in order; neighbouring recordings share commits.
@@ -325,14 +332,19 @@ impl Keeping {
                 }
                 Job::Perform { effect, reply } => {
                     self.record(core::mem::take(&mut recordings))?;
-                    let answer = self.device.perform(self.clock.now(), effect)?;
-                    drop(reply.send(answer)); // the session may be gone
+                    let answer = unless_full(self.device.perform(self.clock.now(), effect))?;
+                    if let Some(answer) = answer {
+                        drop(reply.send(answer)); // the session may be gone
+                    }
                 }
                 Job::Moment { reply } => {
                     self.record(core::mem::take(&mut recordings))?;
                     let now = self.clock.now();
                     self.seal(now)?;
-                    let moment = self.device.store().moment();
+                    let moment = match self.device.is_full() {
+                        true => Err(Error::Full("a backup seals what is not sealed yet".into())),
+                        false => self.device.store().moment(),
+                    };
                     drop(reply.send(moment.map(|moment| (moment, now.wall)))); // or nobody waits
                 }
                 Job::Query(query) => {

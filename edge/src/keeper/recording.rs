@@ -4,11 +4,13 @@
 //! went into; a wrong entry keeps no other one out. A page-log line's key is its
 //! job, so a line that is in the ledger is answered as counted already.
 
+use super::room::unless_full;
 use super::{Clock, DiskDevice};
 use crate::identity::Enrolment;
 use crate::people::mint;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::counts::{SpoolJob, decide};
+use tallyroll_engine::device::ends_work;
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::event::counts::CountSource;
 use tallyroll_schema::event::log::LogClass;
@@ -63,7 +65,8 @@ impl Recorder {
         clock: Clock,
         entries: Vec<Entry>,
     ) -> Result<(Vec<Recorded>, bool), Error> {
-        let minted = self.mint_missing(device, &entries)?;
+        // Without room for a new name, the device is full now, and what needs one is refused.
+        let minted = unless_full(self.mint_missing(device, &entries))?.unwrap_or(false);
         let mut answers = Vec::with_capacity(entries.len());
         let mut group = Group::default();
         for entry in entries {
@@ -79,7 +82,7 @@ impl Recorder {
                 Err(error) if error.kind() == Kind::Rejected => {
                     answers.push(Recorded::Refused(error.to_string()));
                 }
-                Err(error) if error.kind() == Kind::Retry => {
+                Err(error) if matches!(error.kind(), Kind::Retry | Kind::Full) => {
                     answers.push(Recorded::NotNow(error.to_string()));
                 }
                 Err(error) => return Err(error),
@@ -98,7 +101,11 @@ impl Recorder {
     ) -> Result<Option<Event>, Error> {
         let act = match entry {
             Entry::Act(act) => act,
-            Entry::Event(event) => return check_event(event).map(Some),
+            Entry::Event(event) => {
+                let event = check_event(event)?;
+                device.refuse_without_room(&event)?;
+                return Ok(Some(event));
+            }
         };
         if let (Act::Print { source: CountSource::PageLog, .. }, Some(line)) = (&act, act.job()) {
             if device.is_unconfirmed()? {
@@ -109,13 +116,18 @@ impl Recorder {
             }
         }
         let Some(act) = only_what_is_new(device, group, act)? else { return Ok(None) };
-        let alias = self.aliases.get(act.user()).copied();
-        let alias = alias.ok_or_else(|| Error::Rejected(no_name()))?;
+        let alias = match self.aliases.get(act.user()) {
+            Some(alias) => *alias,
+            None if is_name(act.user()) => return Err(device.refused()),
+            None => return Err(Error::Rejected(no_name())),
+        };
         let job = match act.job() {
             Some(job) => job,
             None => random_job()?,
         };
-        decide(&device.card(), act, job, alias).map(Some)
+        let event = decide(&device.card(), act, job, alias)?;
+        device.refuse_without_room(&event)?;
+        Ok(Some(event))
     }
 
     /// Gives every name that has none an alias, in one commit.
@@ -130,7 +142,7 @@ impl Recorder {
             if self.aliases.contains_key(name) || new.contains_key(name) {
                 continue;
             }
-            if name.is_empty() || name.len() > NAME_BYTES_MAX {
+            if !is_name(name) {
                 continue; // refused when its turn comes
             }
             if let Some(alias) = device.alias(name)? {
@@ -141,7 +153,7 @@ impl Recorder {
                 .map_err(Error::Rejected)?;
             new.insert(name.to_owned(), entry);
         }
-        if new.is_empty() {
+        if new.is_empty() || !device.has_room() {
             return Ok(false);
         }
         let aliases: Vec<_> = new.iter().map(|(name, entry)| (name.clone(), entry.alias)).collect();
@@ -200,13 +212,47 @@ impl Group {
         let committed: Vec<Recorded> = match device.commit(clock.now(), &self.events) {
             Ok(positions) => positions.into_iter().map(Recorded::At).collect(),
             Err(error) if error.kind() == Kind::Full => {
-                vec![Recorded::NotNow(error.to_string()); self.places.len()]
+                return self.commit_ends(device, clock, answers, &error);
             }
             Err(error) => return Err(error),
         };
         for (place, recorded) in self.places.into_iter().zip(committed) {
             if let Some(answer) = answers.get_mut(place) {
                 *answer = recorded;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Group {
+    /// There is room for the ends of what runs only; the rest hears why.
+    fn commit_ends(
+        self,
+        device: &mut DiskDevice,
+        clock: Clock,
+        answers: &mut [Recorded],
+        why: &Error,
+    ) -> Result<(), Error> {
+        let mut ends = Self::default();
+        let mut any_other = false;
+        for (place, (class, event)) in self.places.into_iter().zip(self.events) {
+            if ends_work(&event) {
+                ends.places.push(place);
+                ends.events.push((class, event));
+                continue;
+            }
+            any_other = true;
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = Recorded::NotNow(why.to_string());
+            }
+        }
+        if any_other {
+            return ends.commit(device, clock, answers);
+        }
+        for place in ends.places {
+            if let Some(answer) = answers.get_mut(place) {
+                *answer = Recorded::NotNow(why.to_string());
             }
         }
         Ok(())
@@ -247,6 +293,10 @@ fn check_event(event: Event) -> Result<Event, Error> {
         return rejected(format!("an event of {len} bytes; {EVENT_BYTES_MAX} are allowed"));
     }
     Ok(event)
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
 }
 
 fn no_name() -> String {

@@ -111,7 +111,10 @@ impl Link<'_> {
                         (device.offers(), device.unstored_directory())
                     });
                     let (offers, directory) = news.await?;
-                    self.session.grew(offers.map_err(|_| Gone)?);
+                    let Ok(offers) = offers else {
+                        return Ok("the store cannot be read".into());
+                    };
+                    self.session.grew(offers);
                     self.session.offer_directory(directory.unwrap_or_default());
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or(far)) => {
@@ -126,10 +129,11 @@ impl Link<'_> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send { stream, message } => self.streams.send(stream, &message),
-                Output::Perform(effect) => {
-                    let reply = self.keeper.perform(effect).await?.await.map_err(|_| Gone)?;
-                    self.session.complete(reply);
-                }
+                Output::Perform(effect) => match self.keeper.perform(effect).await?.await {
+                    Ok(reply) => self.session.complete(reply),
+                    Err(_) if self.keeper.progress().has_changed().is_err() => return Err(Gone),
+                    Err(_) => return Ok(Some("this device's disk is full".into())),
+                },
                 Output::Close(error) => return Ok(Some(error.text)),
             }
         }

@@ -3,18 +3,24 @@
 //! Owns the way of an event at the edge: commit to the journal, seal into the
 //! store, hand out to the session, note the receipt. Invariant: a position is
 //! returned only after the fsync that makes it durable; after a failed write
-//! everything is refused until a restart replays what is there. Clock, entropy
-//! and files are arguments; names are sealed by the rim.
+//! everything is refused until a restart replays what is there, but for one that
+//! found no room: it promised nothing. Clock, entropy and files are arguments;
+//! names are sealed by the rim.
 
 mod divergence;
 mod epoch;
 mod imports;
 mod own_log;
 mod people;
+mod room;
 mod seal;
 mod status;
 mod sync;
 
+#[cfg(test)]
+mod room_tests;
+
+pub use room::ends_work;
 pub use status::{LogStatus, Status};
 
 use crate::counts::{Counts, SpoolJob, card};
@@ -24,10 +30,11 @@ use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::{genesis, newest_time, seal as seal_batch};
 use crate::store::rows::{BatchRow, DeviceLogs, JournalState, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use core::time::Duration;
 use imports::Imports;
 use own_log::OwnLog;
+use room::Room;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
@@ -79,6 +86,7 @@ pub struct Device<F, S> {
     /// For the nonces of epochs to come.
     entropy: [u8; 32],
     last_seal: Option<Duration>,
+    room: Room,
     closed: bool,
 }
 
@@ -124,6 +132,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             imports: Imports::default(),
             entropy: nonces,
             last_seal: None,
+            room: Room::default(),
             closed: false,
         };
         for section in &sections {
@@ -146,9 +155,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// Makes events durable, all or none, and returns their positions.
     ///
     /// # Errors
-    /// [`Error::Full`] when they are more than one commit takes; storage failed.
+    /// [`Error::Full`] when they are more than one commit takes, or new work while there is no
+    /// room; storage failed.
     pub fn commit(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
         self.refuse_if_closed()?;
+        let ends = events.iter().all(|(_, event)| ends_work(event));
+        if !ends && !self.has_room() {
+            return Err(self.refused());
+        }
         let (sections, positions, hybrid) = self.encode(now, events)?;
         let content_len = Journal::<F>::content_len(&sections);
         if content_len > ENTRY_BYTES_MAX {
@@ -157,10 +171,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             );
             return Err(Error::Full(why));
         }
-        if !self.journal.has_room(content_len) {
-            self.seal(now)?;
+        if !self.journal.has_room(content_len, ends)
+            && let Err(why) = self.seal(now)
+        {
+            return Err(if self.is_full() { self.refused() } else { why });
         }
         let appended = self.journal.append(&sections);
+        self.room.full_if(&appended);
         self.closing(appended)?;
         self.hybrid = hybrid;
         for section in &sections {
@@ -208,14 +225,16 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if self.closed { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// After an error nobody knows what is durable, so nothing more is done.
+    /// After an error nobody knows what is durable, so nothing more is done; but where there was
+    /// no room nothing was.
     fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.closed |= result.is_err();
+        self.closed |= result.as_ref().is_err_and(|why| why.kind() != Kind::Full);
         result
     }
 
     fn commit_changes(&mut self, changes: Changes) -> Result<()> {
         let committed = self.store.commit(changes);
+        self.room.note(&committed);
         self.closing(committed)
     }
 

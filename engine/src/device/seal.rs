@@ -23,6 +23,9 @@ const BUSY_LINGER: Duration = Duration::from_secs(1);
 impl<F: JournalFile, S: Store> Device<F, S> {
     /// When the tail is to be sealed, by the monotonic clock; `None` without one.
     pub fn seal_due(&self, linked: bool) -> Option<Duration> {
+        if !self.has_room() {
+            return Some(self.retry_due());
+        }
         let tails = [&self.ledger, &self.telemetry];
         let since = tails.iter().filter_map(|log| log.tail_since).min()?;
         if tails.iter().any(|log| log.tail.len() >= SEAL_BYTES) {
@@ -38,10 +41,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// Seals the tail. Returns whether there was one.
     ///
     /// # Errors
-    /// Storage failed; the device is closed then.
+    /// [`Error::Full`]: all is as it was, and the tail stays in the journal. Storage failed;
+    /// the device is closed then.
     pub fn seal(&mut self, now: Now) -> Result<bool> {
         self.refuse_if_closed()?;
-        if self.ledger.tail_count + self.telemetry.tail_count == 0 {
+        let tail = self.ledger.tail_count + self.telemetry.tail_count > 0;
+        self.try_room(now, tail)?;
+        if !tail {
             return Ok(false);
         }
         let mut rows = Rows::new(self.config.tenant, &self.store);

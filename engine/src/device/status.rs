@@ -45,6 +45,8 @@ pub struct Status {
     /// Whether the cloud may know more of this device than it does itself, because
     /// it was restored or copied. Page logs wait until it was asked.
     pub unconfirmed: bool,
+    /// Whether new work is refused because there is no room on the disk.
+    pub full: bool,
     /// Whether a write failed, so that only a restart helps.
     pub closed: bool,
     /// Records this build does not understand.
@@ -70,7 +72,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             })?;
         }
         let (closed, incomplete) = (self.closed, self.counts().incomplete());
-        Ok(Status { logs, unconfirmed: self.is_unconfirmed()?, closed, incomplete })
+        let (unconfirmed, full) = (self.is_unconfirmed()?, !self.has_room());
+        Ok(Status { logs, unconfirmed, full, closed, incomplete })
     }
 
     fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {

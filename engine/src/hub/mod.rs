@@ -27,7 +27,7 @@ use crate::keys::Signer;
 use crate::log::newest_time;
 use crate::store::rows::{CloudLogs, CloudRecovery, CommitRow, LogRow, TipRow, split_epoch_key};
 use crate::store::{Changes, Rows, Store};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
@@ -65,6 +65,7 @@ pub struct Hub<S> {
     recovery: CloudRecovery,
     /// For the nonces of epochs to come.
     entropy: [u8; 32],
+    full: bool,
     closed: bool,
 }
 
@@ -103,6 +104,7 @@ impl<S: Store> Hub<S> {
             recovery,
             entropy: nonces,
             store,
+            full: false,
             closed: false,
         };
         hub.check_anchor(now)?;
@@ -145,7 +147,7 @@ impl<S: Store> Hub<S> {
         self.last_commit
     }
 
-    /// Whether a write failed: nothing more is done until a restart.
+    /// Whether a write failed, other than for want of room: nothing more is done until a restart.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
@@ -153,6 +155,20 @@ impl<S: Store> Hub<S> {
     /// All that is kept; for a copy of it.
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    /// Whether the last write found no room: nothing of it was stored, the next may find some.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Tries whether there is room again, if there was none.
+    ///
+    /// # Errors
+    /// [`Error::Full`] while there is none; storage failed.
+    pub fn try_room(&mut self) -> Result<()> {
+        self.refuse_if_closed()?;
+        if self.full { self.commit_changes(Changes::new()) } else { Ok(()) }
     }
 
     fn rows(&self) -> Rows<'_, S> {
@@ -163,14 +179,16 @@ impl<S: Store> Hub<S> {
         if self.closed { Err(Error::Closed) } else { Ok(()) }
     }
 
-    /// After an error nobody knows what is durable, so nothing more is done.
+    /// After an error nobody knows what is durable, so nothing more is done; but where there was
+    /// no room nothing was.
     fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.closed |= result.is_err();
+        self.closed |= result.as_ref().is_err_and(|why| why.kind() != Kind::Full);
         result
     }
 
     fn commit_changes(&mut self, changes: Changes) -> Result<()> {
         let committed = self.store.commit(changes);
+        self.full = committed.as_ref().is_err_and(|why| why.kind() == Kind::Full);
         self.closing(committed)
     }
 }

@@ -113,14 +113,18 @@ impl<S: Store> Hub<S> {
 
     /// A device told of all it holds of our logs, and it is here.
     pub(super) fn reported(&mut self, now: Now, device: DeviceId) -> Result<Reply> {
-        if self.recovery.frozen_since.is_none() || self.recovery.reported.contains(&device) {
+        if self.recovery.frozen_since.is_none() {
             return Ok(Reply::Done);
         }
-        self.recovery.reported.push(device);
-        let mut rows = self.rows();
-        rows.put(&(), &self.recovery);
-        let changes = rows.into_changes();
-        self.commit_changes(changes)?;
+        if !self.recovery.reported.contains(&device) {
+            let mut recovery = self.recovery.clone();
+            recovery.reported.push(device);
+            let mut rows = self.rows();
+            rows.put(&(), &recovery);
+            let changes = rows.into_changes();
+            self.commit_changes(changes)?;
+            self.recovery = recovery;
+        }
         self.thaw_if_all_reported(now)?;
         Ok(Reply::Done)
     }
@@ -194,7 +198,6 @@ impl<S: Store> Hub<S> {
         rows.put(&(), &logs);
         rows.put(&(), &recovery);
         let changes = rows.into_changes();
-        self.logs.commit_epoch = logs.commit_epoch;
         self.finish(changes, staged)?;
         (self.logs, self.recovery) = (logs, recovery);
         for own in self.device_logs.values_mut() {

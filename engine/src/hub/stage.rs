@@ -133,8 +133,7 @@ impl<S: Store> Hub<S> {
         let mut rows = Rows::new(self.config.tenant, &self.store);
         self.counts.snapshot_if_due(&mut rows);
         changes.extend(rows.into_changes());
-        let committed = self.store.commit(changes);
-        self.closing(committed)?;
+        self.commit_changes(changes)?;
         self.last_commit = staged.commit;
         self.hybrid = staged.hybrid;
         for (genesis, opened) in &staged.folds {

@@ -82,7 +82,7 @@ impl<S: Store> Hub<S> {
     /// Carries out what sessions asked for, with one commit; replies in order.
     ///
     /// # Errors
-    /// Storage failed; nothing may be acknowledged then. A peer's fault is a [`Reply`].
+    /// [`Error::Full`] or storage failed; nothing may be acknowledged then. A peer's fault is a [`Reply`].
     pub fn perform(&mut self, now: Now, effects: Vec<(DeviceId, Effect)>) -> Result<Vec<Reply>> {
         self.refuse_if_closed()?;
         let mut rows = self.rows();
@@ -127,7 +127,9 @@ impl<S: Store> Hub<S> {
             let lost = !given_back.is_empty();
             given_back.into_iter().for_each(|place| self.take_over(place));
             if lost && self.recovery.frozen_since.is_none() {
-                self.freeze(now, "a device held more of this cloud's logs than the cloud did")?;
+                let why = "a device held more of this cloud's logs than the cloud did";
+                // Unfrozen, nothing may be written: also without room only a start helps.
+                self.freeze(now, why).inspect_err(|_| self.closed = true)?;
             }
         }
         for device in reported {

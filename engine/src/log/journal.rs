@@ -49,6 +49,9 @@ pub trait JournalFile {
 pub const JOURNAL_BYTES: usize = 1024 * 1024;
 /// A commit's largest entry, bytes of content.
 pub const ENTRY_BYTES_MAX: usize = 640 * 1024;
+/// Of the file, kept for the ends of work that runs: where the store has no room, the journal
+/// is not emptied, and this takes the ends of two thousand jobs.
+pub const JOURNAL_RESERVE_BYTES: usize = 256 * 1024;
 
 const MAGIC: [u8; 4] = *b"TRJ1";
 const HEADER_LEN: usize = 40;
@@ -112,9 +115,11 @@ impl<F: JournalFile> Journal<F> {
         Ok((journal, sections))
     }
 
-    /// Whether an entry with so much content fits before the journal must be emptied.
-    pub fn has_room(&self, content_len: usize) -> bool {
-        self.offset + HEADER_LEN + content_len <= JOURNAL_BYTES
+    /// Whether an entry with so much content fits before the journal must be emptied; only
+    /// ends of what runs may use the reserve.
+    pub fn has_room(&self, content_len: usize, ends: bool) -> bool {
+        let reserved = if ends { 0 } else { JOURNAL_RESERVE_BYTES };
+        self.offset + HEADER_LEN + content_len + reserved <= JOURNAL_BYTES
     }
 
     /// What an entry with these sections takes, bytes of content.
@@ -125,10 +130,10 @@ impl<F: JournalFile> Journal<F> {
     /// Makes one commit durable.
     ///
     /// # Errors
-    /// Storage failed; the journal must not be used again.
+    /// [`Error::Full`]: nothing was appended. After any other error the journal must not be used again.
     pub fn append(&mut self, sections: &[Section]) -> Result<()> {
         let content_len = Self::content_len(sections);
-        assert!(self.has_room(content_len), "the journal is emptied before it is full");
+        assert!(self.has_room(content_len, true), "the journal is emptied before it is full");
         let mut content = Vec::with_capacity(content_len);
         for section in sections {
             let len = u32::try_from(section.records.len()).unwrap_or(u32::MAX);
@@ -159,10 +164,10 @@ impl<F: JournalFile> Journal<F> {
     }
 
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.file
-            .write_at(offset, bytes)
-            .and_then(|()| self.file.sync())
-            .map_err(|source| Error::Storage { doing: "writing the journal", source })
+        let doing = "writing the journal";
+        // What a write without room left behind is no entry, and written over by the next.
+        self.file.write_at(offset, bytes).map_err(|source| Error::storage(doing, source))?;
+        self.file.sync().map_err(|source| Error::Storage { doing, source })
     }
 
     /// An entry is only written after the one before it is durable, and one of a later generation

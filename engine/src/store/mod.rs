@@ -5,6 +5,7 @@
 //! [`rows`], one file a thing; the whole keyspace is the enum [`Table`].
 //! Which bytes lie under redb (a file, a simulated disk) is the caller's.
 
+mod backend;
 mod copy;
 mod memory;
 mod redb;
@@ -111,7 +112,8 @@ pub trait Store {
     /// Makes the changes durable, all or none.
     ///
     /// # Errors
-    /// After an error it is unknown which; the caller must not go on with this store.
+    /// [`Error::Full`]: none of them, and the same may succeed once there is room. After any
+    /// other error it is unknown which; the caller must not go on with this store.
     fn commit(&mut self, changes: Changes) -> Result<()>;
 }
 

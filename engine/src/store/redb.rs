@@ -3,13 +3,15 @@
 //! Invariant: a value read is the value written for that key, or an error: each
 //! row ends in eight bytes of BLAKE3 over table, key and value (redb's own
 //! checksums are neither cryptographic nor checked on ordinary reads).
-//! Two-phase commit and quick repair are on for every commit.
+//! Two-phase commit and quick repair are on for every commit. After a write that
+//! found no room the database is opened again, as it was; after a failed sync never.
 
+use super::backend::Backend;
 use super::{Changes, Store, Table, Visit};
 use crate::{Error, Result};
 use ::redb::{
-    Builder, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend,
-    TableDefinition,
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    StorageBackend, TableDefinition,
 };
 use core::ops::{ControlFlow, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +19,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Tables in a redb database.
 #[derive(Debug)]
 pub struct RedbStore {
-    database: Database,
+    backend: Backend,
+    cache_bytes: usize,
+    /// None while there is no room even to open it again.
+    database: Option<Database>,
 }
 
 const CHECKSUM_LEN: usize = 8;
@@ -31,8 +36,12 @@ impl RedbStore {
     pub fn open(backend: impl StorageBackend, cache_bytes: usize) -> Result<Self> {
         start_over_if_cut_short(&backend)
             .map_err(|error| Error::storage("looking at the database", error))?;
-        let mut store = Self { database: open_verified(backend, cache_bytes)? };
-        store.commit(Changes::new())?; // the tables exist from the start
+        let backend = Backend::new(backend);
+        let database = Some(open_verified(&backend, cache_bytes)?);
+        let mut store = Self { backend, cache_bytes, database };
+        if !store.has_tables()? {
+            store.commit(Changes::new())?; // the tables exist from the start
+        }
         Ok(store)
     }
 
@@ -41,12 +50,41 @@ impl RedbStore {
     /// # Errors
     /// Storage failed.
     pub fn moment(&self) -> Result<RedbMoment> {
-        let read = self.database.begin_read().map_err(transaction_error)?;
+        let read = self.database()?.begin_read().map_err(transaction_error)?;
         Ok(RedbMoment { read })
     }
 
     fn table(&self, table: Table) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>> {
         self.moment()?.table(table)
+    }
+
+    /// A full disk is no reason not to start, so nothing is written that is there.
+    fn has_tables(&self) -> Result<bool> {
+        let there = self.moment()?.read.list_tables().map_err(storage_error)?.count();
+        Ok(there == Table::ALL.len())
+    }
+
+    fn database(&self) -> Result<&Database> {
+        let closed = || Error::Full("the store is closed until there is some".into());
+        self.database.as_ref().ok_or_else(closed)
+    }
+
+    /// Opens the database on the same bytes: its last commit, without what a later
+    /// transaction wrote.
+    fn open_again(&mut self) -> Result<()> {
+        self.database = None; // it gives back its locks
+        let opened = open_database(&self.backend, self.cache_bytes);
+        self.database = Some(opened.map_err(database_error)?);
+        Ok(())
+    }
+
+    fn holds(&self, changes: &Changes) -> Result<bool> {
+        for ((table, key), value) in changes {
+            if self.read(*table, key)? != *value {
+                return Ok(false);
+            }
+        }
+        Ok(!changes.is_empty())
     }
 }
 
@@ -87,12 +125,15 @@ fn scan_rows<'k>(
     Ok(())
 }
 
+fn open_database(backend: &Backend, cache_bytes: usize) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(cache_bytes).create_with_backend(backend.clone())
+}
+
 /// Opens a database and checks every page of it. redb follows damaged pages where they lead: to
 /// rows that are passed over without a word, or to a panic, which ends here as an error.
-fn open_verified(backend: impl StorageBackend, cache_bytes: usize) -> Result<Database> {
+fn open_verified(backend: &Backend, cache_bytes: usize) -> Result<Database> {
     let open = || {
-        let mut database =
-            Builder::new().set_cache_size(cache_bytes).create_with_backend(backend)?;
+        let mut database = open_database(backend, cache_bytes)?;
         let clean = database.check_integrity()?;
         Ok((database, clean))
     };
@@ -173,30 +214,48 @@ impl Store for RedbStore {
     }
 
     fn commit(&mut self, changes: Changes) -> Result<()> {
-        let mut write = self.database.begin_write().map_err(transaction_error)?;
-        write.set_two_phase_commit(true);
-        write.set_quick_repair(true);
-        let mut changes = changes.into_iter().peekable();
-        for table in Table::ALL {
-            let mut rows = write.open_table(definition(table)).map_err(table_error)?;
-            while let Some(((_, key), value)) = changes.next_if(|((of, _), _)| *of == table) {
-                match value {
-                    Some(mut value) => {
-                        let checksum = checksum(table, &key, &value);
-                        value.extend_from_slice(&checksum);
-                        rows.insert(&*key, &*value).map_err(storage_error)?;
-                    }
-                    None => {
-                        rows.remove(&*key).map_err(storage_error)?;
-                    }
+        if self.database.is_none() {
+            self.open_again()?;
+        }
+        match write(self.database()?, &changes) {
+            Err(Error::Full(why)) if self.backend.sync_failed() => {
+                let source = std::io::Error::new(std::io::ErrorKind::StorageFull, why);
+                Err(Error::Storage { doing: "syncing the database", source })
+            }
+            Err(Error::Full(why)) => match self.open_again() {
+                // The write that failed may have been the last one, and done all the same.
+                Ok(()) if self.holds(&changes)? => Ok(()),
+                Ok(()) | Err(Error::Full(_)) => Err(Error::Full(why)),
+                Err(other) => Err(other),
+            },
+            done => done,
+        }
+    }
+}
+
+fn write(database: &Database, changes: &Changes) -> Result<()> {
+    let mut write = database.begin_write().map_err(transaction_error)?;
+    write.set_two_phase_commit(true);
+    write.set_quick_repair(true);
+    let mut changes = changes.iter().peekable();
+    for table in Table::ALL {
+        let mut rows = write.open_table(definition(table)).map_err(table_error)?;
+        while let Some(((_, key), value)) = changes.next_if(|((of, _), _)| *of == table) {
+            match value {
+                Some(value) => {
+                    let value = [value, &checksum(table, key, value)[..]].concat();
+                    rows.insert(&**key, &*value).map_err(storage_error)?;
+                }
+                None => {
+                    rows.remove(&**key).map_err(storage_error)?;
                 }
             }
         }
-        write.commit().map_err(|error| match error {
-            ::redb::CommitError::Storage(error) => storage_error(error),
-            other => Error::corrupt("database", other),
-        })
     }
+    write.commit().map_err(|error| match error {
+        ::redb::CommitError::Storage(error) => storage_error(error),
+        other => Error::corrupt("database", other),
+    })
 }
 
 fn checksum(table: Table, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_LEN] {
@@ -261,7 +320,7 @@ mod tests {
         assert_eq!(store.read(Table::Tip, b"a").expect("reads"), Some(b"one".to_vec()));
         assert_eq!(store.read(Table::Head, b"a").expect("reads"), None);
 
-        let write = store.database.begin_write().expect("begins");
+        let write = store.database().expect("is open").begin_write().expect("begins");
         {
             let mut rows = write.open_table(definition(Table::Tip)).expect("opens");
             let stolen = rows.get(&b"a"[..]).expect("reads").expect("is there").value().to_vec();

@@ -70,6 +70,21 @@ impl Cloud {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Its process id, if it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Where it serves health and metrics.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn http(&self) -> &str {
+        self.process.as_ref().expect("the cloud runs").said("http")
+    }
+
     /// Where its files lie.
     #[must_use]
     pub fn data(&self) -> &Path {

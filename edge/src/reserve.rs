@@ -1,0 +1,89 @@
+//! Room kept aside beside the store, given back to it when the disk is full.
+//!
+//! Invariant: while the reserve is whole its bytes lie on the disk, so giving them
+//! back makes room for them: for sealing what runs, for receipts, for pruning. It
+//! is made again as soon as there is room for it; until then new work is refused.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+/// What it takes, bytes: a journal's worth of tail, sealed.
+pub(crate) const RESERVE_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Reserve {
+    path: PathBuf,
+    whole: bool,
+}
+
+impl Reserve {
+    /// The reserve at `path`, made if there is room for it.
+    pub(crate) fn open(path: PathBuf) -> Self {
+        let len = std::fs::metadata(&path).map_or(0, |file| file.len());
+        let mut reserve = Self { path, whole: len == RESERVE_BYTES };
+        reserve.restore();
+        reserve
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Gives it back to the disk. Returns whether there was anything to give.
+    pub(crate) fn spend(&mut self) -> bool {
+        core::mem::take(&mut self.whole) && std::fs::remove_file(&self.path).is_ok()
+    }
+
+    /// Makes it again, if there is room. Returns whether it is whole.
+    pub(crate) fn restore(&mut self) -> bool {
+        if !self.whole && self.has_room() {
+            self.whole = self.fill().is_ok();
+            if !self.whole {
+                drop(std::fs::remove_file(&self.path)); // half of it is in the way of the rest
+            }
+        }
+        self.whole
+    }
+
+    /// For the reserve and as much again, or the work that it lets in would use it up at once.
+    fn has_room(&self) -> bool {
+        let disk = self.path.parent().and_then(|dir| rustix::fs::statvfs(dir).ok());
+        disk.is_some_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= 2 * RESERVE_BYTES)
+    }
+
+    /// No zeros, which some file systems do not store.
+    fn fill(&self) -> io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file: File = options.open(&self.path)?;
+        let chunk = [b'.'; 64 * 1024];
+        for _ in 0..RESERVE_BYTES / chunk.len() as u64 {
+            file.write_all(&chunk)?;
+        }
+        file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_spent_is_made_again_and_half_of_it_is_none() {
+        let dir = tempfile::tempdir().expect("makes a directory");
+        let path = dir.path().join("reserve");
+        let len = || std::fs::metadata(&path).map(|file| file.len()).ok();
+        let mut reserve = Reserve::open(path.clone());
+        assert_eq!((reserve.is_whole(), len()), (true, Some(RESERVE_BYTES)));
+        assert!(reserve.spend() && !reserve.is_whole() && !reserve.spend());
+        assert_eq!(len(), None);
+        std::fs::write(&path, "cut short").expect("writes");
+        assert!(Reserve::open(path.clone()).is_whole());
+        assert!(reserve.restore());
+        assert_eq!(len(), Some(RESERVE_BYTES));
+        let nowhere = Reserve::open(dir.path().join("missing/reserve"));
+        assert!(!nowhere.is_whole());
+    }
+}
