@@ -14,6 +14,7 @@ use crate::counts::Counts;
 use crate::fold::View;
 use crate::log::journal::JournalFile;
 use crate::log::{Opened, Tip, open};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{
     BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, ReceiptRow, SnapshotRow, TipRow,
     divergence_key, epoch_key, seq_key, split_epoch_key,
@@ -80,8 +81,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         set_aside(&mut rows, key, number, kept)?;
         let (from, pending, resubmitted) = (kept.next_seq, true, 0);
         rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
-        rows.put(&(), &DeviceHistory { unconfirmed: true, ..self.history()? });
-        rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
+        let unconfirmed = !planted(Bug::DivergedStaysConfirmed);
+        rows.put(&(), &DeviceHistory { unconfirmed, ..self.history()? });
+        if !planted(Bug::SnapshotOutlivesHistory) {
+            rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
+        }
         self.put_open(&mut rows, &logs);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
@@ -156,7 +160,9 @@ fn set_aside<S: Store>(
     for row in batches {
         let first_seq = row.batch.header().first_seq;
         rows.delete::<BatchRow>(&(log, epoch, first_seq));
-        rows.put(&(log, epoch, number, first_seq), &EvidenceRow(row));
+        if !planted(Bug::EvidenceDropped) {
+            rows.put(&(log, epoch, number, first_seq), &EvidenceRow(row));
+        }
     }
     if kept == Tip::START {
         rows.delete::<TipRow>(&(log, epoch));
@@ -186,13 +192,16 @@ fn missing<S: Store>(
     let evidence = divergence_key(log, epoch, row.number);
     rows.scan::<EvidenceRow>(&evidence, &evidence, &mut |_, EvidenceRow(row)| {
         each_record(row, &mut |seq, record| {
-            if accepted.get(&seq) == Some(&hash(record.bytes)) {
+            let held = accepted.get(&seq) == Some(&hash(record.bytes));
+            if held && !planted(Bug::HeldRecordedAgain) {
                 return Ok(());
             }
             let (resubmitted_from, bytes) = match record.event() {
                 Ok(Event::EpochOpened(_) | Event::LogOpened(_)) => return Ok(()),
                 // It stands for an event set aside before: that one's place is told.
-                Ok(Event::EventResubmitted(again)) => (again.resubmitted_from, again.record.0),
+                Ok(Event::EventResubmitted(again)) if !planted(Bug::ResubmittedFromNewPlace) => {
+                    (again.resubmitted_from, again.record.0)
+                }
                 _ => (Position { log, epoch, seq }, record.bytes.to_vec()),
             };
             if imports.take_in(rows, seq, record)? {

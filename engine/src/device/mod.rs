@@ -22,6 +22,7 @@ use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::{genesis, newest_time, seal as seal_batch};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, DeviceLogs, JournalState, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
@@ -161,6 +162,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             self.seal(now)?;
         }
         let appended = self.journal.append(&sections);
+        let appended = if planted(Bug::CommitIgnoresFailure) { Ok(()) } else { appended };
         self.closing(appended)?;
         self.hybrid = hybrid;
         for section in &sections {
@@ -205,7 +207,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
 
     /// After an error nobody knows what is durable, so nothing more is done.
     fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.closed |= result.is_err();
+        self.closed |= result.is_err() && !planted(Bug::DeviceGoesOn);
         result
     }
 
@@ -307,6 +309,7 @@ fn create_logs<S: Store>(
 
 /// The time of a record that comes after one at `last`.
 pub(crate) fn timestamp(last: HybridTime, now: Now) -> Timestamp {
+    let last = if planted(Bug::HybridTimeIsRaw) { HybridTime::default() } else { last };
     Timestamp { wall: now.wall, hybrid: last.next(now.wall), quality: now.quality }
 }
 

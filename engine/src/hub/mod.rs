@@ -25,6 +25,7 @@ use crate::device::{Now, create_log, timestamp};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::newest_time;
+use crate::planted::{Bug, planted};
 use crate::store::rows::{CloudLogs, CloudRecovery, CommitRow, LogRow, TipRow, split_epoch_key};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
@@ -160,7 +161,7 @@ impl<S: Store> Hub<S> {
 
     /// After an error nobody knows what is durable, so nothing more is done.
     fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.closed |= result.is_err();
+        self.closed |= result.is_err() && !planted(Bug::HubGoesOn);
         result
     }
 

@@ -6,6 +6,7 @@
 //! after it means that acknowledged bytes were damaged. Entries of an earlier
 //! generation are sealed and void. Bytes are drawn in `schema/FORMAT.md`.
 
+use crate::planted::{Bug, planted};
 use crate::{Error, Result};
 use tallyroll_schema::DecodeError;
 use tallyroll_schema::event::log::LogClass;
@@ -104,7 +105,9 @@ impl<F: JournalFile> Journal<F> {
             journal.next_entry += 1;
         }
         journal.refuse_entries_after_the_end(&bytes)?;
-        if let Some(replayed) = bytes.get(..journal.offset).filter(|bytes| !bytes.is_empty()) {
+        if let Some(replayed) = bytes.get(..journal.offset).filter(|bytes| !bytes.is_empty())
+            && !planted(Bug::ReplayTrustsPageCache)
+        {
             journal.write(0, replayed)?;
         }
         Ok((journal, sections))
@@ -159,7 +162,7 @@ impl<F: JournalFile> Journal<F> {
     fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.file
             .write_at(offset, bytes)
-            .and_then(|()| self.file.sync())
+            .and_then(|()| if planted(Bug::JournalUnsynced) { Ok(()) } else { self.file.sync() })
             .map_err(|source| Error::Storage { doing: "writing the journal", source })
     }
 
@@ -191,7 +194,8 @@ impl<F: JournalFile> Journal<F> {
         let len = u32::from_le_bytes(checked.get(4..8)?.try_into().ok()?) as usize;
         let content = rest.get(..len)?;
         let expected = entry_header(len, self.generation, number);
-        (checked == expected && sum == checksum(&self.key, checked, content)).then_some(content)
+        let sound = sum == checksum(&self.key, checked, content) || planted(Bug::TornEntryAccepted);
+        (checked == expected && sound).then_some(content)
     }
 }
 

@@ -6,6 +6,7 @@
 //! Two-phase commit and quick repair are on for every commit.
 
 use super::{Changes, Store, Table, Visit};
+use crate::planted::{Bug, planted};
 use crate::{Error, Result};
 use ::redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition};
 use core::ops::ControlFlow;
@@ -120,6 +121,9 @@ impl Store for RedbStore {
         let mut write = self.database.begin_write().map_err(transaction_error)?;
         write.set_two_phase_commit(true);
         write.set_quick_repair(true);
+        if planted(Bug::RedbUnsynced) {
+            let _ = write.set_durability(::redb::Durability::None);
+        }
         let mut changes = changes.into_iter().peekable();
         for table in Table::ALL {
             let mut rows = write.open_table(definition(table)).map_err(table_error)?;
