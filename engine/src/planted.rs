@@ -34,8 +34,6 @@ bugs! {
     // log
     /// The journal writes an entry and does not sync it.
     JournalUnsynced,
-    /// What a journal's replay found is built upon without being written and synced again.
-    ReplayTrustsPageCache,
     /// A journal's entry is taken in without its checksum.
     TornEntryAccepted,
     /// Each batch is hashed by itself, not with the hash before it.
@@ -100,12 +98,8 @@ bugs! {
     EvidenceDropped,
     /// A copy records again what the cloud has, too.
     HeldRecordedAgain,
-    /// What was recorded again and set aside is recorded as an event of that new place.
-    ResubmittedFromNewPlace,
     /// A device whose history was another one imports page logs at once.
     DivergedStaysConfirmed,
-    /// A view stored before a history was set aside stays in use.
-    SnapshotOutlivesHistory,
     /// A receipt's signature is not looked at.
     ReceiptUnverified,
     /// A receipt for another history than the device's is kept.

@@ -83,9 +83,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
         let unconfirmed = !planted(Bug::DivergedStaysConfirmed);
         rows.put(&(), &DeviceHistory { unconfirmed, ..self.history()? });
-        if !planted(Bug::SnapshotOutlivesHistory) {
-            rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
-        }
+        rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
         self.put_open(&mut rows, &logs);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
@@ -199,9 +197,7 @@ fn missing<S: Store>(
             let (resubmitted_from, bytes) = match record.event() {
                 Ok(Event::EpochOpened(_) | Event::LogOpened(_)) => return Ok(()),
                 // It stands for an event set aside before: that one's place is told.
-                Ok(Event::EventResubmitted(again)) if !planted(Bug::ResubmittedFromNewPlace) => {
-                    (again.resubmitted_from, again.record.0)
-                }
+                Ok(Event::EventResubmitted(again)) => (again.resubmitted_from, again.record.0),
                 _ => (Position { log, epoch, seq }, record.bytes.to_vec()),
             };
             if imports.take_in(rows, seq, record)? {

@@ -105,9 +105,7 @@ impl<F: JournalFile> Journal<F> {
             journal.next_entry += 1;
         }
         journal.refuse_entries_after_the_end(&bytes)?;
-        if let Some(replayed) = bytes.get(..journal.offset).filter(|bytes| !bytes.is_empty())
-            && !planted(Bug::ReplayTrustsPageCache)
-        {
+        if let Some(replayed) = bytes.get(..journal.offset).filter(|bytes| !bytes.is_empty()) {
             journal.write(0, replayed)?;
         }
         Ok((journal, sections))

@@ -11,19 +11,9 @@ pub use tallyroll_engine::planted::Bug;
 pub fn finder(bug: Bug) -> &'static str {
     use Bug::*;
     match bug {
-        JournalUnsynced
-        | ReplayTrustsPageCache
-        | TornEntryAccepted
-        | CommitIgnoresFailure
-        | DeviceGoesOn
-        | HubGoesOn
-        | GenerationNotStored
-        | EvidenceDropped => "durable",
-        SnapshotOutlivesHistory
-        | FirstOfCommitCounted
-        | CommitNumberShared
-        | SnapshotWithoutCut
-        | LastArrivedHolds => "converges",
+        JournalUnsynced | TornEntryAccepted | CommitIgnoresFailure | DeviceGoesOn | HubGoesOn
+        | GenerationNotStored | EvidenceDropped => "durable",
+        FirstOfCommitCounted | SnapshotWithoutCut | LastArrivedHolds => "converges",
         BatchesUnchained | HybridTimeIsRaw | ClockForgetsSealed | HeldUncompared => {
             "never-rewrites"
         }
@@ -39,7 +29,6 @@ pub fn finder(bug: Bug) -> &'static str {
         | ImportsNotStored
         | BroughtImportsIgnored
         | HeldRecordedAgain
-        | ResubmittedFromNewPlace
         | DivergedStaysConfirmed
         | ResubmittedCountedAgain
         | UnbackedForgotten
@@ -47,7 +36,11 @@ pub fn finder(bug: Bug) -> &'static str {
         | ConversionsDoubled
         | DestinationsUncharged
         | RunningTotalsAdded => "conserves",
-        HubCommitIgnoresFailure | RedbUnsynced | OlderReceiptKept | CommitEpochKept => "receipts",
+        HubCommitIgnoresFailure
+        | CommitNumberShared
+        | RedbUnsynced
+        | OlderReceiptKept
+        | CommitEpochKept => "receipts",
         CreditKept | SurveyedUntold | GrowthUnheard | NothingGivenBack | LinkIgnoredBySeal
         | NamesNotSentAgain | AccountsKept | ReceiptsSaidOnce => "liveness",
         GapAccepted
