@@ -8,6 +8,7 @@
 use crate::keys::Signer;
 use crate::log::hash_before;
 use crate::merge::{Burst, Refusal};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::sync::{Fetch, Reply};
@@ -54,6 +55,7 @@ pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -
         return Ok(Reply::Fetched(Burst { batches, head }));
     }
     let Some((next, hash)) = end else { return Ok(Reply::NothingThere(log, epoch)) };
+    let hash = if planted(Bug::SignsBeforeChaining) { after } else { hash };
     let position = Position { log, epoch, seq: next - 1 };
     let head = signer.sign_head(rows.tenant(), Head { position, hash });
     Ok(Reply::Fetched(Burst { batches, head }))

@@ -17,6 +17,7 @@ pub mod hub;
 pub mod keys;
 pub mod log;
 pub mod merge;
+pub mod planted;
 pub mod store;
 pub mod sync;
 

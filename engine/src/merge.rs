@@ -7,6 +7,7 @@
 //! bring which log is the caller's [`Admission`].
 
 use crate::log::{Opened, Tip, admit_opening, open, read_genesis};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Result, keys};
@@ -119,7 +120,7 @@ pub fn admit<S: Store>(
     let (mut new, mut hashes) = (Vec::new(), Vec::new());
     for batch in burst.batches {
         let header = *batch.header();
-        if (header.log, header.epoch) != (log, epoch) {
+        if (header.log, header.epoch) != (log, epoch) && !planted(Bug::OtherEpochsBatch) {
             return Err(Refusal::Poison("a batch of another epoch than the head's".into()).into());
         }
         if header.first_seq < held.next_seq {
@@ -132,7 +133,8 @@ pub fn admit<S: Store>(
         hashes.push(tip.hash);
         new.push(opened);
     }
-    if !keys::verify_head(rows.tenant(), &genesis.writer, &burst.head) {
+    let signed = keys::verify_head(rows.tenant(), &genesis.writer, &burst.head);
+    if !signed && !planted(Bug::SignatureUnchecked) {
         return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
     }
     check_head(&burst.head, tip, new.is_empty())?;
@@ -176,7 +178,7 @@ fn genesis_of(tenant: TenantId, burst: &Burst) -> Result<LogOpened, Refusal> {
 fn refuse_unless_held<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<()> {
     let header = batch.header();
     match rows.get::<BatchRow>(&(header.log, header.epoch, header.first_seq))? {
-        Some(held) if held.batch == *batch => Ok(()),
+        Some(held) if held.batch == *batch || planted(Bug::HeldUncompared) => Ok(()),
         _ => Err(Refusal::Fork { seq: header.first_seq }.into()),
     }
 }
@@ -189,6 +191,7 @@ fn check_head(signed: &SignedHead, tip: Tip, nothing_new: bool) -> Result<(), Re
         return Ok(());
     }
     match seq.checked_add(1) {
+        Some(end) if end == tip.next_seq && planted(Bug::HeadHashUnchecked) => Ok(()),
         Some(end) if end == tip.next_seq => Err(Refusal::Fork { seq }),
         Some(end) if end < tip.next_seq && nothing_new => Ok(()),
         _ => Err(Refusal::Poison("its head is not that of its last batch".into())),

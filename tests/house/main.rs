@@ -18,5 +18,6 @@ mod file_length;
 mod forgotten_files;
 mod module_headers;
 mod places;
+mod planted_bugs;
 mod same_bans;
 mod unfinished_work;

@@ -18,6 +18,10 @@ pub(crate) struct Package {
     pub(crate) manifest: String,
     /// Names of the packages it depends on, for building, running or testing.
     pub(crate) dependencies: Vec<String>,
+    /// Dependencies by name, and the features asked of each.
+    pub(crate) asked_of: Vec<(String, Vec<String>)>,
+    /// Its own features, and what each turns on.
+    pub(crate) features: Vec<(String, Vec<String>)>,
     pub(crate) targets: Vec<Target>,
 }
 
@@ -65,6 +69,15 @@ fn read_package(tree: &Tree, package: &Value) -> Package {
         manifest: relative(tree, &package["manifest_path"]),
         dependencies: list(&package["dependencies"])
             .map(|dependency| text(&dependency["name"]))
+            .collect(),
+        asked_of: list(&package["dependencies"])
+            .map(|asked| (text(&asked["name"]), list(&asked["features"]).map(text).collect()))
+            .collect(),
+        features: package["features"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, parts)| (name.clone(), list(parts).map(text).collect()))
             .collect(),
         targets: list(&package["targets"])
             .map(|target| Target {

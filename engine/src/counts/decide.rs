@@ -4,6 +4,7 @@
 //! of nothing, or one whose price overflows, is refused, not rounded.
 
 use super::card::{print_price, send_price};
+use crate::planted::{Bug, planted};
 use crate::{Error, Result};
 use tallyroll_schema::event::counts::{
     Charge, DocumentSaved, DocumentSent, PagesCaptured, PagesConverted, PagesPrinted, RateCard,
@@ -58,13 +59,16 @@ pub fn decide(card: &RateCard, act: Act, job: JobId, alias: UserAlias) -> Result
         }
         Act::Convert { pages, mut conversions, .. } => {
             conversions.sort_unstable();
-            conversions.dedup();
+            if !planted(Bug::ConversionsDoubled) {
+                conversions.dedup();
+            }
             let kinds = u32::try_from(conversions.len()).unwrap_or(u32::MAX);
             let charge = charge(card, card.conversion, "pages and conversions", &[pages, kinds])?;
             PagesConverted { job, user, pages, conversions, charge, device: None }.into()
         }
         Act::Send { pages, destinations, color, .. } => {
-            let counts = [pages, destinations];
+            let charged = if planted(Bug::DestinationsUncharged) { 1 } else { destinations };
+            let counts = [pages, charged];
             let charge = charge(card, send_price(card, color), "pages and destinations", &counts)?;
             DocumentSent { job, user, pages, destinations, color, charge, device: None }.into()
         }

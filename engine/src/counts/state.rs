@@ -5,6 +5,7 @@
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
 use crate::fold::{Origin, View};
+use crate::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{Charge, RateCard};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
@@ -143,7 +144,8 @@ impl Counts {
             return;
         };
         let hash = Hash(*blake3::hash(bytes).as_bytes());
-        if self.resubmitted.insert((event.resubmitted_from, hash)) {
+        let first = self.resubmitted.insert((event.resubmitted_from, hash));
+        if first || planted(Bug::ResubmittedCountedAgain) {
             self.fold_record(origin, &record, true);
         }
     }
@@ -156,7 +158,8 @@ impl Counts {
                     sheets: e.sheets.unwrap_or(0).into(),
                     ..Usage::default()
                 };
-                let at = e.acted_at.unwrap_or(written_at);
+                let acted_at = e.acted_at.filter(|_| !planted(Bug::MonthOfImport));
+                let at = acted_at.unwrap_or(written_at);
                 self.charge(origin.device, e.user, at, usage, e.charge, again);
             }
             Event::PagesCaptured(e) => {
@@ -209,6 +212,7 @@ impl Counts {
             return;
         };
         usage.charged = i128::from(charge.credits.thousandths());
+        let again = again && !planted(Bug::UnbackedForgotten);
         usage.unbacked = if again { usage.charged } else { 0 };
         let key = UsageKey { device, user, month: month_of(at) };
         self.usage.entry(key).or_default().add(&usage);
@@ -221,7 +225,8 @@ pub(super) type Place = (EpochId, u64);
 /// Of several decisions about one thing, all in one log, the last holds.
 fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Position, value: V) {
     let place = (position.epoch, position.seq);
-    if held.get(&key).is_none_or(|(before, _)| *before < place) {
+    let newer = held.get(&key).is_none_or(|(before, _)| *before < place);
+    if newer || planted(Bug::LastArrivedHolds) {
         held.insert(key, (place, value));
     }
 }

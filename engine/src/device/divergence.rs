@@ -14,6 +14,7 @@ use crate::counts::Counts;
 use crate::fold::View;
 use crate::log::journal::JournalFile;
 use crate::log::{Opened, Tip, open};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{
     BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, ReceiptRow, SnapshotRow, TipRow,
     divergence_key, epoch_key, seq_key, split_epoch_key,
@@ -80,7 +81,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         set_aside(&mut rows, key, number, kept)?;
         let (from, pending, resubmitted) = (kept.next_seq, true, 0);
         rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
-        rows.put(&(), &DeviceHistory { unconfirmed: true, ..self.history()? });
+        let unconfirmed = !planted(Bug::DivergedStaysConfirmed);
+        rows.put(&(), &DeviceHistory { unconfirmed, ..self.history()? });
         rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
         self.put_open(&mut rows, &logs);
         let changes = rows.into_changes();
@@ -156,7 +158,9 @@ fn set_aside<S: Store>(
     for row in batches {
         let first_seq = row.batch.header().first_seq;
         rows.delete::<BatchRow>(&(log, epoch, first_seq));
-        rows.put(&(log, epoch, number, first_seq), &EvidenceRow(row));
+        if !planted(Bug::EvidenceDropped) {
+            rows.put(&(log, epoch, number, first_seq), &EvidenceRow(row));
+        }
     }
     if kept == Tip::START {
         rows.delete::<TipRow>(&(log, epoch));
@@ -186,7 +190,8 @@ fn missing<S: Store>(
     let evidence = divergence_key(log, epoch, row.number);
     rows.scan::<EvidenceRow>(&evidence, &evidence, &mut |_, EvidenceRow(row)| {
         each_record(row, &mut |seq, record| {
-            if accepted.get(&seq) == Some(&hash(record.bytes)) {
+            let held = accepted.get(&seq) == Some(&hash(record.bytes));
+            if held && !planted(Bug::HeldRecordedAgain) {
                 return Ok(());
             }
             let (resubmitted_from, bytes) = match record.event() {

@@ -10,6 +10,7 @@ use super::{Device, Now, timestamp};
 use crate::fold::Replay;
 use crate::log::journal::JournalFile;
 use crate::log::{epoch_nonce, open_epoch};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{
     BatchRow, DeviceHistory, DeviceLogs, LogRow, ReceiptRow, TipRow, split_epoch_key,
 };
@@ -26,7 +27,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     pub(super) fn check_anchor(&mut self, now: Now) -> Result<()> {
         let known = self.history()?;
         let anchor = self.config.anchor.or(known.anchor);
-        let moved = known.anchor.is_some() && known.anchor != anchor;
+        let moved =
+            known.anchor.is_some() && known.anchor != anchor && !planted(Bug::AnchorIgnored);
         if known.anchor == anchor {
             return Ok(());
         }

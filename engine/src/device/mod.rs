@@ -28,6 +28,7 @@ use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::{genesis, newest_time, seal as seal_batch};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, DeviceLogs, JournalState, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
@@ -178,6 +179,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }
         let appended = self.journal.append(&sections);
         self.room.full_if(&appended);
+        let appended = if planted(Bug::CommitIgnoresFailure) { Ok(()) } else { appended };
         self.closing(appended)?;
         self.hybrid = hybrid;
         for section in &sections {
@@ -228,7 +230,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// After an error nobody knows what is durable, so nothing more is done; but where there was
     /// no room nothing was.
     fn closing<T>(&mut self, result: Result<T>) -> Result<T> {
-        self.closed |= result.as_ref().is_err_and(|why| why.kind() != Kind::Full);
+        self.closed |= result.as_ref().is_err_and(|why| why.kind() != Kind::Full)
+            && !planted(Bug::DeviceGoesOn);
         result
     }
 
@@ -331,6 +334,7 @@ fn create_logs<S: Store>(
 
 /// The time of a record that comes after one at `last`.
 pub(crate) fn timestamp(last: HybridTime, now: Now) -> Timestamp {
+    let last = if planted(Bug::HybridTimeIsRaw) { HybridTime::default() } else { last };
     Timestamp { wall: now.wall, hybrid: last.next(now.wall), quality: now.quality }
 }
 

@@ -8,6 +8,7 @@ use super::imports::Imports;
 use super::{Device, Now};
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, seal as seal_batch};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, JournalState, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
@@ -31,7 +32,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if tails.iter().any(|log| log.tail.len() >= SEAL_BYTES) {
             return Some(since);
         }
-        if !linked {
+        if !linked || planted(Bug::LinkIgnoredBySeal) {
             return Some(since.saturating_add(SEAL_INTERVAL));
         }
         let busy_until = self.last_seal.map_or(since, |last| last.saturating_add(BUSY_LINGER));
@@ -54,10 +55,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let [ledger, telemetry] = [&self.ledger, &self.telemetry]
             .map(|log| seal_records(&mut rows, log.epoch, log.tip, &log.tail));
         let (ledger, telemetry) = (ledger?, telemetry?);
-        self.imports.put(&mut rows)?;
+        if !planted(Bug::ImportsNotStored) {
+            self.imports.put(&mut rows)?;
+        }
         let generation = self.journal_state.generation + 1;
         let journal_state = JournalState { generation, ..self.journal_state };
-        rows.put(&(), &journal_state);
+        if !planted(Bug::GenerationNotStored) {
+            rows.put(&(), &journal_state);
+        }
         self.counts.snapshot_if_due(&mut rows);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
@@ -104,7 +109,7 @@ fn split(tail: &[u8]) -> Result<Vec<(u32, &[u8])>> {
             (rest, count, len) = (after, 0, 0);
         }
     }
-    if count > 0 {
+    if count > 0 && !(planted(Bug::LastRunDropped) && !runs.is_empty()) {
         runs.push((count, rest));
     }
     Ok(runs)

@@ -12,6 +12,7 @@ use crate::keys::verify_receipt;
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, holds};
 use crate::merge::{Burst, Refusal, admit};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{DeviceHistory, LogRow, ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
 use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
@@ -96,7 +97,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
             Err(error) => return self.closing(Err(error)),
         };
-        if admitted.genesis.class == LogClass::Ledger {
+        if admitted.genesis.class == LogClass::Ledger && !planted(Bug::BroughtImportsIgnored) {
             let mut imports = Imports::default();
             for opened in &admitted.new {
                 let first = opened.batch.header().first_seq;
@@ -118,7 +119,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// The cloud's own logs, to a cloud that lost them.
     fn give_back(&self, epochs: &[(LogId, EpochId)]) -> Result<Reply> {
         let (rows, mut offers) = (self.rows(), Vec::new());
-        for (log, epoch) in epochs {
+        for (log, epoch) in epochs.iter().filter(|_| !planted(Bug::NothingGivenBack)) {
             let (genesis, tip) = (rows.get::<LogRow>(log)?, rows.get::<TipRow>(&(*log, *epoch))?);
             let head = tip.and_then(|tip| Tip::from(tip).head(*log, *epoch));
             if let (Some(LogRow(genesis)), Some(head)) = (genesis, head) {
@@ -137,7 +138,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }
         let mut rows = self.rows();
         rows.put(&(), &DeviceHistory { accounts: Some(accounts), ..history });
-        if history.accounts.is_some() {
+        if history.accounts.is_some() && !planted(Bug::NamesNotSentAgain) {
             self.unstore_names(&mut rows)?;
         }
         let changes = rows.into_changes();
@@ -154,7 +155,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         };
         // What another copy of this device wrote, or this one before it was restored.
         let own = self.own_class(log).is_some();
-        if own || (by_cloud && meant) {
+        if own || (by_cloud && meant) || planted(Bug::DeviceTakesAnyLog) {
             Ok(())
         } else {
             Err(Refusal::Denied("a device takes the cloud's public log and its own".into()))
@@ -171,10 +172,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             .get::<ReceiptRow>(&key)?
             .is_none_or(|ReceiptRow(held)| held.head.position.seq < seq);
         let signed = || verify_receipt(self.config.tenant, &self.config.cloud_key, &receipt);
-        if !ours || !newer || !signed() {
+        let newer = newer || planted(Bug::OlderReceiptKept);
+        if !ours || !newer || !(signed() || planted(Bug::ReceiptUnverified)) {
             return Ok(Reply::Done);
         }
-        if !holds(&rows, &receipt.head)? {
+        if !holds(&rows, &receipt.head)? && !planted(Bug::ReceiptForOtherHistory) {
             return self.diverged(now, log, epoch);
         }
         let mut rows = rows;

@@ -6,6 +6,7 @@
 //! What each view means is left to its domain.
 
 use crate::log::{Opened, open};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, CommitRow, LogRow, SnapshotRow, TipRow};
 use crate::store::rows::{epoch_key, split_epoch_key};
 use crate::store::{Row, Rows, Store};
@@ -170,6 +171,7 @@ impl<V: View> Replay<V> {
         }
         let view = V::restore(&row.archive)?;
         let cut = row.cut.into_iter().map(|(log, epoch, next)| ((log, epoch), next)).collect();
+        let cut = if planted(Bug::SnapshotWithoutCut) { Cut::new() } else { cut };
         Some(Self { view, cut, since_snapshot: 0 })
     }
 

@@ -9,6 +9,7 @@
 use super::Hub;
 use crate::device::{Now, timestamp};
 use crate::log::{Tip, epoch_nonce, open, open_epoch};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, CloudLogs, CloudRecovery, LogRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::sync::Reply;
@@ -95,8 +96,21 @@ impl<S: Store> Hub<S> {
         let anchor = self.recovery.anchor;
         let recovery =
             CloudRecovery { anchor, frozen_since, why: why.to_owned(), reported: Vec::new() };
-        let logs = CloudLogs { commit_epoch: self.logs.commit_epoch + 1, ..self.logs };
-        self.renew(now, recovery, logs, vec![self.logs.accounts])
+        let commit_epoch = match planted(Bug::CommitEpochKept) {
+            true => self.logs.commit_epoch,
+            false => self.next_commit_epoch(),
+        };
+        let logs = CloudLogs { commit_epoch, ..self.logs };
+        let accounts = Some(self.logs.accounts).filter(|_| !planted(Bug::AccountsKept));
+        self.renew(now, recovery, logs, accounts.into_iter().collect())
+    }
+
+    /// Beyond the open one by a random number: the next one of two copies of a store, or of one
+    /// backup restored twice, must not be the same, or a commit number would name two commits.
+    fn next_commit_epoch(&self) -> u32 {
+        let open = self.logs.commit_epoch;
+        let [low, high, ..] = epoch_nonce(&self.entropy, self.logs.accounts.0, open);
+        open.saturating_add(1 + u32::from(u16::from_le_bytes([low, high])))
     }
 
     /// Everybody reported: the other logs go on in new epochs, too.
@@ -151,7 +165,9 @@ impl<S: Store> Hub<S> {
     fn unreported(&self) -> Vec<DeviceId> {
         let reported = &self.recovery.reported;
         let devices = self.fleet().devices().iter();
-        let waited_for = devices.filter(|(_, device)| device.standing == super::Standing::Active);
+        let waited_for = devices.filter(|(_, device)| {
+            device.standing == super::Standing::Active && !planted(Bug::RestoreUnnoticed)
+        });
         waited_for.map(|(id, _)| *id).filter(|id| !reported.contains(id)).collect()
     }
 

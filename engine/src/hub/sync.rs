@@ -10,6 +10,7 @@ use crate::device::Now;
 use crate::fetch::fetch;
 use crate::log::Tip;
 use crate::merge::{Burst, Refusal, admit};
+use crate::planted::{Bug, planted};
 use crate::store::rows::{ChildRow, DirectoryRow, LogRow, ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
 use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
@@ -41,7 +42,9 @@ impl<S: Store> Hub<S> {
         let ours: Vec<_> = offers.iter().map(|offer| offer.head).collect();
         // Its own logs are given back to a device that was restored or copied.
         for (epoch, tip) in &held {
-            receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
+            if !planted(Bug::ReceiptsSaidOnce) {
+                receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
+            }
             let LogRow(genesis) = rows
                 .get(&epoch.0)?
                 .ok_or_else(|| Error::corrupt("log", "its genesis row is missing"))?;
@@ -144,7 +147,8 @@ impl<S: Store> Hub<S> {
             Some(device) => self.device_logs.entry(device).or_insert(place),
             None => &mut self.logs.public,
         };
-        if open.0 == place.0 && open.1.counter < place.1.counter {
+        let newer = open.1.counter < place.1.counter && !planted(Bug::GivenBackNotTakenOver);
+        if open.0 == place.0 && newer {
             *open = place;
         }
     }
@@ -160,7 +164,8 @@ impl<S: Store> Hub<S> {
     ) -> Result<Reply> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
         let tip = rows.get::<TipRow>(&epoch)?.map_or(Tip::START, Tip::from);
-        if rows.get::<ChildRow>(&epoch)?.is_some() && burst.head.head.position.seq >= tip.next_seq {
+        let ended = rows.get::<ChildRow>(&epoch)?.is_some() && !planted(Bug::EndedEpochGrows);
+        if ended && burst.head.head.position.seq >= tip.next_seq {
             let refusal = Refusal::Ended { seq: tip.next_seq };
             return Ok(Reply::Refused { epoch, refusal, bytes });
         }
@@ -203,7 +208,7 @@ impl<S: Store> Hub<S> {
         let Some(record) = self.fleet().device(device) else {
             return denied("this device is not enrolled");
         };
-        if record.standing == Standing::Revoked {
+        if record.standing == Standing::Revoked && !planted(Bug::RevokedBelieved) {
             return denied("this device is revoked");
         }
         let ours = match genesis.class {
@@ -211,16 +216,20 @@ impl<S: Store> Hub<S> {
             LogClass::Device => genesis.about == Some(device),
             LogClass::Accounts | LogClass::Ledger | LogClass::Telemetry => false,
         };
-        if ours && genesis.writer == self.public_key() {
+        let by_us = genesis.writer == self.public_key() || planted(Bug::DeviceAuthorsDecisions);
+        if ours && by_us {
             return Ok(()); // given back
         }
         let own = matches!(genesis.class, LogClass::Ledger | LogClass::Telemetry);
-        if !own || genesis.writer != record.signing_key {
+        let by_it = genesis.writer == record.signing_key || planted(Bug::OthersLogsBrought);
+        if !own || !by_it {
             return denied("a device brings its own ledger and telemetry");
         }
         let place = (genesis.writer, genesis.class);
         match self.written_by.get(&place).or_else(|| new_logs.get(&place)) {
-            Some(first) if *first != log => denied("this device has a log of this class already"),
+            Some(first) if *first != log && !planted(Bug::SecondLedger) => {
+                denied("this device has a log of this class already")
+            }
             _ => Ok(()),
         }
     }

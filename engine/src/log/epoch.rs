@@ -7,6 +7,7 @@
 use super::{Tip, seal};
 use crate::Result;
 use crate::merge::Refusal;
+use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, ChildRow, HeadRow, TipRow, epoch_key, seq_key};
 use crate::store::{Rows, Store};
 use tallyroll_schema::event::log::EpochOpened;
@@ -33,6 +34,7 @@ pub(crate) fn open_epoch<S: Store>(
 /// The nonce of a log's epoch, from entropy that no other process has.
 pub(crate) fn epoch_nonce(entropy: &[u8; 32], log: LogId, counter: u32) -> [u8; 16] {
     let mut hasher = blake3::Hasher::new_derive_key("tallyroll epoch nonce v1");
+    let entropy = if planted(Bug::NonceWithoutEntropy) { &[0; 32] } else { entropy };
     hasher.update(entropy).update(log.as_bytes()).update(&counter.to_le_bytes());
     let mut nonce = [0; 16];
     hasher.finalize_xof().fill(&mut nonce);
@@ -60,7 +62,8 @@ pub(crate) fn admit_opening<S: Store>(
         return Err(Refusal::Poison(why.into()).into());
     };
     let position = Position { log, epoch: parent, seq };
-    if parent.counter >= epoch.counter || !holds(rows, &Head { position, hash })? {
+    let held = holds(rows, &Head { position, hash })? || planted(Bug::OrphanAdmitted);
+    if parent.counter >= epoch.counter || !held {
         return Err(Refusal::Orphan { parent: position }.into());
     }
     if rows.get::<ChildRow>(&(log, parent))?.is_none() {

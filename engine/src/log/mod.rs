@@ -13,6 +13,7 @@ pub(crate) use epoch::{admit_opening, epoch_nonce, hash_before, holds, open_epoc
 pub(crate) use newest::newest_time;
 pub use seal::{Opened, open, seal};
 
+use crate::planted::{Bug, planted};
 use tallyroll_schema::event::log::LogOpened;
 use tallyroll_schema::{
     Batch, DecodeError, EpochId, Event, Hash, Head, LogId, Position, Record, Records, TenantId,
@@ -36,11 +37,12 @@ impl Tip {
     /// `None` when the batch does not begin where this tip ends.
     pub fn advance(self, tenant: TenantId, batch: &Batch, records: &[u8]) -> Option<Self> {
         let header = batch.header();
-        if header.first_seq != self.next_seq {
+        if header.first_seq != self.next_seq && !planted(Bug::GapAccepted) {
             return None;
         }
         let next_seq = header.end_seq().ok()?;
-        Some(Self { next_seq, hash: batch_hash(tenant, header, self.hash, records) })
+        let before = if planted(Bug::BatchesUnchained) { Hash::ZERO } else { self.hash };
+        Some(Self { next_seq, hash: batch_hash(tenant, header, before, records) })
     }
 
     /// The head at this tip, or `None` when nothing is there yet.

@@ -4,6 +4,7 @@
 //! claims, and returns exactly the stated number of well-framed records.
 //! Compression is no part of the proof: the chain covers the records themselves.
 
+use crate::planted::{Bug, planted};
 use tallyroll_schema::limits::BATCH_RECORDS_BYTES_MAX;
 use tallyroll_schema::{Batch, BatchHeader, Compression, DecodeError, EpochId, LogId, Records};
 
@@ -68,7 +69,7 @@ pub fn open(batch: Batch) -> Result<Opened, DecodeError> {
         Compression::Zstd => zstd::bulk::decompress(batch.payload(), stated)
             .map_err(|_| DecodeError::Malformed("batch: it does not uncompress to its length"))?,
     };
-    if records.len() != stated {
+    if records.len() != stated && !planted(Bug::CompressedLengthTrusted) {
         return Err(DecodeError::Malformed("batch: it uncompresses to another length"));
     }
     let mut count: u32 = 0;
@@ -76,7 +77,7 @@ pub fn open(batch: Batch) -> Result<Opened, DecodeError> {
         record?;
         count += 1;
     }
-    if count != header.count {
+    if count != header.count && !planted(Bug::RecordCountTrusted) {
         return Err(DecodeError::Malformed("batch: another number of records than stated"));
     }
     Ok(Opened { batch, records })

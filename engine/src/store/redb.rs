@@ -8,6 +8,7 @@
 
 use super::backend::Backend;
 use super::{Changes, Store, Table, Visit};
+use crate::planted::{Bug, planted};
 use crate::{Error, Result};
 use ::redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase,
@@ -237,6 +238,9 @@ fn write(database: &Database, changes: &Changes) -> Result<()> {
     let mut write = database.begin_write().map_err(transaction_error)?;
     write.set_two_phase_commit(true);
     write.set_quick_repair(true);
+    if planted(Bug::RedbUnsynced) {
+        let _ = write.set_durability(::redb::Durability::None);
+    }
     let mut changes = changes.iter().peekable();
     for table in Table::ALL {
         let mut rows = write.open_table(definition(table)).map_err(table_error)?;

@@ -89,3 +89,20 @@ fn an_administrator_may_accept_what_is_missing() {
     assert_eq!(hub.recovery(), None);
     hub.accept_loss(now(22)).expect_err("nothing is frozen");
 }
+
+/// The simulator restored a cloud from a backup that was made before an earlier recovery. Both
+/// times it went on in the commit epoch after the backup's, and one commit number named two commits.
+#[test]
+fn a_backup_restored_twice_gives_other_commit_numbers_each_time() {
+    let mut hub = hub();
+    let device = enrol(&mut hub, "a", 11);
+    let mut store = hub.store().clone();
+    mark_restored(TENANT, &mut store).expect("is noted");
+    let [first, second] = [20, 30].map(|at| {
+        let mut hub = hub.restart_on(store.clone(), now(at));
+        hub.retire(now(at + 1), device.id(), "gone".into()).expect("accounts go on");
+        hub.last_commit()
+    });
+    assert!(first.epoch > hub.last_commit().epoch && second.epoch > hub.last_commit().epoch);
+    assert_ne!(first, second);
+}

@@ -6,6 +6,7 @@
 
 use super::{Fetch, Offer, OfferKind, Role};
 use crate::merge::Burst;
+use crate::planted::{Bug, planted};
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::{BURST_BYTES_MAX, HEADS_PER_MESSAGE_MAX};
@@ -39,7 +40,7 @@ impl Outgoing {
             let key = (stream_of(class), head.position.log, head.position.epoch);
             let end_seq = head.position.seq.saturating_add(1);
             match self.epochs.get_mut(&key) {
-                Some(epoch) if epoch.end_seq >= end_seq => {}
+                Some(epoch) if epoch.end_seq >= end_seq || planted(Bug::GrowthUnheard) => {}
                 Some(epoch) => (epoch.end_seq, epoch.end_hash) = (end_seq, head.hash),
                 None => {
                     let end_hash = head.hash;
@@ -98,7 +99,7 @@ impl Outgoing {
 
     /// The next batches to read, if there is something to send and room for it.
     pub(super) fn next_fetch(&mut self) -> Option<Fetch> {
-        if self.fetching || self.credit <= 0 {
+        if self.fetching || (self.credit <= 0 && !planted(Bug::CreditIgnored)) {
             return None;
         }
         let waiting = self.epochs.iter().find_map(|((_, log, epoch), state)| {
@@ -107,7 +108,8 @@ impl Outgoing {
         });
         let (log, epoch, from, after) = waiting?;
         self.fetching = true;
-        let bytes_max = usize::try_from(self.credit).unwrap_or(usize::MAX);
+        let credit = if planted(Bug::CreditIgnored) { i64::MAX } else { self.credit };
+        let bytes_max = usize::try_from(credit).unwrap_or(usize::MAX);
         let bytes_max = bytes_max.min(BURST_BYTES_MAX as usize);
         Some(Fetch { log, epoch, from, after, bytes_max })
     }

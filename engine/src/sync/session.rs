@@ -8,6 +8,7 @@ use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::own::OwnLogs;
 use super::{Effect, Offer, Opening, Output, Reply};
+use crate::planted::{Bug, planted};
 use core::time::Duration;
 use std::collections::VecDeque;
 use tallyroll_schema::limits::DIRECTORY_ENTRIES_MAX;
@@ -212,7 +213,9 @@ impl Session {
             Reply::Persisted { epoch, next_seq, hash, receipt, bytes } => {
                 self.incoming.persisted(epoch, next_seq, hash);
                 self.finish_adopting();
-                self.give_credit(bytes);
+                if !planted(Bug::CreditKept) {
+                    self.give_credit(bytes);
+                }
                 if let Some(receipt) = receipt {
                     self.send(Message::Receipt(receipt));
                 }

@@ -7,6 +7,7 @@ use clap::{Parser, ValueEnum};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
+use tallyroll_tests::sim::bugs::Bug;
 use tallyroll_tests::sim::faults::Fault;
 use tallyroll_tests::sim::planted::Planted;
 use tallyroll_tests::sim::{Options, rerun_line, run};
@@ -29,12 +30,21 @@ struct Arguments {
     /// Plant a bug and see it found.
     #[arg(long, value_enum)]
     planted: Option<Planted>,
+    /// Plant a bug in the engine and see it found; wants a build with `--features planted`.
+    #[arg(long, value_parser = bug_named)]
+    bug: Option<Bug>,
     /// Threads; the digest does not depend on them.
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Print what happens.
     #[arg(long)]
     verbose: bool,
+}
+
+fn bug_named(name: &str) -> Result<Bug, String> {
+    let named = |bug: &&Bug| format!("{bug:?}") == name;
+    let found = Bug::ALL.iter().find(named).copied();
+    found.ok_or_else(|| format!("no such bug; they are {:?}", Bug::ALL))
 }
 
 /// Violations shown in full; more are only counted.
@@ -52,6 +62,7 @@ fn main() -> ExitCode {
         only: arguments.history,
         faults,
         planted: arguments.planted,
+        bug: arguments.bug,
         threads: arguments.threads.max(1),
         verbose: arguments.verbose,
     };

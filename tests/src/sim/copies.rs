@@ -105,6 +105,7 @@ impl World {
         marked.map_err(|error| self.violation("durable", format!("the backup: {error}")))?;
         self.truth.tails_lost += 1;
         self.persisted.clear();
+        self.truth.ended.clear();
         self.excuse_cloud(backup.taken_at)
     }
 

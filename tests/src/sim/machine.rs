@@ -192,6 +192,11 @@ impl CloudMachine {
 
     /// The key that signs its decisions and receipts.
     pub fn public_key(&self) -> PublicKey {
-        Signer::from_seed(&self.seed).public_key()
+        self.signer().public_key()
+    }
+
+    /// What signs them.
+    pub fn signer(&self) -> Signer {
+        Signer::from_seed(&self.seed)
     }
 }

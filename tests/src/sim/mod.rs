@@ -8,12 +8,15 @@
 
 mod accidents;
 mod acts;
+pub mod bugs;
 pub mod checkers;
 pub mod clock;
 mod copies;
+mod decisions;
 pub mod disk;
 pub mod entropy;
 pub mod faults;
+mod forgery;
 pub mod image;
 pub mod machine;
 pub mod network;

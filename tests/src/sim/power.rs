@@ -137,6 +137,13 @@ impl World {
         self.trace.note(self.now, format_args!("the cloud stops: {error}"));
         if !self.cloud.disk.is_dead() {
             self.judge("the cloud", &error)?;
+            let now = self.cloud.clock.show(self.now);
+            if let Some(process) = &mut self.cloud.process
+                && process.perform(now, Vec::new()).is_ok()
+            {
+                let what = format!("the cloud went on after `{error}`");
+                return Err(self.violation("durable", what));
+            }
         }
         self.cloud_down()?;
         Ok(None)

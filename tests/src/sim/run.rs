@@ -3,6 +3,7 @@
 //! Invariant: histories are independent and the digest is taken in the order of their numbers, so
 //! neither the number of threads nor their speed shows in it.
 
+use super::bugs::{self, Bug};
 use super::checkers::Violation;
 use super::entropy::Entropy;
 use super::faults::{Fault, Happened, Plan};
@@ -24,8 +25,10 @@ pub struct Options {
     pub only: Option<u64>,
     /// The faults that may be provoked.
     pub faults: BTreeSet<Fault>,
-    /// A bug to be found.
+    /// A bug to be found, in what drives the engine.
     pub planted: Option<Planted>,
+    /// A bug to be found, in the engine; wants the feature `planted`.
+    pub bug: Option<Bug>,
     /// Threads to run them on.
     pub threads: usize,
     /// Print each history's trace.
@@ -36,7 +39,8 @@ impl Options {
     /// So many histories of a seed, with every fault, on two threads.
     pub fn new(seed: u64, histories: u64) -> Self {
         let faults = Fault::ALL.into_iter().collect();
-        Self { seed, histories, only: None, faults, planted: None, threads: 2, verbose: false }
+        let (planted, bug) = (None, None);
+        Self { seed, histories, only: None, faults, planted, bug, threads: 2, verbose: false }
     }
 }
 
@@ -110,6 +114,7 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
         redb: plan.redb,
         digest: [0; 32],
     };
+    bugs::plant(options.bug);
     let lived = catch_unwind(AssertUnwindSafe(|| {
         let numbers = (options.seed, history);
         let mut world = World::new(numbers, plan, options.planted, options.verbose)?;
@@ -122,6 +127,7 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
         }
         lived
     }));
+    bugs::plant(None);
     outcome.violation = match lived {
         Ok(lived) => lived.err(),
         Err(panic) => Some(Violation { checker: "no-panic", what: text_of(&*panic) }),

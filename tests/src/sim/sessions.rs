@@ -226,17 +226,17 @@ impl World {
     pub(super) fn device_works(&mut self, index: usize) -> Step {
         let work = core::mem::take(&mut self.devices[index].work);
         for (id, effect) in work {
-            let machine = &mut self.devices[index];
-            let now = machine.clock.show(self.now);
-            let Some(process) = &mut machine.process else { return Ok(()) };
+            let now = self.devices[index].clock.show(self.now);
             let receipt = match &effect {
                 Effect::KeepReceipt(receipt) => Some(*receipt),
                 _ => None,
             };
+            let before = receipt.map_or(0, |receipt| receipts::covered(self, index, &receipt));
+            let Some(process) = &mut self.devices[index].process else { return Ok(()) };
             let performed = process.perform(now, effect);
             let Some(reply) = self.device_outcome(index, performed)? else { return Ok(()) };
             if let Some(receipt) = receipt.filter(|_| reply != Reply::StartOver) {
-                receipts::kept(self, index, &receipt)?;
+                receipts::kept(self, index, &receipt, before)?;
             }
             self.complete(id, Side::Device, reply)?;
         }
@@ -255,14 +255,21 @@ impl World {
         let performed = process.perform(now, effects);
         let Some(replies) = self.cloud_outcome(performed)? else { return Ok(()) };
         self.tell_of_renewed_logs(frozen)?;
+        let mut began = Vec::new();
         for (id, reply) in ids.into_iter().zip(replies) {
             if let Reply::Persisted { epoch, next_seq, .. } = &reply {
                 let before = self.persisted.insert(*epoch, *next_seq);
                 if before == Some(*next_seq) {
                     self.happened.count(Fault::Duplication);
                 }
+                if before.is_none() && epoch.1.counter > 0 {
+                    began.push(*epoch);
+                }
             }
             self.complete(id, Side::Cloud, reply)?;
+        }
+        for epoch in began {
+            never_forks::began(self, epoch)?;
         }
         if !self.cloud.work.is_empty() && !self.cloud.working {
             self.cloud.working = true;
@@ -278,6 +285,11 @@ impl World {
         if !frozen || process.recovery().is_some() {
             return Ok(());
         }
+        self.tell_of_new_decisions()
+    }
+
+    /// Living sessions offer what the cloud's logs have now.
+    pub(super) fn tell_of_new_decisions(&mut self) -> Step {
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
             let Some(connection) = self.connections.get_mut(&id) else { continue };

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::{
-    DeviceId, EpochId, Event, JobId, LogId, Position, Receipt, Record, SubjectId, UserAlias, Wall,
+    CommitPosition, DeviceId, EpochId, Event, Head, JobId, LogId, Position, Receipt, Record,
+    SubjectId, UserAlias, Wall,
 };
 
 /// An event as it was handed in.
@@ -116,6 +117,10 @@ pub struct Truth {
     pub links: BTreeMap<(DeviceId, UserAlias), SubjectId>,
     /// The newest receipt each device kept.
     pub receipts: BTreeMap<(LogId, EpochId), Receipt>,
+    /// Where each epoch of a device's log ended, once the cloud had one that continues it.
+    pub ended: BTreeMap<(LogId, EpochId), u64>,
+    /// What the receipts sent say of each commit.
+    pub commits: BTreeMap<CommitPosition, Head>,
     /// Receipts sent whose signature holds.
     pub verified: BTreeSet<[u8; 64]>,
     /// Aliases whose minting was acknowledged.

@@ -1,4 +1,5 @@
-//! The workload: what users, importers and administrators do, and what the rim does for them.
+//! The workload: what users and importers do, and what the rim does for them. What administrators
+//! do is in `decisions`.
 //!
 //! Invariant: whatever is asked for is in the [`Truth`](super::truth::Truth) before it is asked, and
 //! marked certain only after the engine acknowledged it.
@@ -8,7 +9,7 @@ use super::checkers::Violation;
 use super::machine::Line;
 use super::network::Side;
 use super::planted::Planted;
-use super::truth::{Ask, CLOUD, Fate, Figures, Grant, Input, Noted};
+use super::truth::{Ask, Fate, Figures, Input, Noted};
 use super::world::{Step, World};
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::{SpoolJob, decide};
@@ -17,10 +18,12 @@ use tallyroll_schema::event::UnknownEvent;
 use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::DirectoryEntry;
-use tallyroll_schema::{Act, Credits, Event, JobId, SubjectId, UserAlias, Wall};
+use tallyroll_schema::{Act, Event, JobId, UserAlias, Wall};
 
 /// Users who walk from device to device.
-const USERS: u64 = 5;
+pub(super) const USERS: u64 = 5;
+/// Milliseconds of a day.
+const DAY: u64 = 86_400_000;
 /// Events of one of a bulk history's great commits, and how many of those there are.
 const BULK: (usize, u64) = (4_500, 4);
 
@@ -175,7 +178,10 @@ impl World {
                 let impressions = self.entropy.between(1, 30) as u32;
                 total += impressions;
                 let machine = &mut self.devices[index];
-                let printed_at = machine.clock.show(self.now).wall;
+                // Now and then a line of an old log, which was rotated before it was read.
+                let days = if key.0[0] < 16 { 31 } else { 0 };
+                let printed_at =
+                    Wall(machine.clock.show(self.now).wall.0.saturating_sub(days * DAY));
                 let total = totals.map(|job| (job, total));
                 machine.page_log.push(Line { key, user, impressions, total, printed_at });
             }
@@ -236,64 +242,6 @@ impl World {
             }
         }
         Ok(true)
-    }
-
-    /// An administrator grants credits or joins an alias to a person.
-    fn operate_cloud(&mut self) -> Step {
-        if self.entropy.percent(50) {
-            return self.grant();
-        }
-        let Some(process) = &self.cloud.process else { return Ok(()) };
-        let directory = process.directory();
-        let Some(directory) = self.cloud_outcome(directory)? else { return Ok(()) };
-        if directory.is_empty() {
-            return Ok(());
-        }
-        let (device, alias) = directory[self.entropy.index(directory.len())].0;
-        let subject = subject(self.entropy.below(USERS));
-        self.pending_links.push_back((device, alias, subject));
-        self.link_pending()
-    }
-
-    fn grant(&mut self) -> Step {
-        let subject = subject(self.entropy.below(USERS));
-        let thousandths = match self.entropy.between(0, 90_000) as i64 - 20_000 {
-            0 => 1, // a grant of nothing is refused
-            some => some,
-        };
-        let reason = format!("grant {}", self.truth.grants_asked);
-        self.truth.grants_asked += 1;
-        let grant = Grant { subject, thousandths, fate: Fate::Open };
-        self.truth.grants.insert(reason.clone(), grant);
-        let Some(process) = &mut self.cloud.process else { return Ok(()) };
-        let now = self.cloud.clock.show(self.now);
-        let credits = Credits::from_thousandths(thousandths);
-        let granted = process.grant(now, subject, credits, reason.clone());
-        self.trace.note(self.now, format_args!("cloud grants {credits}"));
-        let Some(position) = self.cloud_outcome(granted)? else { return Ok(()) };
-        if let Some(grant) = self.truth.grants.get_mut(&reason) {
-            grant.fate = Fate::Certain;
-        }
-        let event =
-            tallyroll_schema::event::counts::CreditsGranted { subject, credits, reason }.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
-    }
-
-    /// Asks for each link until it is acknowledged, in order.
-    pub(super) fn link_pending(&mut self) -> Step {
-        while let Some((device, alias, subject)) = self.pending_links.front().copied() {
-            let Some(process) = &mut self.cloud.process else { return Ok(()) };
-            let now = self.cloud.clock.show(self.now);
-            let linked = process.link(now, vec![(device, alias, subject)]);
-            self.trace.note(self.now, format_args!("cloud links {alias}"));
-            let Some(position) = self.cloud_outcome(linked)? else { return Ok(()) };
-            self.pending_links.pop_front();
-            self.truth.links.insert((device, alias), subject);
-            let event =
-                tallyroll_schema::event::people::SubjectLinked { device, alias, subject }.into();
-            self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
-        }
-        Ok(())
     }
 
     /// Seals now; the rim does so by its timer, and before a backup.
@@ -396,9 +344,4 @@ impl World {
 /// A user's name.
 fn user_name(user: usize) -> String {
     format!("user {user}")
-}
-
-/// A person's identity at the cloud.
-fn subject(user: u64) -> SubjectId {
-    SubjectId([user as u8 + 1; 16])
 }

@@ -21,6 +21,9 @@ use tallyroll_schema::{DeviceId, EpochId, LogId, SubjectId, UserAlias};
 /// Copies of a device connect so often, at the end, to have each other's events.
 const GATHERED_AGAIN: Duration = Duration::from_secs(10);
 
+/// More steps than any history takes that comes to an end; an honest one takes some ten thousand.
+const STEPS_MAX: u64 = 2_000_000;
+
 /// What a step comes to.
 pub(crate) type Step = Result<(), Violation>;
 
@@ -150,9 +153,14 @@ impl World {
 
     /// Lives the history to its end.
     pub(super) fn run(&mut self) -> Step {
+        let mut steps = 0;
         while !self.done {
             let Some(((now, _), happening)) = self.queue.pop_first() else { break };
             self.now = now;
+            steps += 1;
+            if steps > STEPS_MAX {
+                return Err(self.violation("liveness", format!("no end after {STEPS_MAX} steps")));
+            }
             self.happen(happening)?;
         }
         checkers::at_the_end(self)

@@ -7,7 +7,7 @@
 use super::{CloudRecords, recorded_again};
 use crate::sim::truth::{Ask, Fate, Figures, Input};
 use crate::sim::world::{Step, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::counts::{Usage, UsageKey};
 use tallyroll_schema::{Event, JobId, Record, SubjectId, UserAlias, Wall};
 
@@ -28,6 +28,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         }
     }
     let mut expected: BTreeMap<UsageKey, Figures> = BTreeMap::new();
+    let mut unbacked: BTreeMap<UsageKey, i128> = BTreeMap::new();
     for (job, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
         let Some(ask) = stored.asked_as(job, input) else {
             let what = format!("job {job} is stored as nobody asked for it");
@@ -35,6 +36,9 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         };
         let key = UsageKey { device: input.device, user: ask.user, month: month(ask.at) };
         add(expected.entry(key).or_default(), &ask.figures);
+        if stored.again.contains(job) {
+            *unbacked.entry(key).or_default() += ask.figures.charged;
+        }
     }
     let shown: BTreeMap<UsageKey, Figures> =
         cloud.counts().usage().iter().map(|(key, usage)| (*key, figures(usage))).collect();
@@ -47,6 +51,14 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             None => "figures are shown that nobody worked for".into(),
         };
         return Err(world.violation("conserves", what));
+    }
+    for (key, usage) in cloud.counts().usage() {
+        let again = unbacked.get(key).copied().unwrap_or(0);
+        if usage.unbacked != again {
+            let what =
+                format!("{key:?}: {again} recorded again, {} shown as unbacked", usage.unbacked);
+            return Err(world.violation("conserves", what));
+        }
     }
     grants(world, &stored)?;
     if !cloud.counts().links().eq(world.truth.links.iter().map(|(alias, to)| (*alias, *to))) {
@@ -79,6 +91,8 @@ fn grants(world: &World, stored: &Stored) -> Step {
 #[derive(Debug, Default)]
 pub(super) struct Stored {
     pub(super) jobs: BTreeMap<JobId, Vec<(UserAlias, Option<u32>)>>,
+    /// Of the jobs, those recorded again after a copy was found.
+    again: BTreeSet<JobId>,
     grants: BTreeMap<String, u64>,
 }
 
@@ -101,7 +115,8 @@ impl Stored {
 pub(super) fn stored(held: &CloudRecords) -> Stored {
     let mut stored = Stored::default();
     let again = recorded_again(held);
-    for bytes in held.values().chain(again.values().flatten()) {
+    let first = held.values().map(|bytes| (bytes, false));
+    for (bytes, again) in first.chain(again.values().flatten().map(|bytes| (bytes, true))) {
         let event = Record::split(bytes).and_then(|(record, _)| record.event());
         let (job, user, impressions) = match event {
             Ok(Event::PagesPrinted(event)) => (event.job, event.user, Some(event.impressions)),
@@ -116,6 +131,9 @@ pub(super) fn stored(held: &CloudRecords) -> Stored {
             _ => continue,
         };
         stored.jobs.entry(job).or_default().push((user, impressions));
+        if again {
+            stored.again.insert(job);
+        }
     }
     stored
 }

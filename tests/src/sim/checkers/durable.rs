@@ -4,6 +4,7 @@
 //! and with the same content; and at the cloud for everything that a device keeps a receipt of.
 
 use super::{CloudRecords, Violation, conserves, recorded_again};
+use crate::sim::bugs::soundly;
 use crate::sim::disk::SimStore;
 use crate::sim::image::Image;
 use crate::sim::machine::TENANT;
@@ -17,7 +18,7 @@ use tallyroll_schema::{EpochId, Event, Head, LogId, Position};
 /// A device went down: its acknowledged events are on its disk.
 pub(crate) fn device(world: &World, index: usize, redb: bool) -> Step {
     let disk = world.devices[index].disk.durable_image();
-    let image = Image::read(&disk, redb)
+    let image = soundly(|| Image::read(&disk, redb))
         .map_err(|error| world.violation("durable", format!("device {index}'s disk: {error}")))?;
     on_its_disk(world, index, &image)
 }

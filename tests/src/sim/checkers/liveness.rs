@@ -59,6 +59,13 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
             return Ok(Some(format!("device {index}: {} names not stored", unstored.len())));
         }
         let held = process.opening().map_err(failed)?.held;
+        for ((log, epoch), tip) in &held {
+            let there = logs.iter().find(|there| (there.log, there.epoch) == (*log, *epoch));
+            if there.is_none_or(|there| there.events < tip.next_seq) {
+                let what = format!("device {index} has more than the cloud of its log {epoch}");
+                return Ok(Some(what));
+            }
+        }
         for Offer { head, .. } in cloud.offers(machine.id).map_err(failed)? {
             let place = (head.position.log, head.position.epoch);
             let tip = held.iter().find(|(epoch, _)| *epoch == place);

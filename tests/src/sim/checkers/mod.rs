@@ -12,7 +12,9 @@ pub(crate) mod liveness;
 pub(crate) mod never_forks;
 mod never_rewrites;
 pub(crate) mod receipts;
+mod verifies;
 
+use super::bugs::soundly;
 use super::image::Image;
 use super::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +30,7 @@ pub struct Violation {
 }
 
 /// The names of all checkers.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "durable",
     "converges",
     "never-rewrites",
@@ -36,6 +38,7 @@ pub const NAMES: [&str; 8] = [
     "bounded",
     "conserves",
     "receipts",
+    "verifies",
     "liveness",
 ];
 
@@ -57,19 +60,20 @@ pub(crate) fn recorded_again(held: &CloudRecords) -> BTreeMap<Position, BTreeSet
 
 /// All guarantees, when everything is healed.
 pub(crate) fn at_the_end(world: &mut World) -> Step {
-    let held = cloud_records(world)?;
+    let held = soundly(|| cloud_records(world))?;
     let mut images = Vec::new();
     for machine in &world.devices {
-        let image = Image::read(&machine.disk.durable_image(), world.plan.redb);
+        let image = soundly(|| Image::read(&machine.disk.durable_image(), world.plan.redb));
         let image = image.map_err(|error| world.violation("durable", error.to_string()))?;
         images.push(image);
     }
-    never_rewrites::at_the_end(world, &held, &images)?;
+    soundly(|| never_rewrites::at_the_end(world, &held, &images))?;
     durable::at_the_end(world, &held, &images)?;
     receipts::at_the_end(world)?;
-    never_forks::at_the_end(world)?;
+    never_forks::at_the_end(world, &held)?;
     converges::at_the_end(world, &held)?;
     conserves::at_the_end(world, &held)?;
+    verifies::at_the_end(world)?;
     for (position, record) in &held {
         world.trace.note_bytes(position.to_string().as_bytes());
         world.trace.note_bytes(record);

@@ -1,4 +1,5 @@
-//! Receipts: each verifies, and covers only what is durable at the moment it leaves.
+//! Receipts: each verifies, covers only what is durable at the moment it leaves, and names a commit
+//! that no other one names; a device never goes back to an older one.
 //!
 //! Invariant: asked of the disk as a power cut would leave it, not of the process. On redb that
 //! costs a copy of the database, so there one receipt in eight is looked at.
@@ -9,7 +10,7 @@ use crate::sim::machine::TENANT;
 use crate::sim::world::{Step, World};
 use tallyroll_engine::device::LogStatus;
 use tallyroll_engine::keys::verify_receipt;
-use tallyroll_schema::Receipt;
+use tallyroll_schema::{Position, Receipt};
 
 /// The cloud sends a receipt.
 pub(crate) fn sent(world: &mut World, receipt: &Receipt) -> Step {
@@ -18,6 +19,12 @@ pub(crate) fn sent(world: &mut World, receipt: &Receipt) -> Step {
         return Err(world.violation("receipts", "one with a wrong signature".into()));
     }
     world.truth.verified.insert(receipt.signature.0);
+    let named = world.truth.commits.insert(receipt.commit.position, receipt.head);
+    if named.is_some_and(|head| head != receipt.head) {
+        let (number, head) = (receipt.commit.position, receipt.head.position);
+        let what = format!("commit {number} is that of {head} and of another head");
+        return Err(world.violation("receipts", what));
+    }
     let durable = if !world.plan.redb {
         world.cloud.disk.with_rows(|rows| holds_head(rows, &receipt.head))
     } else if receipt.commit.position.index.is_multiple_of(8) {
@@ -33,8 +40,17 @@ pub(crate) fn sent(world: &mut World, receipt: &Receipt) -> Step {
     Err(world.violation("receipts", what))
 }
 
-/// A device carried out keeping a receipt.
-pub(crate) fn kept(world: &mut World, index: usize, receipt: &Receipt) -> Step {
+/// How far a device's receipt for an epoch goes.
+pub(crate) fn covered(world: &World, index: usize, receipt: &Receipt) -> u64 {
+    let Position { log, epoch, .. } = receipt.head.position;
+    let status = world.devices[index].process.as_ref().and_then(|process| process.status().ok());
+    let logs = status.map_or(Vec::new(), |status| status.logs);
+    let here = logs.iter().find(|here| (here.log, here.epoch) == (log, epoch));
+    here.map_or(0, |log| log.durable_cloud)
+}
+
+/// A device, whose receipt went as far as `before`, carried out keeping another one.
+pub(crate) fn kept(world: &mut World, index: usize, receipt: &Receipt, before: u64) -> Step {
     let Some(process) = &world.devices[index].process else { return Ok(()) };
     let position = receipt.head.position;
     let status = process.status();
@@ -47,7 +63,7 @@ pub(crate) fn kept(world: &mut World, index: usize, receipt: &Receipt) -> Step {
     let Some(kept) = log.and_then(|log| log.receipt) else {
         return Err(world.violation("receipts", format!("none is kept for {position}")));
     };
-    if kept.head.position.seq < position.seq {
+    if kept.head.position.seq < position.seq || kept.head.position.seq + 1 < before {
         return Err(world.violation("receipts", format!("an older one is kept than {position}")));
     }
     world.truth.receipts.insert((position.log, position.epoch), kept);
