@@ -17,6 +17,7 @@ mod loss;
 mod page_log;
 mod proxy;
 mod revoked;
+mod soak;
 mod tcp;
 mod tls;
 mod upgrade;

@@ -76,6 +76,17 @@ impl Cloud {
         &self.data
     }
 
+    /// Its process id, if it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Whether its process runs; one that was started and does not has ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
+    }
+
     /// Ends it with SIGKILL.
     pub fn kill_9(&mut self) {
         drop(self.process.take());
