@@ -46,10 +46,14 @@ pub fn check(cloud: &Cloud, accounts: &[Account<'_>]) -> Audit {
     for held in cloud.events().into_iter().filter_map(Held::read) {
         of.entry(held.device.clone()).or_default().push(held);
     }
+    let devices = cloud.json(&["devices"]);
     let mut audit = Audit::default();
     let mut everywhere = Totals::new();
     for account in accounts {
-        let events = of.remove(account.name).unwrap_or_default();
+        let mut rows = devices.as_array().into_iter().flatten();
+        let row = rows.find(|row| row["name"] == account.name);
+        let id = row.and_then(|row| row["device"].as_str()).unwrap_or_default();
+        let events = of.remove(id).unwrap_or_default();
         let naive = check_account(account, &events, &mut audit);
         for (user, (pages, impressions)) in naive {
             let total = everywhere.entry(user).or_default();

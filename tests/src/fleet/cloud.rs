@@ -54,14 +54,20 @@ impl Cloud {
     /// # Panics
     /// When it does not come up.
     pub fn start_again(&mut self) {
+        let started = Process::start(&mut self.serving(), &self.data.with_extension("stderr"));
+        self.process =
+            Some(started.unwrap_or_else(|ran| panic!("the cloud does not start: {ran:?}")));
+    }
+
+    /// `tallyroll serve` for it, not started yet.
+    #[must_use]
+    pub fn serving(&self) -> Command {
         let mut command = self.command(&["serve", "--http", "127.0.0.1:0"]);
         command.arg("--quic").arg(self.addr().to_string());
         if let Some(public) = self.public {
             command.arg("--public").arg(public.to_string());
         }
-        let started = Process::start(&mut command, &self.data.with_extension("stderr"));
-        self.process =
-            Some(started.unwrap_or_else(|ran| panic!("the cloud does not start: {ran:?}")));
+        command
     }
 
     /// Where it listens for branches.
