@@ -11,6 +11,7 @@ mod control;
 mod copies;
 mod demo;
 mod doctor;
+mod fsync;
 mod idle;
 mod kill;
 mod loss;
