@@ -1,5 +1,6 @@
 //! What a process and its files take, as the system tells: for figures that README names.
-//! Invariant: it reads and changes nothing. A process that is gone takes nothing.
+//! Owns reading them. Invariant: it reads and changes nothing; a process that is gone takes nothing.
+//! What is too much is said by those who ask.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

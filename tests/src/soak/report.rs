@@ -1,5 +1,6 @@
 //! What a soak did and what it took, as figures and as text for people.
-//! Invariant: figures are noted as they were measured; whether they are good is said by violations alone.
+//! Owns both forms. Invariant: figures are noted as they were measured; whether they are good is said by violations
+//! alone. Measuring is left to the soak.
 
 use std::fmt;
 use std::time::Duration;
