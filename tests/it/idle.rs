@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tallyroll_tests::drill::Acts;
-use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, program};
+use tallyroll_tests::fleet::{Branch, Cloud, Memory, PATIENCE, program};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 const RESIDENT_MAX: u64 = 24 * MEBIBYTE;
@@ -22,8 +22,9 @@ fn an_idle_linked_agent_stays_below_24_mebibytes() {
     std::thread::sleep(Duration::from_secs(10));
 
     assert!(branch.standing().linked);
-    let resident = resident(branch.agent_id().unwrap());
+    let resident = Memory::of(branch.agent_id().unwrap()).resident;
     eprintln!("an idle agent: {:.1} MiB resident", resident as f64 / MEBIBYTE as f64);
+    assert!(resident > 0, "the agent has ended");
     assert!(resident < RESIDENT_MAX, "{resident} bytes resident, {RESIDENT_MAX} are allowed");
 }
 
@@ -36,11 +37,4 @@ fn the_edge_s_release_program_is_below_12_mebibytes() {
     let bytes = program("tallyroll-edge").metadata().unwrap().len();
     eprintln!("tallyroll-edge: {:.1} MiB", bytes as f64 / MEBIBYTE as f64);
     assert!(bytes < PROGRAM_MAX, "{bytes} bytes, {PROGRAM_MAX} are allowed");
-}
-
-/// Bytes of a process's memory that are not swapped out (proc(5), `VmRSS`).
-fn resident(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }

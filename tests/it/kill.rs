@@ -12,7 +12,7 @@ fn ten_kills_of_each_lose_and_double_nothing_that_was_acknowledged() {
     let options = Options { kills: 10, writers: 4, seed: SEED };
     let report = run(&options, dir.path(), &mut |line| eprintln!("{line}"));
     eprintln!("{report:#?}");
-    assert_eq!(report.violations, [""; 0], "seed {SEED}");
+    assert_eq!(report.audit.violations, [""; 0], "seed {SEED}");
     assert_eq!(report.cloud_kills, 10);
-    assert!(report.acknowledged > 100, "only {} acts: no load", report.acknowledged);
+    assert!(report.audit.acknowledged > 100, "only {} acts: no load", report.audit.acknowledged);
 }

@@ -8,3 +8,4 @@ pub mod fleet;
 pub mod hostile;
 pub mod proxy;
 pub mod sim;
+pub mod soak;

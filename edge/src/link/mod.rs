@@ -23,8 +23,9 @@ use tracing::{debug, info, warn};
 
 /// The first pause after a failure is at most this.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// No pause is longer: a branch must not wait for its figures once the line is back.
-const PAUSE_MAX: Duration = Duration::from_secs(20);
+/// No pause is longer: 30 s after the line is back everything is to be at the cloud, and up to 8 s of them may go by
+/// until a handshake that was begun before is given up.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A connection that lasted so long starts the pauses anew.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// After so long on TCP at most, QUIC is tried again; later less often.

@@ -6,7 +6,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use std::time::Instant;
-use tallyroll_tests::drill::{Options, Report, run};
+use tallyroll_tests::drill::{Audit, Options, Report, run};
 
 /// Kills edge and cloud with SIGKILL while events are recorded, then looks for every acknowledged one.
 #[derive(Debug, Parser)]
@@ -29,22 +29,22 @@ fn main() -> ExitCode {
     let Arguments { kills, writers, seed } = Arguments::parse();
     let dir = tempfile::tempdir().expect("a directory for temporary files");
     let began = Instant::now();
-    let options = Options { kills, writers: writers.into(), seed };
+    let options = Options { kills, writers, seed };
     let report = run(&options, dir.path(), &mut |line| println!("{line}"));
-    let Report { edge_kills, cloud_kills, acknowledged, unanswered, events, .. } = &report;
+    let Report { edge_kills, cloud_kills, audit } = &report;
+    let Audit { acknowledged, unanswered, recorded_unanswered, events, violations } = audit;
     println!(
         "seed {seed}: {edge_kills} kills of the edge, {cloud_kills} of the cloud, in {:.0} s",
         began.elapsed().as_secs_f64()
     );
     println!(
-        "{acknowledged} acts acknowledged; {unanswered} more lost their answer, {} of them recorded",
-        report.recorded_unanswered
+        "{acknowledged} acts acknowledged; {unanswered} more lost their answer, {recorded_unanswered} of them recorded"
     );
-    println!("{events} events at the cloud, {} violations", report.violations.len());
-    if report.violations.is_empty() {
+    println!("{events} events at the cloud, {} violations", violations.len());
+    if violations.is_empty() {
         return ExitCode::SUCCESS;
     }
-    for violation in report.violations.iter().take(SHOWN) {
+    for violation in violations.iter().take(SHOWN) {
         println!("  {violation}");
     }
     println!("files are kept in {}", dir.keep().display());

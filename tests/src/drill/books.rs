@@ -7,43 +7,96 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tallyroll_schema::{JobId, Position};
 
-use super::writers::Written;
-use super::{Report, Said};
+use super::writers::{Said, Written};
 use crate::fleet::{Branch, Cloud};
 
 /// Pages and impressions by user.
 type Totals = BTreeMap<String, (u64, u64)>;
 
-/// Compares all that was written with all that is held; adds what does not hold to the report.
-pub fn check(cloud: &Cloud, branch: &Branch, written: &Written, report: &mut Report) {
-    let events: Vec<Held> = cloud.events().iter().filter_map(Held::read).collect();
-    let mut wrong = written.refused.clone();
-    wrong.extend(compare(&events, written));
+/// A branch, and what was recorded there.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// The name it was invited by.
+    pub name: &'a str,
+    /// It, in sync with its cloud.
+    pub branch: &'a Branch,
+    /// The outside journal of it.
+    pub written: &'a Written,
+}
 
-    let held = events.len() as u64;
-    let standing = branch.standing();
-    if standing.local != held || standing.cloud != held {
-        wrong.push(format!("the branch speaks of {standing:?}, the cloud holds {held} events"));
+/// What an audit found.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    /// Acts that were acknowledged.
+    pub acknowledged: usize,
+    /// Acts whose answer a kill took; they may be recorded or not.
+    pub unanswered: usize,
+    /// Of these, how many are.
+    pub recorded_unanswered: usize,
+    /// Events of devices that the cloud holds.
+    pub events: usize,
+    /// What did not hold.
+    pub violations: Vec<String>,
+}
+
+/// Compares all that was written with all that is held.
+#[must_use]
+pub fn check(cloud: &Cloud, accounts: &[Account<'_>]) -> Audit {
+    let mut of: BTreeMap<String, Vec<Held>> = BTreeMap::new();
+    for held in cloud.events().into_iter().filter_map(Held::read) {
+        of.entry(held.device.clone()).or_default().push(held);
     }
-    let naive = totals_said(&events, written);
-    for (who, view) in
-        [("cloud", cloud.json(&["view", "totals"])), ("edge", branch.json(&["view"]))]
-    {
-        let shown = totals_shown(&view);
-        if shown != naive {
-            wrong.push(format!("the {who} shows {shown:?}, written was {naive:?}"));
+    let devices = cloud.json(&["devices"]);
+    let mut audit = Audit::default();
+    let mut everywhere = Totals::new();
+    for account in accounts {
+        let mut rows = devices.as_array().into_iter().flatten();
+        let row = rows.find(|row| row["name"] == account.name);
+        let id = row.and_then(|row| row["device"].as_str()).unwrap_or_default();
+        let events = of.remove(id).unwrap_or_default();
+        let naive = check_account(account, &events, &mut audit);
+        for (user, (pages, impressions)) in naive {
+            let total = everywhere.entry(user).or_default();
+            *total = (total.0 + pages, total.1 + impressions);
         }
+    }
+    for (device, events) in of {
+        audit.violations.push(format!("{} events of {device:?}, which is no branch", events.len()));
+    }
+    let shown = totals_shown(&cloud.json(&["view", "totals"]));
+    if shown != everywhere {
+        audit.violations.push(format!("the cloud shows {shown:?}, written was {everywhere:?}"));
     }
     let verified = cloud.run(&["log", "verify"]);
     if verified.code() != Some(0) {
-        wrong.push(format!("log verify: {verified:?}"));
+        audit.violations.push(format!("log verify: {verified:?}"));
     }
-    report.acknowledged = written.acknowledged.len();
-    report.unanswered = written.said.len() - report.acknowledged;
+    audit
+}
+
+/// Compares what was written at one branch with what the cloud holds of it; returns what its views must show.
+fn check_account(account: &Account<'_>, events: &[Held], audit: &mut Audit) -> Totals {
+    let Account { name, branch, written } = account;
+    let mut wrong = written.refused.clone();
+    wrong.extend(compare(events, written));
+    let held = events.len() as u64;
+    let standing = branch.standing();
+    if standing.local != held || standing.cloud != held {
+        wrong.push(format!("it speaks of {standing:?}, the cloud holds {held} events"));
+    }
+    let naive = totals_said(events, written);
+    let shown = totals_shown(&branch.json(&["view"]));
+    if shown != naive {
+        wrong.push(format!("it shows {shown:?}, written was {naive:?}"));
+    }
     let acts = events.iter().filter(|event| event.job.is_some()).count();
-    report.recorded_unanswered = acts.saturating_sub(report.acknowledged);
-    report.events = events.len();
-    report.violations.extend(wrong);
+    let acknowledged = written.acknowledged.len();
+    audit.acknowledged += acknowledged;
+    audit.unanswered += written.said.len() - acknowledged;
+    audit.recorded_unanswered += acts.saturating_sub(acknowledged);
+    audit.events += events.len();
+    audit.violations.extend(wrong.iter().map(|wrong| format!("{name}: {wrong}")));
+    naive
 }
 
 /// Events of devices that the cloud holds.
@@ -63,17 +116,19 @@ fn is_own(class: &Value) -> bool {
 /// One event of a device, as the cloud shows it.
 #[derive(Debug)]
 struct Held {
+    device: String,
     position: Position,
     job: Option<JobId>,
     event: Value,
 }
 
 impl Held {
-    fn read(line: &Value) -> Option<Self> {
+    fn read(mut line: Value) -> Option<Self> {
         is_own(&line["class"]).then(|| Self {
+            device: line["device"].as_str().unwrap_or_default().to_owned(),
             position: parse(&line["position"]).unwrap_or_else(|| panic!("no position: {line}")),
             job: parse(&line["event"]["job"]),
-            event: line["event"].clone(),
+            event: line["event"].take(),
         })
     }
 

@@ -7,19 +7,22 @@
 pub mod books;
 mod writers;
 
+pub use books::{Account, Audit};
 pub use writers::{Acts, Said, Written};
+pub(crate) use writers::{Load, Writers};
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::fleet::{Branch, Cloud, wait_until};
 use crate::sim::entropy::Entropy;
-use writers::Writers;
 
 /// A kill comes at most so long after there is something to kill.
 const PAUSE_MILLIS_MAX: u64 = 400;
 /// Of a hundred kills of the edge, so many take the cloud with them.
 const BOTH_PERCENT: u64 = 25;
+/// As much as goes in.
+const LOAD: Load = Load { burst_max: 16, pause_millis_max: 40, rest_millis_max: 0 };
 /// How long it may take until events reach the cloud after a kill.
 const RECOVERY: Duration = Duration::from_secs(90);
 
@@ -29,7 +32,7 @@ pub struct Options {
     /// Kills of the edge, and as many of the cloud.
     pub kills: u64,
     /// Processes that record at the same time.
-    pub writers: usize,
+    pub writers: u8,
     /// What acts and pauses are drawn from.
     pub seed: u64,
 }
@@ -41,16 +44,8 @@ pub struct Report {
     pub edge_kills: u64,
     /// Kills of the cloud.
     pub cloud_kills: u64,
-    /// Acts that were acknowledged.
-    pub acknowledged: usize,
-    /// Acts whose answer a kill took; they may be recorded or not.
-    pub unanswered: usize,
-    /// Of these, how many are.
-    pub recorded_unanswered: usize,
-    /// Events of the device that the cloud holds.
-    pub events: usize,
-    /// What did not hold.
-    pub violations: Vec<String>,
+    /// What was written and what became of it.
+    pub audit: Audit,
 }
 
 /// Runs a drill in `dir` and says what it does to `tell`.
@@ -60,8 +55,9 @@ pub struct Report {
 pub fn run(options: &Options, dir: &Path, tell: &mut dyn FnMut(&str)) -> Report {
     let mut cloud = Cloud::start(dir.join("cloud"));
     let mut branch = Branch::joined(dir.join("branch"), &cloud.enroll("branch"));
-    let writers = Writers::start(branch.data(), options.writers, options.seed);
+    let writers = Writers::start(branch.data(), LOAD, 0..options.writers, options.seed);
     let mut report = Report::default();
+    let mut violations = Vec::new();
     let mut entropy = Entropy::new(options.seed, 0, "kills");
     let began = Instant::now();
     while report.cloud_kills < options.kills {
@@ -76,7 +72,8 @@ pub fn run(options: &Options, dir: &Path, tell: &mut dyn FnMut(&str)) -> Report 
         }
         writers.hold_while(|| branch.start());
         if !both {
-            kill_cloud(&mut cloud, &branch, &mut entropy, &mut report);
+            report.cloud_kills += 1;
+            violations.extend(kill_cloud(&mut cloud, &branch, &mut entropy));
         }
         let (kills, seconds) = (report.cloud_kills, began.elapsed().as_secs());
         if kills % 10 == 0 {
@@ -86,28 +83,30 @@ pub fn run(options: &Options, dir: &Path, tell: &mut dyn FnMut(&str)) -> Report 
     let written = writers.stop();
     tell("healing");
     branch.wait_synced(RECOVERY);
-    books::check(&cloud, &branch, &written, &mut report);
+    report.audit =
+        books::check(&cloud, &[Account { name: "branch", branch: &branch, written: &written }]);
+    report.audit.violations.splice(0..0, violations);
     report
 }
 
-/// Kills the cloud while it takes in events; what it receipted must be there when it is back.
-fn kill_cloud(cloud: &mut Cloud, branch: &Branch, entropy: &mut Entropy, report: &mut Report) {
+/// Kills the cloud while it takes in events.
+fn kill_cloud(cloud: &mut Cloud, branch: &Branch, entropy: &mut Entropy) -> Option<String> {
     let before = branch.standing().cloud;
     wait_until(RECOVERY, "events reach the cloud between two kills", || {
         branch.standing().cloud > before
     });
     pause(entropy);
+    lost_by_kill(cloud, &[branch])
+}
+
+/// Kills the cloud and starts it again; says what it receipted and has no more.
+pub(crate) fn lost_by_kill(cloud: &mut Cloud, branches: &[&Branch]) -> Option<String> {
     cloud.kill_9();
-    report.cloud_kills += 1;
-    let receipted = branch.standing().cloud;
+    let receipted: u64 = branches.iter().map(|branch| branch.standing().cloud).sum();
     cloud.start_again();
     let held = books::events_held(cloud);
-    if held < receipted {
-        let kill = report.cloud_kills;
-        let lost =
-            format!("after kill {kill} the cloud holds {held} events, and receipted {receipted}");
-        report.violations.push(lost);
-    }
+    (held < receipted)
+        .then(|| format!("killed, the cloud holds {held} events, and receipted {receipted}"))
 }
 
 fn pause(entropy: &mut Entropy) {

@@ -4,6 +4,7 @@
 //! finds no agent does the work itself and would keep the agent out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +18,8 @@ use tallyroll_schema::{JobId, Position};
 use crate::fleet::{Answer, Branch, PATIENCE, Recording};
 use crate::sim::entropy::Entropy;
 
-/// Acts handed over at once.
-const BURST_MAX: u64 = 16;
 /// Acts that wait for their answers.
 const WAITING_MAX: usize = 128;
-/// So long answers are waited for between two bursts, at most.
-const PAUSE_MILLIS_MAX: u64 = 40;
 /// Names that all writers use.
 const USERS: u64 = 12;
 
@@ -94,9 +91,20 @@ impl Said {
     }
 }
 
+/// How much a writer records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Acts handed over at once.
+    pub(crate) burst_max: u64,
+    /// So long answers are waited for between two bursts, at most.
+    pub(crate) pause_millis_max: u64,
+    /// So long it rests after each burst, at most, answered or not.
+    pub(crate) rest_millis_max: u64,
+}
+
 /// Writers that run.
 #[derive(Debug)]
-pub(super) struct Writers {
+pub(crate) struct Writers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Written>>,
 }
@@ -114,24 +122,25 @@ impl Shared {
 }
 
 impl Writers {
-    pub(super) fn start(data: &Path, count: usize, seed: u64) -> Self {
+    /// Has each of `writers` record at the branch in `data`. Writers of one number say the same jobs.
+    pub(crate) fn start(data: &Path, load: Load, writers: Range<u8>, seed: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let start = |writer| {
             let (data, shared) = (data.to_owned(), Arc::clone(&shared));
-            std::thread::spawn(move || write(data, &shared, seed, writer))
+            std::thread::spawn(move || write(data, &shared, load, seed, writer))
         };
-        Self { threads: (0..count as u8).map(start).collect(), shared }
+        Self { threads: writers.map(start).collect(), shared }
     }
 
     /// Has nothing sent while `work` is done.
-    pub(super) fn hold_while(&self, work: impl FnOnce()) {
+    pub(crate) fn hold_while(&self, work: impl FnOnce()) {
         self.shared.held.store(true, Ordering::SeqCst);
         work();
         self.shared.held.store(false, Ordering::SeqCst);
     }
 
     /// Ends them once what they sent is answered.
-    pub(super) fn stop(self) -> Written {
+    pub(crate) fn stop(self) -> Written {
         self.shared.stopped.store(true, Ordering::SeqCst);
         let mut all = Written::default();
         for thread in self.threads {
@@ -144,7 +153,7 @@ impl Writers {
     }
 }
 
-fn write(data: PathBuf, shared: &Shared, seed: u64, writer: u8) -> Written {
+fn write(data: PathBuf, shared: &Shared, load: Load, seed: u64, writer: u8) -> Written {
     let branch = Branch::new(data);
     let mut acts = Acts::new(seed, writer);
     let mut entropy = Entropy::new(seed, writer.into(), "bursts");
@@ -157,11 +166,13 @@ fn write(data: PathBuf, shared: &Shared, seed: u64, writer: u8) -> Written {
         let mut stream = Stream { recording: branch.record(), waiting: VecDeque::new() };
         let mut alive = true;
         while alive && shared.may_send() {
-            let burst = entropy.between(1, BURST_MAX) as usize;
-            let pause = Duration::from_millis(entropy.below(PAUSE_MILLIS_MAX));
+            let burst = entropy.between(1, load.burst_max) as usize;
+            let pause = Duration::from_millis(entropy.below(load.pause_millis_max));
             let room = WAITING_MAX - stream.waiting.len();
             alive = stream.send(acts.by_ref().take(burst.min(room)), &mut written)
                 && stream.settle(pause, &mut written);
+            let rest = entropy.between(0, load.rest_millis_max);
+            std::thread::sleep(Duration::from_millis(rest));
         }
         stream.recording.finish();
         while stream.settle(PATIENCE, &mut written) {}

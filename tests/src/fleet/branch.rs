@@ -64,6 +64,11 @@ impl Branch {
         self.agent.as_ref().map(Process::id)
     }
 
+    /// Whether the agent runs; one that was started and does not has ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.agent.as_mut().is_some_and(Process::is_running)
+    }
+
     /// Runs `tallyroll-edge join`.
     #[track_caller]
     pub fn join(&self, invitation: &Invitation) -> Ran {

@@ -54,14 +54,20 @@ impl Cloud {
     /// # Panics
     /// When it does not come up.
     pub fn start_again(&mut self) {
+        let started = Process::start(&mut self.serving(), &self.data.with_extension("stderr"));
+        self.process =
+            Some(started.unwrap_or_else(|ran| panic!("the cloud does not start: {ran:?}")));
+    }
+
+    /// `tallyroll serve` for it, not started yet.
+    #[must_use]
+    pub fn serving(&self) -> Command {
         let mut command = self.command(&["serve", "--http", "127.0.0.1:0"]);
         command.arg("--quic").arg(self.addr().to_string());
         if let Some(public) = self.public {
             command.arg("--public").arg(public.to_string());
         }
-        let started = Process::start(&mut command, &self.data.with_extension("stderr"));
-        self.process =
-            Some(started.unwrap_or_else(|ran| panic!("the cloud does not start: {ran:?}")));
+        command
     }
 
     /// Where it listens for branches.
@@ -89,6 +95,17 @@ impl Cloud {
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its process id, if it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Whether its process runs; one that was started and does not has ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Process::is_running)
     }
 
     /// Ends it with SIGKILL.

@@ -7,11 +7,13 @@ mod branch;
 mod cloud;
 mod process;
 mod recording;
+mod usage;
 
 pub use branch::{Branch, Standing};
 pub use cloud::{Cloud, Invitation};
 pub use process::{Process, Ran, run};
 pub use recording::{Answer, Recording};
+pub use usage::{Memory, disk_used};
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -28,7 +28,12 @@ pub struct Recording {
 }
 
 impl Recording {
-    pub(super) fn start(command: &mut Command) -> Self {
+    /// Starts `command`, a `record --json` of some branch.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
