@@ -12,8 +12,10 @@ use tallyroll_edge::data_dir::DataDir;
 use tallyroll_edge::identity::{Enrolment, Keys};
 use tallyroll_edge::link::tls::{DeviceTls, Pinned, join_config, session_config};
 use tallyroll_schema::enrol::SERVER_NAME;
-X
-use tallyroll_schema::{EpochId, Hash, LogId, SCHEMA_VERSION};
+use tallyroll_schema::wire::{
+    Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION, StreamKind, Want, encode_frame,
+};
+use tallyroll_schema::{EpochId, Hash, LogId};
 use tallyroll_tests::drill::Acts;
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE};
 
