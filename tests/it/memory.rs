@@ -12,13 +12,16 @@ use tallyroll_edge::data_dir::DataDir;
 use tallyroll_edge::identity::{Enrolment, Keys};
 use tallyroll_edge::link::tls::{DeviceTls, Pinned, join_config, session_config};
 use tallyroll_schema::enrol::SERVER_NAME;
-use tallyroll_schema::wire::{Message, StreamKind, encode_frame};
+use tallyroll_schema::wire::{
+    Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION, StreamKind, Want, encode_frame,
+};
+use tallyroll_schema::{EpochId, Hash, LogId};
 use tallyroll_tests::drill::Acts;
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 /// What README promises of a cloud with these visitors.
-const RESIDENT_MAX: u64 = 192 * MEBIBYTE;
+const RESIDENT_MAX: u64 = 128 * MEBIBYTE;
 /// Who is not enrolled, and connects.
 const STRANGERS: usize = 200;
 /// Devices that are enrolled, and turned hostile.
@@ -27,7 +30,7 @@ const HOSTILE: usize = 6;
 const VISIT: Duration = Duration::from_secs(8);
 
 #[test]
-fn hostile_and_slow_peers_leave_a_cloud_below_192_mebibytes() {
+fn hostile_and_slow_peers_leave_a_cloud_below_128_mebibytes() {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
     let honest = Branch::joined(dir.path().join("honest"), &cloud.enroll("honest"));
@@ -51,8 +54,11 @@ fn hostile_and_slow_peers_leave_a_cloud_below_192_mebibytes() {
             visits.spawn(ask_without_end(join_config(authority, &tls).unwrap(), at));
         }
         for (number, data) in hostile.iter().enumerate() {
-            let keys = Keys::load_or_create(&DataDir::new(data)).unwrap();
-            visits.spawn(misbehave(number, session_config(authority, &keys.tls).unwrap(), at));
+            let dir = DataDir::new(data);
+            let (device, keys) =
+                (Enrolment::load(&dir).unwrap(), Keys::load_or_create(&dir).unwrap());
+            let trust = session_config(authority, &keys.tls).unwrap();
+            visits.spawn(misbehave(number, device, trust, at));
         }
         let began = tokio::time::Instant::now();
         while began.elapsed() < VISIT {
@@ -92,13 +98,28 @@ async fn ask_without_end(trust: Pinned, at: SocketAddr) {
 }
 
 /// An enrolled device that does each wrong thing in its turn, and comes again when it is cut.
-async fn misbehave(number: usize, trust: Pinned, at: SocketAddr) {
+async fn misbehave(number: usize, enrolment: Enrolment, trust: Pinned, at: SocketAddr) {
+    let hello = Hello {
+        protocol: PROTOCOL_VERSION,
+        schema_min: 1,
+        schema_max: SCHEMA_VERSION,
+        tenant: enrolment.tenant,
+        device: enrolment.device,
+        window: u32::MAX,
+        agent: "hostile".into(),
+        accounts: None,
+    };
     for turn in number.. {
         let Some((_endpoint, connection)) = connect(trust.clone(), at).await else { continue };
         let Ok((mut say, _unread)) = connection.open_bi().await else { continue };
         match turn % 3 {
-            // It talks and never reads.
-            0 => while say.write_all(&encode_frame(&Message::Credit(1))).await.is_ok() {},
+            // It asks without end, and reads no answer.
+            0 => {
+                let mut frames = encode_frame(&Message::Hello(hello.clone()));
+                while say.write_all(&frames).await.is_ok() {
+                    frames = encode_frame(&Message::Want(nonsense(turn)));
+                }
+            }
             // Frames that declare four gibibytes, on every stream it may open.
             1 => {
                 let mut streams = vec![say];
@@ -118,6 +139,12 @@ async fn misbehave(number: usize, trust: Pinned, at: SocketAddr) {
             }
         }
     }
+}
+
+/// A log that nobody has.
+fn nonsense(turn: usize) -> Want {
+    let (log, epoch) = (LogId([turn as u8; 32]), EpochId { counter: 0, nonce: [1; 16] });
+    Want { log, epoch, from: 0, hash: Hash::ZERO }
 }
 
 async fn huge_frames(streams: &mut [SendStream]) {

@@ -104,10 +104,10 @@ fn record(branch: &Branch, writer: u8, count: usize) -> (Vec<String>, Option<i32
 /// Records until new work is refused, filling up the disk each time; returns what was acknowledged.
 fn record_until_refused(branch: &Branch, disk: &Disk) -> Vec<String> {
     let mut acknowledged = Vec::new();
-    let mut writer = 10;
+    let mut writer: u8 = 10;
     wait_for(SOON, "new work is refused", || {
         disk.fill();
-        writer += 1;
+        writer = writer.saturating_add(1);
         let (positions, code, told) = record(branch, writer, 20);
         acknowledged.extend(positions);
         (code == Some(TEMPORARY)).then(|| {
@@ -132,10 +132,9 @@ fn is_full(branch: &Branch) -> bool {
 /// Waits until new work is taken; returns what was acknowledged meanwhile.
 fn record_when_there_is_room(branch: &Branch) -> Vec<String> {
     let mut acknowledged = Vec::new();
-    let mut writer = 100;
     wait_for(SOON, "new work is taken again", || {
-        writer += 1;
-        let (positions, code, _) = record(branch, writer, 5);
+        std::thread::sleep(Duration::from_millis(200));
+        let (positions, code, _) = record(branch, 100, 5);
         acknowledged.extend(positions);
         (code == Some(0)).then_some(())
     });
@@ -250,10 +249,10 @@ fn a_cloud_on_a_full_disk_gives_no_receipt_and_goes_on_when_there_is_room() {
         let process = cloud.process_id();
 
         // What redb has free within its file may take some more.
-        let mut writer = 1;
+        let mut writer: u8 = 1;
         wait_until(SOON, "the cloud refuses a grant", || {
             disk.fill();
-            writer += 1;
+            writer = writer.saturating_add(1);
             acknowledged.extend(record(&branch, writer, 100).0);
             let granted = cloud.run(&["grant", "user 1", "1"]);
             granted.code() == Some(TEMPORARY) && granted.stderr.contains("no room")

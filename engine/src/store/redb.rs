@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub struct RedbStore {
     backend: Backend,
     cache_bytes: usize,
-    /// None while there is no room even to open it again.
+    /// None if it could not be opened again: then nobody knows what its last commit is.
     database: Option<Database>,
 }
 
@@ -66,8 +66,7 @@ impl RedbStore {
     }
 
     fn database(&self) -> Result<&Database> {
-        let closed = || Error::Full("the store is closed until there is some".into());
-        self.database.as_ref().ok_or_else(closed)
+        self.database.as_ref().ok_or(Error::Closed)
     }
 
     /// Opens the database on the same bytes: its last commit, without what a later
@@ -215,23 +214,26 @@ impl Store for RedbStore {
     }
 
     fn commit(&mut self, changes: Changes) -> Result<()> {
-        if self.database.is_none() {
-            self.open_again()?;
-        }
         match write(self.database()?, &changes) {
             Err(Error::Full(why)) if self.backend.sync_failed() => {
-                let source = std::io::Error::new(std::io::ErrorKind::StorageFull, why);
-                Err(Error::Storage { doing: "syncing the database", source })
+                Err(unknown("syncing the database", why))
             }
             Err(Error::Full(why)) => match self.open_again() {
                 // The write that failed may have been the last one, and done all the same.
                 Ok(()) if self.holds(&changes)? => Ok(()),
-                Ok(()) | Err(Error::Full(_)) => Err(Error::Full(why)),
+                Ok(()) => Err(Error::Full(why)),
+                Err(Error::Full(why)) => Err(unknown("opening the database again", why)),
                 Err(other) => Err(other),
             },
             done => done,
         }
     }
+}
+
+/// No room, where it leaves open what is durable.
+fn unknown(doing: &'static str, why: String) -> Error {
+    let source = std::io::Error::new(std::io::ErrorKind::StorageFull, why);
+    Error::Storage { doing, source }
 }
 
 fn write(database: &Database, changes: &Changes) -> Result<()> {
