@@ -122,10 +122,6 @@ bugs! {
     CommitEpochKept,
     /// A cloud put back from a backup goes on in its old accounts.
     AccountsKept,
-    /// A restored cloud does not wait for its devices.
-    RestoreUnnoticed,
-    /// A cloud goes on in its own epoch though a newer one was given back.
-    GivenBackNotTakenOver,
     /// The receipts that a device may have missed are not said again.
     ReceiptsSaidOnce,
     /// An epoch that ended takes in more.

@@ -109,7 +109,7 @@ fn split(tail: &[u8]) -> Result<Vec<(u32, &[u8])>> {
             (rest, count, len) = (after, 0, 0);
         }
     }
-    if count > 0 && !(planted(Bug::LastRunDropped) && !runs.is_empty()) {
+    if count > 0 && (runs.is_empty() || !planted(Bug::LastRunDropped)) {
         runs.push((count, rest));
     }
     Ok(runs)

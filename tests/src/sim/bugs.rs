@@ -17,12 +17,7 @@ pub fn finder(bug: Bug) -> &'static str {
         BatchesUnchained | HybridTimeIsRaw | ClockForgetsSealed | HeldUncompared => {
             "never-rewrites"
         }
-        NonceWithoutEntropy
-        | SignsBeforeChaining
-        | LastRunDropped
-        | AnchorIgnored
-        | RestoreUnnoticed
-        | GivenBackNotTakenOver
+        NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
         SnapshotWithoutGrants

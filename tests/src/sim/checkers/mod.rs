@@ -70,7 +70,7 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     soundly(|| never_rewrites::at_the_end(world, &held, &images))?;
     durable::at_the_end(world, &held, &images)?;
     receipts::at_the_end(world)?;
-    never_forks::at_the_end(world, &held)?;
+    never_forks::at_the_end(world)?;
     converges::at_the_end(world, &held)?;
     conserves::at_the_end(world, &held)?;
     verifies::at_the_end(world)?;

@@ -5,17 +5,16 @@
 //! been copied; then its epochs are at most two for each copy, and without a perfect copy nothing
 //! is recorded again.
 
-use super::{CloudRecords, Violation};
+use super::Violation;
 use crate::sim::network::Side;
 use crate::sim::truth::Noted;
 use crate::sim::world::{Step, World};
 use core::ops::ControlFlow;
-use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_engine::hub::LogSummary;
+use std::collections::BTreeMap;
 use tallyroll_engine::merge::Refusal;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::{ErrorCode, ErrorMessage};
-use tallyroll_schema::{DeviceId, EpochId, Event, LogId, Position, Record};
+use tallyroll_schema::{DeviceId, EpochId, Event, LogId, Position};
 
 /// A position is about to be noted as acknowledged.
 pub(crate) fn acknowledged(world: &World, life: u64, position: Position, noted: &Noted) -> Step {
@@ -74,7 +73,7 @@ pub(crate) fn began(world: &mut World, (log, epoch): (LogId, EpochId)) -> Step {
 }
 
 /// A copied device's logs have few epochs, and what was not copied has one.
-pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
+pub(super) fn at_the_end(world: &World) -> Step {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
     let logs = cloud.logs().map_err(|error| world.violation("never-forks", error.to_string()))?;
     for log in &logs {
@@ -99,43 +98,11 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             return Err(world.violation("never-forks", what));
         }
     }
-    clouds_own_logs_go_on_at_their_ends(world, held, &logs)?;
     for (key, usage) in cloud.counts().usage() {
         let device = &key.device;
         let lost = world.truth.tails_lost > 0 && world.truth.copied.contains_key(device);
         if usage.unbacked != 0 && !lost && !world.truth.perfectly_copied.contains(device) {
             let what = format!("{key:?} is recorded again, and nobody copied it unnoticed");
-            return Err(world.violation("never-forks", what));
-        }
-    }
-    Ok(())
-}
-
-/// What a restored cloud decides contradicts nothing that came back to it: each later epoch of its
-/// own logs hangs on the end of the one before, and no two have one number.
-fn clouds_own_logs_go_on_at_their_ends(
-    world: &World,
-    held: &CloudRecords,
-    logs: &[LogSummary],
-) -> Step {
-    let devices = |class| matches!(class, LogClass::Ledger | LogClass::Telemetry);
-    let mut counters = BTreeSet::new();
-    for log in logs.iter().filter(|log| !devices(log.class)) {
-        let (id, epoch) = (log.log, log.epoch);
-        if !counters.insert((id, epoch.counter)) {
-            let what = format!("two epochs of the cloud's {:?} log are its {epoch}", log.class);
-            return Err(world.violation("never-forks", what));
-        }
-        let opening = held.get(&Position { log: id, epoch, seq: 0 });
-        let opening = opening.and_then(|bytes| Record::split(bytes).ok()?.0.event().ok());
-        let Some(Event::EpochOpened(opened)) = opening else { continue };
-        let parent = logs.iter().find(|log| (log.log, log.epoch) == (id, opened.parent));
-        if parent.is_none_or(|parent| parent.events != opened.parent_seq + 1) {
-            let (seq, end) = (opened.parent_seq, parent.map_or(0, |parent| parent.events));
-            let what = format!(
-                "epoch {epoch} of the cloud's {:?} log hangs on seq {seq} of one of {end} events",
-                log.class
-            );
             return Err(world.violation("never-forks", what));
         }
     }
