@@ -114,7 +114,9 @@ impl World {
             self.judge(&format!("device {index}"), &error)?;
             let now = self.devices[index].clock.show(self.now);
             let heartbeat = Event::from(HeartbeatSent { uptime_seconds: 0 });
+            // Where there was no room nothing was written, and it may go on.
             if let Some(process) = &mut self.devices[index].process
+                && error.kind() != Kind::Full
                 && process.commit(now, &[(LogClass::Telemetry, heartbeat)]).is_ok()
             {
                 let what = format!("device {index} went on after `{error}`");
@@ -139,6 +141,7 @@ impl World {
             self.judge("the cloud", &error)?;
             let now = self.cloud.clock.show(self.now);
             if let Some(process) = &mut self.cloud.process
+                && error.kind() != Kind::Full
                 && process.perform(now, Vec::new()).is_ok()
             {
                 let what = format!("the cloud went on after `{error}`");
