@@ -11,10 +11,12 @@ mod epoch;
 mod imports;
 mod own_log;
 mod people;
+mod retire;
 mod seal;
 mod status;
 mod sync;
 
+pub use retire::Retirement;
 pub use status::{LogStatus, Status};
 
 use crate::counts::{Counts, SpoolJob, card};
@@ -28,6 +30,7 @@ use crate::{Error, Result};
 use core::time::Duration;
 use imports::Imports;
 use own_log::OwnLog;
+use retire::Decided;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
@@ -73,6 +76,7 @@ pub struct Device<F, S> {
     ledger: OwnLog,
     telemetry: OwnLog,
     counts: Replay<Counts>,
+    decided: Replay<Decided>,
     hybrid: HybridTime,
     /// Of the tail.
     imports: Imports,
@@ -106,7 +110,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             rows.get(&())?.ok_or_else(|| Error::corrupt("store", "no journal state"))?;
         let ledger = OwnLog::load(&rows, LogClass::Ledger, logs.ledger)?;
         let telemetry = OwnLog::load(&rows, LogClass::Telemetry, logs.telemetry)?;
-        let counts = Replay::load(&rows)?;
+        let (counts, decided) = (Replay::load(&rows)?, Replay::load(&rows)?);
         let hybrid = newest_time(&rows, logs.ledger)?.max(newest_time(&rows, logs.telemetry)?);
         let (journal, sections) =
             Journal::open(file, journal_state.key.0, journal_state.generation)?;
@@ -120,6 +124,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             ledger,
             telemetry,
             counts,
+            decided,
             hybrid,
             imports: Imports::default(),
             entropy: nonces,
@@ -130,6 +135,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             device.take_in(section, now.monotonic)?;
         }
         device.check_anchor(now)?;
+        device.close_if_retired(now)?; // the last run may have ended before this
         Ok(device)
     }
 
@@ -146,8 +152,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// Makes events durable, all or none, and returns their positions.
     ///
     /// # Errors
-    /// [`Error::Full`] when they are more than one commit takes; storage failed.
+    /// [`Error::Full`] when they are more than one commit takes; the device is retired;
+    /// storage failed.
     pub fn commit(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
+        self.refuse_if_retired()?;
+        self.write(now, events)
+    }
+
+    fn write(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
         self.refuse_if_closed()?;
         let (sections, positions, hybrid) = self.encode(now, events)?;
         let content_len = Journal::<F>::content_len(&sections);
@@ -346,6 +358,11 @@ impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
 
     pub(crate) fn restart(self, now: Now) -> Self {
         self.copy(now)
+    }
+
+    /// As software would that does not know that the device is retired.
+    pub(crate) fn write_anyway(&mut self, now: Now, event: Event) {
+        self.write(now, &[(LogClass::Ledger, event)]).expect("commits");
     }
 
     fn copy_at(&self, now: Now, anchor: Option<Hash>) -> Self {

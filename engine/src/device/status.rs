@@ -3,7 +3,7 @@
 //! Invariant: each figure is a count of events of one epoch, and
 //! `accepted >= durable_local >= sealed`, `durable_local >= durable_cloud`.
 
-use super::{Device, own_log::OwnLog};
+use super::{Device, Retirement, own_log::OwnLog};
 use crate::Result;
 use crate::log::journal::JournalFile;
 use crate::store::Store;
@@ -45,6 +45,8 @@ pub struct Status {
     /// Whether the cloud may know more of this device than it does itself, because
     /// it was restored or copied. Page logs wait until it was asked.
     pub unconfirmed: bool,
+    /// How far it has come with leaving, if it is retired.
+    pub retired: Option<Retirement>,
     /// Whether a write failed, so that only a restart helps.
     pub closed: bool,
     /// Records this build does not understand.
@@ -70,10 +72,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             })?;
         }
         let (closed, incomplete) = (self.closed, self.counts().incomplete());
-        Ok(Status { logs, unconfirmed: self.is_unconfirmed()?, closed, incomplete })
+        let (unconfirmed, retired) = (self.is_unconfirmed()?, self.retirement()?);
+        Ok(Status { logs, unconfirmed, retired, closed, incomplete })
     }
 
-    fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {
+    pub(super) fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {
         self.epoch_status(own, own.epoch, own.next_seq(), own.tip.next_seq)
     }
 

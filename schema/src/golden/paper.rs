@@ -233,6 +233,8 @@ fn limits_table() -> String {
         EVENT_COUNT_MAX,
         EPOCHS_MAX,
         OWN_EPOCHS_MAX,
+        QUARANTINE_ENTRIES_MAX,
+        QUARANTINE_BYTES_MAX,
     ];
     let mut table = "| limit | value | what, and why so much |\n| --- | --- | --- |\n".to_owned();
     let mut reason = String::new();
