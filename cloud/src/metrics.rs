@@ -25,6 +25,10 @@ pub struct Metrics {
     pub(crate) commits: Gauge,
     /// Events held.
     pub(crate) events: Gauge,
+    /// Entries open in quarantine.
+    pub(crate) quarantine: Gauge,
+    /// Bursts that found a quarantine full since the start.
+    pub(crate) quarantine_overflow: Gauge,
 }
 
 impl Metrics {
@@ -39,6 +43,11 @@ impl Metrics {
         registry.register("connections_refused", "Connections refused", metrics.refused.clone());
         registry.register("commits", "Batches accepted", metrics.commits.clone());
         registry.register("events_held", "Events held", metrics.events.clone());
+        let open = metrics.quarantine.clone();
+        registry.register("quarantine_open", "Entries in quarantine, to be decided", open);
+        let overflow = metrics.quarantine_overflow.clone();
+        let what = "Bursts not kept, for a quarantine was full";
+        registry.register("quarantine_overflow", what, overflow);
         metrics
     }
 

@@ -15,6 +15,7 @@ mod kill;
 mod loss;
 mod page_log;
 mod proxy;
+mod quarantine;
 mod revoked;
 mod tls;
 mod upgrade;

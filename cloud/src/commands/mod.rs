@@ -9,6 +9,7 @@ pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
 pub(crate) mod log;
+pub(crate) mod quarantine;
 pub(crate) mod serve;
 mod table;
 pub(crate) mod view;

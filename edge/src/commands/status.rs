@@ -67,6 +67,13 @@ fn describe(status: &Value) -> String {
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),
         );
     }
+    match status["retired"].as_str() {
+        Some("delivered") => {
+            lines.push("retired, everything delivered: it may be switched off".into())
+        }
+        Some(_) => lines.push("retired: it delivers what it has and records nothing new".into()),
+        None => {}
+    }
     if status["closed"].as_bool() == Some(true) {
         lines.push("a write failed; restart the agent, what is durable will be replayed".into());
     }

@@ -64,6 +64,9 @@ impl Recorder {
         clock: Clock,
         entries: Vec<Entry>,
     ) -> Result<(Vec<Recorded>, bool), Error> {
+        if let Err(why) = device.refuse_if_retired() {
+            return Ok((vec![Recorded::Refused(why.to_string()); entries.len()], false));
+        }
         let minted = self.mint_missing(device, &entries)?;
         let mut answers = Vec::with_capacity(entries.len());
         let mut group = Group::default();
@@ -235,6 +238,7 @@ fn check_event(event: Event) -> Result<Event, Error> {
             | Event::EpochOpened(_)
             | Event::KeyRotated(_)
             | Event::EventResubmitted(_)
+            | Event::LogClosed(_)
     ) {
         return rejected(format!("{} is written by the engine itself", event.name()));
     }

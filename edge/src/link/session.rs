@@ -109,10 +109,14 @@ impl<'a> Link<'a> {
             if let Some(why) = self.carry_out().await? {
                 return Ok(why);
             }
-            for stop in self.session.stops().get(stops_told..).unwrap_or_default() {
+            let stops = self.session.stops();
+            for stop in stops.get(stops_told..).unwrap_or_default() {
                 warn!(log = ?stop.log, why = stop.text, "a log goes no further");
-                state.send_replace(LinkState::Stopped(stop.text.clone()));
-                stops_told += 1;
+            }
+            if stops.len() > stops_told {
+                let why: Vec<&str> = stops.iter().map(|stop| stop.text.as_str()).collect();
+                state.send_replace(LinkState::Stopped(why.join("; ")));
+                stops_told = stops.len();
             }
             let deadline = self.session.deadline().map(|deadline| self.began + deadline);
             let far = Instant::now() + Duration::from_secs(3600);
@@ -120,7 +124,9 @@ impl<'a> Link<'a> {
                 arrived = self.arrived.recv(), if self.writers.waiting() < WAITING_MAX => {
                     match arrived {
                         Some(Ok((stream, message))) => {
-                            if !matches!(message, Message::Error(_)) && let Some(up) = up.take() {
+                            // A cloud that takes the session tells what it has; one that only
+                            // lets a revoked device leave what it has tells nothing.
+                            if matches!(message, Message::Have(_)) && let Some(up) = up.take() {
                                 up();
                             }
                             self.session.handle(stream, message);

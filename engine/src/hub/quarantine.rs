@@ -148,7 +148,10 @@ impl<S: Store> Hub<S> {
     }
 
     /// What stands in the way of each epoch of a device that goes no further.
-    pub(super) fn held_up(&self, device: DeviceId) -> Result<Vec<((LogId, EpochId), Refusal)>> {
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn held_up(&self, device: DeviceId) -> Result<Vec<((LogId, EpochId), Refusal)>> {
         let QuarantineRow(entries) = self.rows().get(&device)?.unwrap_or_default();
         let revoked = self.is_revoked(device);
         let stopping = entries.iter().filter(|entry| !(revoked && entry.revoked));

@@ -70,6 +70,15 @@ impl Cloud {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Where it shows its figures.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn http(&self) -> &str {
+        self.process.as_ref().expect("it runs").said("http")
+    }
+
     /// Where its files lie.
     #[must_use]
     pub fn data(&self) -> &Path {
