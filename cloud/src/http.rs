@@ -76,14 +76,17 @@ async fn ready(State(shown): State<Shown>) -> Response {
 async fn figures(State(shown): State<Shown>) -> Response {
     let held = shown.keeper.run(|replica| {
         let logs = replica.hub.logs()?;
-        Ok(logs.iter().map(|log| log.events).sum::<u64>())
+        let held = logs.iter().map(|log| log.events).sum::<u64>();
+        Ok((held, replica.hub.quarantine()?.len(), replica.hub.quarantine_overflow()))
     });
-    let Ok(Ok(held)) = tokio::time::timeout(READY_TIMEOUT, held).await else {
+    let Ok(Ok((held, open, overflow))) = tokio::time::timeout(READY_TIMEOUT, held).await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let metrics = &shown.metrics;
     metrics.disk_full.set(i64::from(shown.keeper.is_full()));
     metrics.events.set(i64::try_from(held).unwrap_or(i64::MAX));
+    metrics.quarantine.set(i64::try_from(open).unwrap_or(i64::MAX));
+    metrics.quarantine_overflow.set(i64::try_from(overflow).unwrap_or(i64::MAX));
     let commits = shown.keeper.last_commit().index;
     metrics.commits.set(i64::try_from(commits).unwrap_or(i64::MAX));
     match metrics.text() {

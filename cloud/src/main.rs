@@ -10,7 +10,7 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
-use commands::{backup, doctor, enroll, fleet, forks, log, restore, serve, view};
+use commands::{backup, doctor, enroll, fleet, forks, log, quarantine, restore, serve, view};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,7 +58,9 @@ enum Command {
     Retire(fleet::StandingArguments),
     /// Believe nothing more from a device, and cut its link.
     Revoke(fleet::StandingArguments),
-    /// Tell what is frozen, why, and what would thaw it. Exits with 3 when something is.
+    /// List what was not taken in, show it, release or discard it.
+    Quarantine(quarantine::QuarantineArguments),
+    /// Tell what is frozen, why, and what would thaw it. Exits with 3 when something is, or in quarantine.
     Doctor {
         /// Go on without what the devices that have not reported may hold.
         #[arg(long)]
@@ -154,6 +156,7 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Devices { json } => fleet::list(&dir, json).await,
         Command::Retire(arguments) => fleet::retire(&dir, arguments).await,
         Command::Revoke(arguments) => fleet::revoke(&dir, arguments).await,
+        Command::Quarantine(arguments) => quarantine::run(&dir, arguments).await,
         Command::Doctor { accept_loss, json } => doctor::run(&dir, accept_loss, json).await,
         Command::Forks { json } => forks::run(&dir, json).await,
         Command::Grant { username, amount, reason, json } => {

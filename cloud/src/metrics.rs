@@ -27,6 +27,10 @@ pub struct Metrics {
     pub(crate) events: Gauge,
     /// 1 while there is no room for more.
     pub(crate) disk_full: Gauge,
+    /// Entries open in quarantine.
+    pub(crate) quarantine: Gauge,
+    /// Bursts that found a quarantine full since the start.
+    pub(crate) quarantine_overflow: Gauge,
 }
 
 impl Metrics {
@@ -43,6 +47,11 @@ impl Metrics {
         registry.register("events_held", "Events held", metrics.events.clone());
         let full = metrics.disk_full.clone();
         registry.register("disk_full", "1 while nothing can be stored for want of room", full);
+        let open = metrics.quarantine.clone();
+        registry.register("quarantine_open", "Entries in quarantine, to be decided", open);
+        let overflow = metrics.quarantine_overflow.clone();
+        let what = "Bursts not kept, for a quarantine was full";
+        registry.register("quarantine_overflow", what, overflow);
         metrics
     }
 

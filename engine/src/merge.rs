@@ -6,13 +6,15 @@
 //! another history at the same place is a fork, never an overwrite. Who may
 //! bring which log is the caller's [`Admission`].
 
-use crate::log::{Opened, Tip, admit_opening, open, read_genesis};
+use crate::log::{Opened, Tip, admit_opening, closes, open, read_genesis};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Result, keys};
 use tallyroll_schema::event::log::LogOpened;
-use tallyroll_schema::{Batch, DecodeError, EpochId, LogId, Position, SignedHead, TenantId};
+use tallyroll_schema::{
+    Batch, DecodeError, EpochId, LogId, Position, QuarantineId, SignedHead, TenantId,
+};
 
 /// Batches of one epoch, contiguous, closed by the head of the last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +71,32 @@ pub enum Refusal {
         /// The seq that would come next.
         seq: u64,
     },
-    /// It does not verify; nothing of it is kept.
+    /// The log was closed for good.
+    #[error(
+        "the log was closed at seq {seq} when its device was retired; nothing is taken after that"
+    )]
+    Closed {
+        /// The seq that would come next there.
+        seq: u64,
+    },
+    /// It is kept apart until an administrator decides; so is what comes after it.
+    #[error(
+        "in quarantine at the cloud as {id}: {reason}; until its administrator releases or discards it \
+         (`tallyroll quarantine show {id}`), this log goes no further"
+    )]
+    Quarantined {
+        /// The entry.
+        id: QuarantineId,
+        /// Why.
+        reason: String,
+    },
+    /// There is no room to keep it apart.
+    #[error(
+        "not taken, and this device's quarantine at the cloud is full: {0}; its administrator makes room \
+         with `tallyroll quarantine`"
+    )]
+    QuarantineFull(String),
+    /// It does not verify.
     #[error("it does not verify: {0}")]
     Poison(String),
     /// The peer may not bring this log.
@@ -115,7 +142,9 @@ pub fn admit<S: Store>(
     };
     allowed(log, &genesis)?;
 
-    let held = rows.get::<TipRow>(&(log, epoch))?.map_or(Tip::START, Tip::from);
+    let row = rows.get::<TipRow>(&(log, epoch))?;
+    let mut closed = row.filter(|row| row.closed == Some(true)).map(|row| row.next_seq);
+    let held = row.map_or(Tip::START, Tip::from);
     let mut tip = held;
     let (mut new, mut hashes) = (Vec::new(), Vec::new());
     for batch in burst.batches {
@@ -127,9 +156,15 @@ pub fn admit<S: Store>(
             refuse_unless_held(rows, &batch)?;
             continue;
         }
+        if let Some(seq) = closed {
+            return Err(Refusal::Closed { seq }.into());
+        }
         let opened = open(batch).map_err(Refusal::from)?;
         let gap = Refusal::Gap { expected: tip.next_seq, found: header.first_seq };
         tip = tip.advance(rows.tenant(), &opened.batch, &opened.records).ok_or(gap)?;
+        if closes(&opened.records)? {
+            closed = Some(tip.next_seq);
+        }
         hashes.push(tip.hash);
         new.push(opened);
     }
@@ -150,7 +185,8 @@ pub fn admit<S: Store>(
         rows.put(&(log, epoch, batch.header().first_seq), &BatchRow { hash, batch });
     }
     if !new.is_empty() {
-        rows.put(&(log, epoch), &TipRow::from(tip));
+        let closed = closed.map(|_| true);
+        rows.put(&(log, epoch), &TipRow { closed, ..tip.into() });
         rows.put(&(log, epoch, burst.head.head.position.seq), &HeadRow(burst.head));
     }
     Ok(Admitted { genesis, new, tip })

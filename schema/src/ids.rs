@@ -122,6 +122,8 @@ identity!(/// A person or account that aliases are linked to; minted by the clou
     SubjectId, 16, "subject id");
 identity!(/// A job, unique within the device that ran it. Not the spooler's job number.
     JobId, 8, "job id");
+identity!(/// An entry of the cloud's quarantine. First 8 bytes of BLAKE3 over what opened it.
+    QuarantineId, 8, "quarantine id");
 
 identity!(/// BLAKE3 of a certificate's DER bytes: by it devices pin the authority, and the cloud pins devices.
     Fingerprint, 32, "certificate fingerprint");

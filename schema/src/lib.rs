@@ -33,7 +33,7 @@ pub use event::{Event, Writer};
 pub use head::{Commit, Head, Receipt, Signature, SignedHead};
 pub use ids::{
     CommitPosition, DeviceId, EpochId, Fingerprint, Hash, IdParseError, JobId, LogId, Position,
-    PublicKey, SubjectId, TenantId, UserAlias,
+    PublicKey, QuarantineId, SubjectId, TenantId, UserAlias,
 };
 pub use join_url::JoinUrl;
 pub use record::{Record, RecordHeader, Records};

@@ -188,7 +188,20 @@ fn a_retired_device_delivers_what_it_has() {
     drop(cloud.run(&["retire", "branch"]).succeeded());
     branch.start();
     branch.wait_synced(PATIENCE);
-    let devices = cloud.json(&["devices"]);
-    assert_eq!(devices[0]["standing"], "retired", "{devices}");
-    assert_eq!(events_of_devices(&cloud).len(), 22);
+    let standing = || cloud.json(&["devices"])[0].clone();
+    wait_until(PATIENCE, "it says that this was all", || standing()["drained"] == true);
+    assert_eq!(standing()["standing"], "retired");
+    assert!(cloud.run(&["devices"]).succeeded().contains("retired (drained) since 2"));
+    assert_eq!(events_of_devices(&cloud).len(), 22 + 2, "and the end of each log");
+    wait_until(PATIENCE, "it knows, too", || branch.json(&["status"])["retired"] == "delivered");
+    let told = branch.run(&["status"]).succeeded();
+    assert!(told.contains("retired, everything delivered"), "{told}");
+    let refused = record(&branch, 1, 5);
+    assert_eq!(refused.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("this device is retired"), "{refused:?}");
+    branch.stop();
+    assert!(record(&branch, 1, 5).failed(1).contains("tallyroll enroll"), "without an agent, too");
+    branch.start();
+    branch.wait_synced(PATIENCE);
+    assert_eq!(events_of_devices(&cloud).len(), 24);
 }

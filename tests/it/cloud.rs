@@ -263,8 +263,8 @@ fn a_devices_end_is_shown_with_its_time_and_what_to_do() {
         assert!(since.is_some() && (since == enrolled) == (row["name"] == "active"), "{row}");
     }
     let listed = cloud.run(&["devices"]);
-    for standing in ["retired", "revoked"] {
-        assert!(listed.stdout.contains(&format!("{standing} since 2")), "{listed:?}");
+    for (standing, shown) in [("retired", "retired (dra"), ("revoked", "revoked since 2")] {
+        assert!(listed.stdout.contains(shown), "{listed:?}");
         assert!(listed.stderr.contains(&format!("{standing}: ")), "{listed:?}");
     }
 }

@@ -19,6 +19,7 @@ mod memory;
 mod page_log;
 mod pressure;
 mod proxy;
+mod quarantine;
 mod revoked;
 mod soak;
 mod tcp;

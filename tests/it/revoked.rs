@@ -1,22 +1,34 @@
 //! A revoked device at its cloud's door: what it is told, by the connection it has and by those it makes.
 //! Invariant shown here: it hears on the wire, once and for all, that it is revoked and what to do, and its people read
-//! the same. That nothing more is taken from it is shown with the branches.
+//! the same; also a connection that would resume an earlier one. That nothing more is taken from it is shown with the
+//! branches, what becomes of what it still had in `quarantine`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use quinn::{ConnectionError, Endpoint};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, ConnectionError, Endpoint};
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use tallyroll_edge::data_dir::DataDir;
 use tallyroll_edge::identity::{Enrolment, Keys};
 use tallyroll_edge::link::tls::session_config;
 use tallyroll_schema::enrol::SERVER_NAME;
 use tallyroll_schema::wire::{
-    ErrorCode, ErrorMessage, FrameReader, Message, StreamKind, encode_frame,
+    ALPN_SESSION, ErrorCode, ErrorMessage, FrameReader, Have, Hello, Message, PROTOCOL_VERSION,
+    SCHEMA_VERSION, StreamKind, encode_frame,
 };
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_for, wait_until};
 
 /// The cloud's close code for who is not, or no longer, known.
 const DENIED: u32 = 1;
+/// A revoked device's live session is cut within this time.
+const CUT_WITHIN: Duration = Duration::from_secs(5);
 
 fn reason(branch: &Branch) -> String {
     wait_for(PATIENCE, "the branch is told", || {
@@ -46,13 +58,14 @@ fn it_reads_that_it_is_revoked_and_what_to_do() {
     let (told, closed) = runtime.block_on(knock(branch.data(), cloud.addr()));
     let (code, text) = (ErrorCode::Denied, cut.clone());
     let refused = ErrorMessage { code, retryable: false, log: None, text, epoch: None };
-    assert_eq!(told, Some(Message::Error(refused)));
+    assert_eq!(told, [Message::Error(refused)]);
     let ConnectionError::ApplicationClosed(closed) = closed else { panic!("{closed}") };
     assert_eq!((closed.error_code, closed.reason.as_ref()), (DENIED.into(), cut.as_bytes()));
 }
 
-/// Connects as the device of a directory; returns the first message it hears, and how the connection ends.
-async fn knock(data: &Path, cloud: SocketAddr) -> (Option<Message>, ConnectionError) {
+/// Connects as the device of a directory and says that it has nothing; returns what it hears after HELLO, and how the
+/// connection ends.
+async fn knock(data: &Path, cloud: SocketAddr) -> (Vec<Message>, ConnectionError) {
     let dir = DataDir::new(data);
     let (enrolment, keys) = (Enrolment::load(&dir).unwrap(), Keys::load_or_create(&dir).unwrap());
     let trust = session_config(enrolment.authority, &keys.tls).unwrap();
@@ -60,8 +73,124 @@ async fn knock(data: &Path, cloud: SocketAddr) -> (Option<Message>, ConnectionEr
     let connecting = endpoint.connect_with(trust.config, cloud, SERVER_NAME).unwrap();
     let connection = connecting.await.unwrap();
     let (mut say, mut hear) = connection.open_bi().await.unwrap();
-    say.write_all(&encode_frame(&Message::Credit(0))).await.unwrap();
+    let hello = hello(&enrolment);
+    let nothing = Message::Have(Have { heads: Vec::new(), more: false });
+    for message in [hello, nothing] {
+        say.write_all(&encode_frame(&message)).await.unwrap();
+    }
     let mut frames = FrameReader::new(StreamKind::Control);
     frames.push(&hear.read_to_end(64 * 1024).await.unwrap());
-    (frames.next_message().unwrap(), connection.closed().await)
+    let mut heard = std::iter::from_fn(|| frames.next_message().unwrap());
+    assert!(matches!(heard.next(), Some(Message::Hello(_))));
+    (heard.collect(), connection.closed().await)
+}
+
+fn hello(enrolment: &Enrolment) -> Message {
+    Message::Hello(Hello {
+        protocol: PROTOCOL_VERSION,
+        schema_min: 1,
+        schema_max: SCHEMA_VERSION,
+        tenant: enrolment.tenant,
+        device: enrolment.device,
+        window: 0,
+        agent: "a test".into(),
+        accounts: None,
+    })
+}
+
+/// A resumed handshake would show no certificate, and who is not looked up again is not refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_would_resume_another_is_refused_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let mut branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    wait_until(PATIENCE, "the branch is linked", || branch.standing().linked);
+    branch.stop();
+    let (enrolment, keys) = {
+        let dir = DataDir::new(branch.data());
+        (Enrolment::load(&dir).unwrap(), Keys::load_or_create(&dir).unwrap())
+    };
+    let config = resuming(&keys);
+    let connect = async || {
+        let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let connecting = endpoint.connect_with(config.clone(), cloud.addr(), SERVER_NAME).unwrap();
+        (connecting.await.unwrap(), endpoint)
+    };
+    let (live, _endpoint) = connect().await;
+    let (mut say, mut hear) = live.open_bi().await.unwrap();
+    let hello = hello(&enrolment);
+    say.write_all(&encode_frame(&hello)).await.unwrap();
+    assert!(hear.read_chunk(1024, true).await.unwrap().is_some(), "it is taken");
+
+    let began = Instant::now();
+    drop(cloud.run(&["revoke", "branch"]).succeeded());
+    let ConnectionError::ApplicationClosed(cut) = live.closed().await else { panic!("not cut") };
+    assert_eq!(cut.error_code, DENIED.into());
+    assert!(began.elapsed() < CUT_WITHIN, "{:?}", began.elapsed());
+    let (again, _endpoint) = connect().await;
+    let (mut say, _hear) = again.open_bi().await.unwrap();
+    let nothing = Message::Have(Have { heads: Vec::new(), more: false });
+    for message in [hello, nothing] {
+        say.write_all(&encode_frame(&message)).await.unwrap();
+    }
+    let ConnectionError::ApplicationClosed(cut) = again.closed().await else { panic!("not cut") };
+    assert_eq!(cut.error_code, DENIED.into());
+}
+
+/// A client that keeps whatever it could resume with, and trusts whoever answers.
+fn resuming(keys: &Keys) -> ClientConfig {
+    let provider = Arc::new(ring::default_provider());
+    let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(anybody)
+        .with_client_auth_cert(
+            vec![keys.tls.certificate.clone()],
+            PrivatePkcs8KeyDer::from(keys.tls.key_pkcs8.to_vec()).into(),
+        )
+        .unwrap();
+    tls.resumption = Resumption::in_memory_sessions(8);
+    tls.alpn_protocols = vec![ALPN_SESSION.to_vec()];
+    ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
+}
+
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.3 only".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

@@ -1,30 +1,36 @@
-//! `doctor`: what is frozen, why, and what would thaw it.
+//! `doctor`: what is frozen, why, and what would thaw it; whether anything is in quarantine.
 //!
-//! Invariant: exits with 3 while anything is frozen, so that a monitor can ask. The
+//! Invariant: exits with 3 while anything is, so that a monitor can ask. The
 //! rule of what is frozen when is the engine's.
 
 use super::table::{printable, time};
-use super::{Result, ask, print};
+use super::{DOES_NOT_HOLD, Result, ask, print};
 use serde_json::Value;
 use std::process::ExitCode;
 use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 
-/// Something is frozen.
-const FROZEN: u8 = 3;
-
 /// Tells how the cloud stands; may go on without what is missing.
 pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result {
     let health = ask(dir, "doctor", Ask::Doctor { accept_loss }).await?;
     let frozen = &health["frozen"];
+    let quarantined = health["quarantine"].as_array().map_or(0, Vec::len);
     if json {
         print(&health)?;
-    } else if frozen.is_null() {
-        print("Nothing is frozen.")?;
     } else {
-        print(story(frozen))?;
+        if frozen.is_null() {
+            print("Nothing is frozen.")?;
+        } else {
+            print(story(frozen))?;
+        }
+        if quarantined > 0 {
+            print(format!(
+                "In quarantine: {quarantined}; `tallyroll quarantine` tells what, and why."
+            ))?;
+        }
     }
-    Ok(if frozen.is_null() { ExitCode::SUCCESS } else { ExitCode::from(FROZEN) })
+    let well = frozen.is_null() && quarantined == 0;
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
 }
 
 fn story(frozen: &Value) -> String {

@@ -13,9 +13,9 @@ use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_schema::Credits;
 
 /// What a standing means, and what to do.
-const RETIRED: &str = "it delivers what it has and takes no more part; leave it running until its \
-    `tallyroll-edge status` says that nothing is to go";
-const REVOKED: &str = "nothing more is taken from it; to take part again it joins anew, with a new data \
+const RETIRED: &str = "it delivers what it has, records nothing new and takes no more part; leave it running until \
+    it is drained, and its `tallyroll-edge status` says that everything is delivered";
+const REVOKED: &str = "nothing more is taken from it, what it still brings goes into quarantine; to take part again it joins anew, with a new data \
     directory and an invitation by `tallyroll enroll`";
 
 #[derive(Args)]
@@ -49,6 +49,11 @@ pub(crate) async fn list(dir: &DataDir, json: bool) -> Result {
     let standing = |row: &Value| match row["standing"].as_str().unwrap_or_default() {
         "active" => "active".to_owned(),
         left => {
+            let left = match row["drained"].as_bool() {
+                Some(true) => format!("{left} (drained)"),
+                Some(false) => format!("{left} (draining)"),
+                None => left.to_owned(),
+            };
             format!("{left} since {}", time(row["standing-since"].as_u64().unwrap_or_default()))
         }
     };

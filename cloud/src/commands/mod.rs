@@ -10,6 +10,7 @@ pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
 pub(crate) mod log;
+pub(crate) mod quarantine;
 pub(crate) mod restore;
 pub(crate) mod serve;
 mod table;

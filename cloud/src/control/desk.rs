@@ -56,6 +56,14 @@ impl Desk {
             Ask::Enroll { name, public } => items.give(&self.enroll(name, public).await?).await,
             Ask::Doctor { accept_loss } => items.give(&self.doctor(accept_loss).await?).await,
             Ask::Forks => items.give(&self.forks().await?).await,
+            Ask::Quarantine => items.give(&self.quarantine().await?).await,
+            Ask::QuarantineShow { id } => self.quarantine_show(id, items).await,
+            Ask::QuarantineRelease { id, reason } => {
+                items.give(&self.release(id, reason).await?).await
+            }
+            Ask::QuarantineDiscard { id, reason } => {
+                items.give(&self.discard(id, reason).await?).await
+            }
             Ask::Devices => items.give(&self.devices().await?).await,
             Ask::Retire { device, reason } => items.give(&self.retire(device, reason).await?).await,
             Ask::Revoke { device, reason } => items.give(&self.revoke(device, reason).await?).await,

@@ -1,10 +1,12 @@
-//! Answers about the cloud's own health: what is frozen, and who could thaw it.
+//! Answers about the cloud's own health: what is frozen, and who could thaw it; what is in
+//! quarantine.
 //!
 //! Invariant: says what the engine says, with names put beside the devices; what is
 //! accepted is durable before it is answered.
 
 use super::Failure;
 use super::desk::Desk;
+use super::quarantine::{QuarantineLine, lines};
 use crate::keeper::Replica;
 use serde::Serialize;
 use tallyroll_engine::Result;
@@ -15,6 +17,7 @@ use tallyroll_schema::{DeviceId, Wall};
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Health {
     frozen: Option<Frozen>,
+    quarantine: Vec<QuarantineLine>,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,13 +42,13 @@ impl Desk {
             if accept_loss {
                 replica.hub.accept_loss(replica.now())?;
             }
-            Ok(health(replica))
+            health(replica)
         });
         Ok(health.await?)
     }
 }
 
-fn health(replica: &Replica) -> Health {
+fn health(replica: &Replica) -> Result<Health> {
     let named = |device: DeviceId| {
         let name = replica.hub.fleet().device(device).map(|record| record.name.clone());
         Named { device, name }
@@ -56,5 +59,5 @@ fn health(replica: &Replica) -> Health {
         reported: recovery.reported.into_iter().map(named).collect(),
         missing: recovery.missing.into_iter().map(named).collect(),
     });
-    Health { frozen }
+    Ok(Health { frozen, quarantine: lines(replica)? })
 }

@@ -8,7 +8,7 @@ use super::{Failure, pin};
 use crate::keeper::Replica;
 use crate::public::{PORT, Public};
 use serde::Serialize;
-use tallyroll_engine::hub::{DeviceRecord, Invitation, pin_hash};
+use tallyroll_engine::hub::{DeviceRecord, Invitation, Standing, pin_hash};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, DeviceId, Hash, JoinUrl, Wall};
 
@@ -31,6 +31,8 @@ pub(super) struct DeviceRow {
     device: DeviceId,
     #[serde(flatten)]
     record: DeviceRecord,
+    /// Of a retired device: whether it has said that it has nothing more.
+    drained: Option<bool>,
     connected: Option<bool>,
     events: u64,
     last_receipt: Option<LastReceipt>,
@@ -113,18 +115,22 @@ fn device_rows(replica: &Replica) -> Result<Vec<DeviceRow>> {
         let own = logs.iter().filter(|log| log.device == Some(*device) && log.receipt.is_some());
         let last = own.clone().filter_map(|log| log.receipt).map(|receipt| receipt.commit);
         let last = last.max_by_key(|commit| commit.position);
-        DeviceRow {
+        let retired = (record.standing == Standing::Retired).then_some(*device);
+        let drained = retired.map(|device| replica.hub.is_drained(device)).transpose()?;
+        Ok(DeviceRow {
             device: *device,
             record: record.clone(),
+            drained,
             connected: None,
             events: own.map(|log| log.events).sum(),
             last_receipt: last.map(|commit| LastReceipt {
                 commit: commit.position,
                 received_at: commit.received_at,
             }),
-        }
+        })
     };
-    let mut rows: Vec<DeviceRow> = replica.hub.fleet().devices().iter().map(row).collect();
+    let devices = replica.hub.fleet().devices().iter();
+    let mut rows: Vec<DeviceRow> = devices.map(row).collect::<Result<_>>()?;
     rows.sort_by(|a, b| (&a.record.name, a.device).cmp(&(&b.record.name, b.device)));
     Ok(rows)
 }

@@ -177,7 +177,7 @@ fn page(replica: &Replica, of: &LogSummary, from: u64, events_max: u64) -> Resul
 }
 
 /// An event; one that is recorded again, with what it stands for read out beside its bytes.
-fn event_json(record: &Record<'_>) -> Value {
+pub(super) fn event_json(record: &Record<'_>) -> Value {
     let event = record.event().map_err(|why| why.to_string());
     let again = match &event {
         Ok(Event::EventResubmitted(again)) => Record::split(&again.record.0).ok(),

@@ -12,6 +12,7 @@ mod fleet;
 mod forks;
 mod logs;
 mod pin;
+mod quarantine;
 pub mod reach;
 mod views;
 
@@ -55,6 +56,27 @@ pub enum Ask {
     },
     /// Which devices were restored or copied.
     Forks,
+    /// What is in quarantine.
+    Quarantine,
+    /// An entry of it, and its events, a line each.
+    QuarantineShow {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// Take in what is in an entry.
+    QuarantineRelease {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Delete what is in an entry.
+    QuarantineDiscard {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// Why.
+        reason: String,
+    },
     /// Let a device drain and leave.
     Retire {
         /// Name or id.

@@ -1,10 +1,11 @@
 //! One device's session: the engine's sans-IO session over streams.
 //!
 //! Owns the order of things. Invariant: a session begins only for a device that
-//! the fleet knows and believes, and ends at once when it is revoked; whom it is
-//! denied is told why. Effects go to the keeper in order and come back in that order;
-//! nothing is read while too much waits to be stored or written, so a peer that does
-//! not keep up bounds us. By which way the device came is left to its streams.
+//! the fleet knows, and ends at once when it is revoked; one that is revoked is told
+//! nothing, may leave what it has to the quarantine, and ends. Whom it is denied is told
+//! why. Effects go to the keeper in order and come back in that order; nothing is read
+//! while too much waits to be stored or written, so a peer that does not keep up bounds
+//! us. By which way the device came is left to its streams.
 
 use super::Links;
 use super::line::{Caller, Ending, Line};
@@ -16,10 +17,13 @@ use std::collections::VecDeque;
 use std::future::pending;
 use tallyroll_engine::Error;
 use tallyroll_engine::hub::{DeviceRecord, Standing};
+use tallyroll_engine::merge::Refusal;
 use tallyroll_engine::sync::{Offer, Opening, Output, Reply, Role, Session, SessionConfig};
 use tallyroll_schema::limits::WINDOW_BYTES;
-use tallyroll_schema::limits::links::{DENIAL_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX};
-use tallyroll_schema::{CommitPosition, DeviceId, Fingerprint, Hash, TenantId};
+use tallyroll_schema::limits::links::{
+    DENIAL_TIMEOUT, LEAVING_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX,
+};
+use tallyroll_schema::{CommitPosition, DeviceId, EpochId, Fingerprint, Hash, LogId, TenantId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
@@ -30,6 +34,8 @@ struct Known {
     device: DeviceId,
     name: String,
     opening: Opening,
+    /// Why it is not believed: it may leave what it has.
+    revoked: Option<String>,
 }
 
 fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Known, Error> {
@@ -38,9 +44,9 @@ fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Known, Error
     let (device, record) = found.ok_or_else(|| {
         Error::Rejected("no device with this certificate is enrolled here".into())
     })?;
-    refuse_if_revoked(record)?;
     let (name, tenant) = (record.name.clone(), hub.tenant());
-    Ok(Known { tenant, device, name, opening: hub.opening(device)? })
+    let revoked = refuse_if_revoked(record).err().map(|why| why.to_string());
+    Ok(Known { tenant, device, name, opening: hub.opening(device)?, revoked })
 }
 
 /// Believes nothing from a revoked device; the text is for the people there.
@@ -49,8 +55,9 @@ fn refuse_if_revoked(device: &DeviceRecord) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Rejected(format!(
-        "this device, {}, is revoked: nothing more is taken from it; to take part again it joins anew, with a new data \
-         directory and an invitation by `tallyroll enroll`",
+        "this device, {}, is revoked: nothing more is taken from it, what it still has is kept apart for the cloud's \
+         administrator; to take part again it joins anew, with a new data directory and an invitation by \
+         `tallyroll enroll`",
         device.name
     )))
 }
@@ -83,7 +90,12 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
     let span = info_span!("session", device = known.name);
     let session = async {
         let (_place, told) = links.live.enter(known.device);
-        info!(%from, by = line.name(), "connected");
+        if known.revoked.is_some() {
+            links.metrics.refused.inc();
+            warn!(%from, by = line.name(), "a revoked device has connected; what it brings goes into quarantine");
+        } else {
+            info!(%from, by = line.name(), "connected");
+        }
         let why = run(&links.keeper, line, known, decisions, told).await;
         info!(why, "disconnected");
     };
@@ -112,6 +124,8 @@ async fn run(
     let mut driver = Driver {
         keeper,
         device: known.device,
+        revoked: known.revoked,
+        held_up: known.opening.held_up.clone(),
         session: Session::new(config, known.opening, Duration::ZERO),
         began: Instant::now(),
         streams,
@@ -147,6 +161,9 @@ async fn turn_away(line: Line, ending: Ending, why: &str) {
 struct Driver<'a> {
     keeper: &'a Keeper,
     device: DeviceId,
+    revoked: Option<String>,
+    /// What is in quarantine, as of the last log that was stopped.
+    held_up: HeldUp,
     session: Session,
     began: Instant,
     streams: Streams,
@@ -155,6 +172,8 @@ struct Driver<'a> {
     told: oneshot::Receiver<Told>,
     stops_told: usize,
 }
+
+type HeldUp = Vec<((LogId, EpochId), Refusal)>;
 
 type Step<T = ()> = Result<T, (Ending, String)>;
 
@@ -166,6 +185,13 @@ impl Driver<'_> {
     /// Does what the session asks for, then waits for the next thing to happen.
     async fn step(&mut self) -> Step {
         self.carry_out().await?;
+        if let Some(why) = &self.revoked
+            && self.under_way.is_empty()
+            && self.session.has_all()
+        {
+            return Err((Ending::Denied, why.clone()));
+        }
+        let leaving = self.revoked.is_some() && self.under_way.is_empty();
         let has_room = self.streams.has_room();
         let written = self.streams.written();
         let deadline = self.session.deadline().map(|deadline| self.began + deadline);
@@ -185,8 +211,13 @@ impl Driver<'_> {
             }
             changed = self.decisions.changed() => {
                 changed.map_err(|_| stopped(Unanswered::Gone))?;
-                let offers = self.offers().await?;
-                self.session.grew(offers);
+                if self.revoked.is_none() {
+                    let offers = self.offers().await?;
+                    self.session.grew(offers);
+                }
+            }
+            () = tokio::time::sleep(LEAVING_TIMEOUT), if leaving => {
+                return Err((Ending::Denied, self.revoked.clone().unwrap_or_default()));
             }
             told = &mut self.told => {
                 let (ending, why) = told.map_err(|_| stopped("the cloud stops; come again"))?;
@@ -202,9 +233,15 @@ impl Driver<'_> {
     }
 
     async fn carry_out(&mut self) -> Step {
-        for stop in self.session.stops().get(self.stops_told..).unwrap_or_default() {
+        let stops = self.session.stops().get(self.stops_told..).unwrap_or_default();
+        for stop in stops {
             warn!(log = ?stop.log, why = stop.text, "a log goes no further");
-            self.stops_told += 1;
+        }
+        if !stops.is_empty() {
+            self.stops_told = self.session.stops().len();
+            let device = self.device;
+            let held_up = self.keeper.run(move |replica| replica.hub.held_up(device));
+            self.held_up = held_up.await.map_err(stopped)?;
         }
         while let Some(output) = self.session.poll_output() {
             match output {
@@ -222,6 +259,12 @@ impl Driver<'_> {
     /// What there is for the device now, if it is still believed.
     async fn offers(&self) -> Step<Vec<Offer>> {
         let device = self.device;
+        let held_up = self.keeper.run(move |replica| replica.hub.held_up(device));
+        let held_up = held_up.await.map_err(stopped)?;
+        if self.held_up.iter().any(|stop| !held_up.contains(stop)) {
+            let why = "what stopped a log was released or discarded; connect again";
+            return Err((Ending::Done, why.into()));
+        }
         let offers = self.keeper.run(move |replica| {
             if let Some(known) = replica.hub.fleet().device(device) {
                 refuse_if_revoked(known)?;

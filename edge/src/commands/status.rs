@@ -74,6 +74,13 @@ fn describe(status: &Value) -> String {
             "the disk is full: new work is refused, the end of what runs is recorded; free some space, nothing else needs to be done".into(),
         );
     }
+    match status["retired"].as_str() {
+        Some("delivered") => {
+            lines.push("retired, everything delivered: it may be switched off".into())
+        }
+        Some(_) => lines.push("retired: it delivers what it has and records nothing new".into()),
+        None => {}
+    }
     if status["closed"].as_bool() == Some(true) {
         lines.push("a write failed; restart the agent, what is durable will be replayed".into());
     }

@@ -65,6 +65,9 @@ impl Recorder {
         clock: Clock,
         entries: Vec<Entry>,
     ) -> Result<(Vec<Recorded>, bool), Error> {
+        if let Err(why) = device.refuse_if_retired() {
+            return Ok((vec![Recorded::Refused(why.to_string()); entries.len()], false));
+        }
         // Without room for a new name, the device is full now, and what needs one is refused.
         let minted = unless_full(self.mint_missing(device, &entries))?.unwrap_or(false);
         let mut answers = Vec::with_capacity(entries.len());
@@ -280,6 +283,7 @@ fn check_event(event: Event) -> Result<Event, Error> {
             | Event::EpochOpened(_)
             | Event::KeyRotated(_)
             | Event::EventResubmitted(_)
+            | Event::LogClosed(_)
     ) {
         return rejected(format!("{} is written by the engine itself", event.name()));
     }

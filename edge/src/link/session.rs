@@ -82,10 +82,14 @@ impl Link<'_> {
             if let Some(why) = self.carry_out().await? {
                 return Ok(why);
             }
-            for stop in self.session.stops().get(stops_told..).unwrap_or_default() {
+            let stops = self.session.stops();
+            for stop in stops.get(stops_told..).unwrap_or_default() {
                 warn!(log = ?stop.log, why = stop.text, "a log goes no further");
-                state.send_replace(LinkState::Stopped { why: stop.text.clone(), by: self.by });
-                stops_told += 1;
+            }
+            if stops.len() > stops_told {
+                let why: Vec<&str> = stops.iter().map(|stop| stop.text.as_str()).collect();
+                state.send_replace(LinkState::Stopped { why: why.join("; "), by: self.by });
+                stops_told = stops.len();
             }
             let deadline = self.session.deadline().map(|deadline| self.began + deadline);
             let far = Instant::now() + Duration::from_secs(3600);
@@ -95,7 +99,9 @@ impl Link<'_> {
                 arrived = self.streams.arrived.recv(), if has_room => {
                     match arrived {
                         Some(Ok((stream, message))) => {
-                            if !matches!(message, Message::Error(_)) && let Some(up) = up.take() {
+                            // A cloud that takes the session tells what it has; one that only
+                            // lets a revoked device leave what it has tells nothing.
+                            if matches!(message, Message::Have(_)) && let Some(up) = up.take() {
                                 up();
                             }
                             self.session.handle(stream, message);

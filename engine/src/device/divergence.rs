@@ -195,7 +195,9 @@ fn missing<S: Store>(
                 return Ok(());
             }
             let (resubmitted_from, bytes) = match record.event() {
-                Ok(Event::EpochOpened(_) | Event::LogOpened(_)) => return Ok(()),
+                Ok(Event::EpochOpened(_) | Event::LogOpened(_) | Event::LogClosed(_)) => {
+                    return Ok(());
+                }
                 // It stands for an event set aside before: that one's place is told.
                 Ok(Event::EventResubmitted(again)) => (again.resubmitted_from, again.record.0),
                 _ => (Position { log, epoch, seq }, record.bytes.to_vec()),

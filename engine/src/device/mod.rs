@@ -12,6 +12,7 @@ mod epoch;
 mod imports;
 mod own_log;
 mod people;
+mod retire;
 mod room;
 mod seal;
 mod status;
@@ -20,6 +21,7 @@ mod sync;
 #[cfg(test)]
 mod room_tests;
 
+pub use retire::Retirement;
 pub use room::ends_work;
 pub use status::{LogStatus, Status};
 
@@ -35,6 +37,7 @@ use crate::{Error, Kind, Result};
 use core::time::Duration;
 use imports::Imports;
 use own_log::OwnLog;
+use retire::Decided;
 use room::Room;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
@@ -81,6 +84,7 @@ pub struct Device<F, S> {
     ledger: OwnLog,
     telemetry: OwnLog,
     counts: Replay<Counts>,
+    decided: Replay<Decided>,
     hybrid: HybridTime,
     /// Of the tail.
     imports: Imports,
@@ -115,7 +119,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             rows.get(&())?.ok_or_else(|| Error::corrupt("store", "no journal state"))?;
         let ledger = OwnLog::load(&rows, LogClass::Ledger, logs.ledger)?;
         let telemetry = OwnLog::load(&rows, LogClass::Telemetry, logs.telemetry)?;
-        let counts = Replay::load(&rows)?;
+        let (counts, decided) = (Replay::load(&rows)?, Replay::load(&rows)?);
         let hybrid = newest_time(&rows, logs.ledger)?.max(newest_time(&rows, logs.telemetry)?);
         let (journal, sections) =
             Journal::open(file, journal_state.key.0, journal_state.generation)?;
@@ -129,6 +133,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             ledger,
             telemetry,
             counts,
+            decided,
             hybrid,
             imports: Imports::default(),
             entropy: nonces,
@@ -140,6 +145,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             device.take_in(section, now.monotonic)?;
         }
         device.check_anchor(now)?;
+        device.close_if_retired(now)?; // the last run may have ended before this
         Ok(device)
     }
 
@@ -157,8 +163,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     ///
     /// # Errors
     /// [`Error::Full`] when they are more than one commit takes, or new work while there is no
-    /// room; storage failed.
+    /// room; the device is retired; storage failed.
     pub fn commit(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
+        self.refuse_if_retired()?;
+        self.write(now, events)
+    }
+
+    fn write(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
         self.refuse_if_closed()?;
         let ends = events.iter().all(|(_, event)| ends_work(event));
         if !ends && !self.has_room() {
@@ -374,6 +385,11 @@ impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
 
     pub(crate) fn restart(self, now: Now) -> Self {
         self.copy(now)
+    }
+
+    /// As software would that does not know that the device is retired.
+    pub(crate) fn write_anyway(&mut self, now: Now, event: Event) {
+        self.write(now, &[(LogClass::Ledger, event)]).expect("commits");
     }
 
     fn copy_at(&self, now: Now, anchor: Option<Hash>) -> Self {

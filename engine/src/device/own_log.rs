@@ -3,13 +3,13 @@
 //! Invariant: tip and tail are contiguous; what is in the tail is durable in the
 //! journal and not yet in the store.
 
-use crate::log::Tip;
 use crate::log::journal::Section;
+use crate::log::{Tip, is_closed};
 use crate::store::rows::{LogRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::time::Duration;
-use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::event::log::{LogClass, LogClosed, LogOpened};
 use tallyroll_schema::{EpochId, LogId, Position, Record, Records};
 
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct OwnLog {
     pub(super) tail_count: u64,
     /// When the tail's first record came, by the monotonic clock.
     pub(super) tail_since: Option<Duration>,
+    /// Whether its last record closes it.
+    pub(super) closed: bool,
 }
 
 impl OwnLog {
@@ -34,12 +36,21 @@ impl OwnLog {
         let missing = |what: &str| Error::corrupt(format!("own {class:?} log"), what);
         let LogRow(genesis) = rows.get(&epoch.0)?.ok_or_else(|| missing("no genesis row"))?;
         let tip: TipRow = rows.get(&epoch)?.ok_or_else(|| missing("no tip row"))?;
-        Ok(Self::at(genesis, epoch, tip.into()))
+        let closed = is_closed(rows, epoch)?;
+        Ok(Self { closed, ..Self::at(genesis, epoch, tip.into()) })
     }
 
     /// A log that goes on from a tip.
     pub(super) fn at(genesis: LogOpened, epoch: (LogId, EpochId), tip: Tip) -> Self {
-        Self { epoch, genesis, tip, tail: Vec::new(), tail_count: 0, tail_since: None }
+        Self {
+            epoch,
+            genesis,
+            tip,
+            tail: Vec::new(),
+            tail_count: 0,
+            tail_since: None,
+            closed: false,
+        }
     }
 
     /// The seq of the next event.
@@ -77,6 +88,7 @@ impl OwnLog {
         self.tail.extend_from_slice(&section.records);
         self.tail_count += records.len() as u64;
         self.tail_since.get_or_insert(now);
+        self.closed |= records.iter().any(|(_, record)| record.header.kind == LogClosed::KIND);
         Ok(Some(records))
     }
 

@@ -85,7 +85,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     }
 }
 
-/// Whether an event ends something that runs, or tells that it failed.
+/// Whether an event ends something that runs, or the log itself, or tells that something failed.
 pub fn ends_work(event: &Event) -> bool {
     matches!(
         event,
@@ -98,5 +98,6 @@ pub fn ends_work(event: &Event) -> bool {
             | Event::PrintJobEnded(_)
             | Event::FaultRaised(_)
             | Event::FaultCleared(_)
+            | Event::LogClosed(_)
     )
 }

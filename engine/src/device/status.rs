@@ -3,7 +3,7 @@
 //! Invariant: each figure is a count of events of one epoch, and
 //! `accepted >= durable_local >= sealed`, `durable_local >= durable_cloud`.
 
-use super::{Device, own_log::OwnLog};
+use super::{Device, Retirement, own_log::OwnLog};
 use crate::Result;
 use crate::log::journal::JournalFile;
 use crate::store::Store;
@@ -47,6 +47,8 @@ pub struct Status {
     pub unconfirmed: bool,
     /// Whether new work is refused because there is no room on the disk.
     pub full: bool,
+    /// How far it has come with leaving, if it is retired.
+    pub retired: Option<Retirement>,
     /// Whether a write failed, so that only a restart helps.
     pub closed: bool,
     /// Records this build does not understand.
@@ -73,10 +75,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }
         let (closed, incomplete) = (self.closed, self.counts().incomplete());
         let (unconfirmed, full) = (self.is_unconfirmed()?, !self.has_room());
-        Ok(Status { logs, unconfirmed, full, closed, incomplete })
+        let retired = self.retirement()?;
+        Ok(Status { logs, unconfirmed, full, retired, closed, incomplete })
     }
 
-    fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {
+    pub(super) fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {
         self.epoch_status(own, own.epoch, own.next_seq(), own.tip.next_seq)
     }
 

@@ -38,7 +38,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             Ok(ControlFlow::Continue(()))
         })?;
         let (offers, settled) = (self.offers()?, self.is_settled()?);
-        Ok(Opening { offers, held, adopting, settled, receipts: Vec::new(), accounts: None })
+        Ok(Opening { offers, held, adopting, settled, ..Opening::default() })
     }
 
     /// The heads of our own logs' epochs; of those to be adopted, what is receipted.
@@ -68,6 +68,12 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// Storage failed; a peer's fault is a [`Reply`].
     pub fn perform(&mut self, now: Now, effect: Effect) -> Result<Reply> {
         self.refuse_if_closed()?;
+        let reply = self.carry_out(now, effect)?;
+        self.close_if_retired(now)?; // it may have been what that waited for
+        Ok(reply)
+    }
+
+    fn carry_out(&mut self, now: Now, effect: Effect) -> Result<Reply> {
         match effect {
             Effect::Persist(burst) => self.persist(burst),
             Effect::Fetch(ask) => fetch(&self.rows(), &self.config.signer, ask),
@@ -111,6 +117,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.commit_changes(changes)?;
         for opened in &admitted.new {
             self.counts.fold_batch(self.config.tenant, &admitted.genesis, opened);
+            self.decided.fold_batch(self.config.tenant, &admitted.genesis, opened);
         }
         let Tip { next_seq, hash } = admitted.tip;
         Ok(Reply::Persisted { epoch, next_seq, hash, receipt: None, bytes })

@@ -9,7 +9,7 @@ use crate::device::Now;
 use crate::store::Store;
 use crate::{Error, Result};
 use tallyroll_schema::event::counts::{CreditsGranted, RateCard, RateCardPublished};
-use tallyroll_schema::event::fleet::{DeviceRetired, DeviceRevoked};
+use tallyroll_schema::event::fleet::DeviceRevoked;
 use tallyroll_schema::event::people::SubjectLinked;
 use tallyroll_schema::limits::{GRANT_THOUSANDTHS_MAX, TEXT_BYTES_MAX};
 use tallyroll_schema::{Credits, DeviceId, EpochId, Event, LogId, Position, SubjectId, UserAlias};
@@ -43,18 +43,6 @@ impl<S: Store> Hub<S> {
         let linked = |(device, alias, subject)| SubjectLinked { device, alias, subject }.into();
         let links: Vec<Event> = links.into_iter().map(linked).collect();
         self.account(now, &links)
-    }
-
-    /// Lets a device deliver what it has and take no more part.
-    ///
-    /// # Errors
-    /// No such active device; storage failed.
-    pub fn retire(&mut self, now: Now, device: DeviceId, reason: String) -> Result<Position> {
-        check_text("reason", &reason)?;
-        self.fleet().active(device)?;
-        let position = self.account(now, &[DeviceRetired { device, reason }.into()])?;
-        self.thaw_if_all_reported(now)?;
-        Ok(position)
     }
 
     /// Believes nothing more from a device.
@@ -116,7 +104,7 @@ fn check_grant(credits: Credits) -> Result<()> {
     }
 }
 
-fn check_text(what: &str, text: &str) -> Result<()> {
+pub(super) fn check_text(what: &str, text: &str) -> Result<()> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Error::Rejected(format!("{what}: at most {TEXT_BYTES_MAX} bytes")));
     }

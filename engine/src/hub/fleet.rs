@@ -84,6 +84,10 @@ impl Fleet {
         }
     }
 
+    pub(super) fn known(&self, device: DeviceId) -> Result<&DeviceRecord> {
+        self.device(device).ok_or_else(|| Error::Rejected(format!("no device {device}")))
+    }
+
     pub(super) fn not_revoked(&self, device: DeviceId) -> Result<&DeviceRecord> {
         match self.devices.get(&device) {
             Some(record) if record.standing != Standing::Revoked => Ok(record),

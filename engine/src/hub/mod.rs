@@ -9,14 +9,17 @@ mod decide;
 mod enrol;
 mod fleet;
 mod forks;
+mod quarantine;
 mod read;
 mod recovery;
+mod retire;
 mod stage;
 mod sync;
 
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forks::Fork;
+pub use quarantine::Quarantined;
 pub use read::{LogSummary, Verified};
 pub use recovery::{Recovery, mark_restored};
 
@@ -64,6 +67,8 @@ pub struct Hub<S> {
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
     recovery: CloudRecovery,
+    /// Bursts that found a quarantine full, since the start.
+    quarantine_overflow: u64,
     /// For the nonces of epochs to come.
     entropy: [u8; 32],
     full: bool,
@@ -103,6 +108,7 @@ impl<S: Store> Hub<S> {
             fleet,
             counts,
             recovery,
+            quarantine_overflow: 0,
             entropy: nonces,
             store,
             full: false,
@@ -110,6 +116,7 @@ impl<S: Store> Hub<S> {
         };
         hub.check_anchor(now)?;
         hub.thaw_if_all_reported(now)?; // the last start may have ended before this
+        hub.tell_retired(now)?;
         // Not only in an empty store: the last start may have ended before this.
         if hub.counts().newest_card().is_none() && hub.recovery.frozen_since.is_none() {
             let card = card::default_card();

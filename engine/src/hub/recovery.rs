@@ -122,7 +122,8 @@ impl<S: Store> Hub<S> {
             ..self.recovery.clone()
         };
         let epochs = [self.logs.public].into_iter().chain(self.device_logs.values().copied());
-        self.renew(now, recovery, self.logs, epochs.collect())
+        self.renew(now, recovery, self.logs, epochs.collect())?;
+        self.tell_retired(now) // those retired meanwhile
     }
 
     /// A device told of all it holds of our logs, and it is here.

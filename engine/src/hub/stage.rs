@@ -21,6 +21,8 @@ use tallyroll_schema::{
 pub(super) struct Staged {
     pub(super) commit: CommitPosition,
     pub(super) hybrid: HybridTime,
+    /// Bursts that found their device's quarantine full.
+    pub(super) overflow: u64,
     folds: Vec<(LogOpened, Opened)>,
     own: PublicKey,
 }
@@ -28,7 +30,10 @@ pub(super) struct Staged {
 impl Staged {
     /// The epochs of our own logs of which something was given back, and about which devices.
     pub(super) fn given_back(&self) -> Vec<(Option<DeviceId>, (LogId, EpochId))> {
-        let own = self.folds.iter().filter(|(genesis, _)| genesis.writer == self.own);
+        // The accounts are nobody else's to give back: what is staged of them was decided here.
+        let own = self.folds.iter().filter(|(genesis, _)| {
+            genesis.writer == self.own && genesis.class != LogClass::Accounts
+        });
         let place = |(genesis, opened): &(LogOpened, Opened)| {
             let header = opened.batch.header();
             (genesis.about, (header.log, header.epoch))
@@ -77,7 +82,13 @@ impl<S: Store> Hub<S> {
         if commit.epoch != self.last_commit.epoch {
             commit.index = 0;
         }
-        Staged { commit, hybrid: self.hybrid, folds: Vec::new(), own: self.public_key() }
+        Staged {
+            commit,
+            hybrid: self.hybrid,
+            overflow: 0,
+            folds: Vec::new(),
+            own: self.public_key(),
+        }
     }
 
     /// Stages events as one batch of one of the cloud's own logs.

@@ -1,18 +1,22 @@
 //! The cloud's end of sync sessions: what it offers a device and takes from it.
 //!
 //! Invariant: from a session comes only what its device wrote, its one ledger and
-//! its one telemetry log, and what this cloud wrote to it. Effects of many sessions share one store commit, and
-//! each is answered after it.
+//! its one telemetry log, and what this cloud wrote to it; what else it brings, and all
+//! that a revoked one does, is kept apart ([`super::quarantine`]). Effects of many
+//! sessions share one store commit, and each is answered after it.
 
+use super::Hub;
 use super::stage::Staged;
-use super::{Hub, Standing};
 use crate::device::Now;
 use crate::fetch::fetch;
 use crate::log::Tip;
 use crate::merge::{Burst, Refusal, admit};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{ChildRow, DirectoryRow, LogRow, ReceiptRow, TipRow, split_epoch_key};
-use crate::store::{Rows, Store};
+use crate::store::rows::{
+    ChildRow, DirectoryRow, LogRow, QuarantineEntry, QuarantineRow, ReceiptRow, TipRow,
+    split_epoch_key,
+};
+use crate::store::{Changes, Rows, Store};
 use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
@@ -20,15 +24,16 @@ use std::collections::BTreeMap;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId, PublicKey};
 
-type NewLogs = BTreeMap<(PublicKey, LogClass), LogId>;
+pub(super) type NewLogs = BTreeMap<(PublicKey, LogClass), LogId>;
 
 impl<S: Store> Hub<S> {
-    /// What a session with a device begins with.
+    /// What a session with a device begins with. One that is revoked is told nothing; what it has
+    /// beyond its last receipt is asked for, and kept apart.
     ///
     /// # Errors
-    /// An unknown or revoked device; storage failed.
+    /// An unknown device; storage failed.
     pub fn opening(&self, device: DeviceId) -> Result<Opening> {
-        let key = self.fleet().not_revoked(device)?.signing_key;
+        let key = self.fleet().known(device)?.signing_key;
         let rows = self.rows();
         let (mut held, mut receipts) = (Vec::new(), Vec::new());
         for class in [LogClass::Ledger, LogClass::Telemetry] {
@@ -37,6 +42,11 @@ impl<S: Store> Hub<S> {
                 held.extend(split_epoch_key(key).map(|epoch| (epoch, Tip::from(row))));
                 Ok(ControlFlow::Continue(()))
             })?;
+        }
+        let held_up = self.held_up(device)?;
+        if self.is_revoked(device) {
+            held.extend(self.kept_of(device)?); // after what was taken in: the later place holds
+            return Ok(Opening { held, held_up, settled: true, ..Opening::default() });
         }
         let mut offers = self.offers(device)?;
         let ours: Vec<_> = offers.iter().map(|offer| offer.head).collect();
@@ -58,7 +68,7 @@ impl<S: Store> Hub<S> {
             ((position.log, position.epoch), Tip { next_seq, hash })
         }));
         let (adopting, accounts) = (Vec::new(), Some(self.logs.accounts.1));
-        Ok(Opening { offers, held, receipts, adopting, settled: true, accounts })
+        Ok(Opening { offers, held, receipts, adopting, settled: true, accounts, held_up })
     }
 
     /// The heads of the logs a device may have: the public one and its own.
@@ -93,6 +103,10 @@ impl<S: Store> Hub<S> {
         let mut reported = Vec::new();
         let mut replies = Vec::with_capacity(effects.len());
         for (device, effect) in effects {
+            if self.is_revoked(device) && !matches!(effect, Effect::Persist(_)) {
+                replies.push(Reply::Done);
+                continue;
+            }
             replies.push(match effect {
                 Effect::Persist(burst) => {
                     self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
@@ -123,22 +137,36 @@ impl<S: Store> Hub<S> {
             });
         }
         let changes = rows.into_changes();
-        if !changes.is_empty() {
-            let given_back = staged.given_back();
-            self.finish(changes, staged)?;
-            self.written_by.extend(new_logs);
-            let lost = !given_back.is_empty();
-            given_back.into_iter().for_each(|place| self.take_over(place));
-            if lost && self.recovery.frozen_since.is_none() {
-                let why = "a device held more of this cloud's logs than the cloud did";
-                // Unfrozen, nothing may be written: also without room only a start helps.
-                self.freeze(now, why).inspect_err(|_| self.closed = true)?;
-            }
-        }
+        self.finish_taking_in(now, changes, staged, new_logs)?;
         for device in reported {
             self.reported(now, device)?;
         }
         Ok(replies)
+    }
+
+    /// Commits what devices brought; notices if it was ours, and lost.
+    pub(super) fn finish_taking_in(
+        &mut self,
+        now: Now,
+        changes: Changes,
+        staged: Staged,
+        new_logs: NewLogs,
+    ) -> Result<()> {
+        self.quarantine_overflow += staged.overflow;
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let given_back = staged.given_back();
+        self.finish(changes, staged)?;
+        self.written_by.extend(new_logs);
+        let lost = !given_back.is_empty();
+        given_back.into_iter().for_each(|place| self.take_over(place));
+        if lost && self.recovery.frozen_since.is_none() {
+            let why = "a device held more of this cloud's logs than the cloud did";
+            // Unfrozen, nothing may be written: also without room only a start helps.
+            self.freeze(now, why).inspect_err(|_| self.closed = true)?;
+        }
+        Ok(())
     }
 
     /// An epoch of our own that was given back: if it is the newest of its log, we go on from it.
@@ -153,6 +181,38 @@ impl<S: Store> Hub<S> {
     }
 
     fn persist(
+        &self,
+        rows: &mut Rows<'_, S>,
+        staged: &mut Staged,
+        new_logs: &mut NewLogs,
+        now: Now,
+        device: DeviceId,
+        burst: Burst,
+    ) -> Result<Reply> {
+        let (epoch, bytes) = (burst.epoch(), burst.len());
+        let revoked = self.is_revoked(device) && !planted(Bug::RevokedBelieved);
+        let QuarantineRow(kept) = rows.get(&device)?.unwrap_or_default();
+        let entry = kept.into_iter().find(|entry| entry.place() == epoch);
+        if let Some(QuarantineEntry { id, reason, .. }) =
+            entry.filter(|entry| !(revoked && entry.revoked))
+        {
+            let refusal = Refusal::Quarantined { id, reason };
+            return Ok(Reply::Refused { epoch, refusal, bytes });
+        }
+        if revoked {
+            return self.keep_of_revoked(rows, staged, now, device, burst);
+        }
+        match self.take_in(rows, staged, new_logs, now, device, burst.clone())? {
+            Reply::Refused { refusal: why @ (Refusal::Poison(_) | Refusal::Denied(_)), .. } => {
+                let refusal = self.set_apart(rows, staged, now, device, burst, &why)?;
+                Ok(Reply::Refused { epoch, refusal, bytes })
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    /// Admits a burst, numbers it and signs its receipt; whose word this is, is the caller's.
+    pub(super) fn take_in(
         &self,
         rows: &mut Rows<'_, S>,
         staged: &mut Staged,
@@ -207,9 +267,6 @@ impl<S: Store> Hub<S> {
         let Some(record) = self.fleet().device(device) else {
             return denied("this device is not enrolled");
         };
-        if record.standing == Standing::Revoked && !planted(Bug::RevokedBelieved) {
-            return denied("this device is revoked");
-        }
         let ours = match genesis.class {
             LogClass::Public => log == self.logs.public.0,
             LogClass::Device => genesis.about == Some(device),

@@ -66,6 +66,10 @@ pub(crate) fn admit_opening<S: Store>(
     if parent.counter >= epoch.counter || !held {
         return Err(Refusal::Orphan { parent: position }.into());
     }
+    let closed = rows.get::<TipRow>(&(log, parent))?.filter(|tip| tip.closed == Some(true));
+    if let Some(tip) = closed.filter(|tip| seq.saturating_add(1) >= tip.next_seq) {
+        return Err(Refusal::Closed { seq: tip.next_seq }.into());
+    }
     if rows.get::<ChildRow>(&(log, parent))?.is_none() {
         rows.put(&(log, parent), &ChildRow { epoch });
     }

@@ -10,11 +10,11 @@ mod newest;
 mod seal;
 
 pub(crate) use epoch::{admit_opening, epoch_nonce, hash_before, holds, open_epoch, read_opening};
-pub(crate) use newest::newest_time;
+pub(crate) use newest::{is_closed, newest_time};
 pub use seal::{Opened, open, seal};
 
 use crate::planted::{Bug, planted};
-use tallyroll_schema::event::log::LogOpened;
+use tallyroll_schema::event::log::{LogClosed, LogOpened};
 use tallyroll_schema::{
     Batch, DecodeError, EpochId, Event, Hash, Head, LogId, Position, Record, Records, TenantId,
     Timestamp, batch_hash,
@@ -70,6 +70,18 @@ pub fn read_genesis(log: LogId, epoch: EpochId, records: &[u8]) -> Option<LogOpe
         }
         _ => None,
     }
+}
+
+/// Whether these records close their log; after the one that does none may come.
+pub(crate) fn closes(records: &[u8]) -> Result<bool, DecodeError> {
+    let mut closed = false;
+    for record in Records::new(records) {
+        if closed {
+            return Err(DecodeError::Malformed("log: events after the one that closes it"));
+        }
+        closed = record?.header.kind == LogClosed::KIND;
+    }
+    Ok(closed)
 }
 
 fn log_id(genesis_record: &[u8]) -> LogId {

@@ -125,7 +125,7 @@ mod tests {
     fn filled() -> RedbStore {
         let mut store = store();
         let mut rows = Rows::new(TENANT, &store);
-        rows.put(&EPOCH, &TipRow { next_seq: 40, hash: Hash([3; 32]) });
+        rows.put(&EPOCH, &TipRow { next_seq: 40, hash: Hash([3; 32]), closed: None });
         let changes = rows.into_changes();
         store.commit(changes).expect("commits");
         for number in 0..6 {

@@ -56,11 +56,15 @@ pub enum Table {
     Divergence = 14,
     /// Which epoch closed another one.
     Child = 15,
+    /// What is kept apart of what devices brought.
+    Quarantine = 16,
+    /// Its bursts, verbatim.
+    QuarantineBurst = 17,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -77,6 +81,8 @@ impl Table {
         Self::Evidence,
         Self::Divergence,
         Self::Child,
+        Self::Quarantine,
+        Self::QuarantineBurst,
     ];
 }
 

@@ -186,6 +186,8 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Evidence => "13-evidence",
         Table::Divergence => "14-divergence",
         Table::Child => "15-child",
+        Table::Quarantine => "16-quarantine",
+        Table::QuarantineBurst => "17-quarantine-burst",
     })
 }
 

@@ -24,6 +24,8 @@ struct Place {
     next_seq: u64,
     hash: Hash,
     asked_for_gap: Option<u64>,
+    /// Where the peer's ended when it was offered.
+    offered: u64,
 }
 
 impl Incoming {
@@ -35,14 +37,17 @@ impl Incoming {
 
     /// Where we stand in an epoch the peer may offer.
     pub(super) fn hold(&mut self, epoch: (LogId, EpochId), next_seq: u64, hash: Hash) {
-        self.epochs.insert(epoch, Place { next_seq, hash, asked_for_gap: None });
+        let offered = self.epochs.get(&epoch).map_or(0, |place| place.offered);
+        self.epochs.insert(epoch, Place { next_seq, hash, asked_for_gap: None, offered });
     }
 
     /// The peer offers an epoch; returns what to ask for.
     pub(super) fn have(&mut self, head: &Head) -> Result<Want, String> {
         let (log, epoch) = (head.position.log, head.position.epoch);
-        let start = Place { next_seq: 0, hash: Hash::ZERO, asked_for_gap: None };
-        let place = *self.epochs.entry((log, epoch)).or_insert(start);
+        let start = Place { next_seq: 0, hash: Hash::ZERO, asked_for_gap: None, offered: 0 };
+        let place = self.epochs.entry((log, epoch)).or_insert(start);
+        place.offered = head.position.seq.saturating_add(1);
+        let place = *place;
         if self.epochs.len() > EPOCHS_MAX {
             return Err(format!("more than {EPOCHS_MAX} epochs offered"));
         }
@@ -52,6 +57,11 @@ impl Incoming {
     /// Whether we hold an epoch up to a seq.
     pub(super) fn holds(&self, epoch: (LogId, EpochId), end_seq: u64) -> bool {
         end_seq == 0 || self.epochs.get(&epoch).is_some_and(|place| place.next_seq >= end_seq)
+    }
+
+    /// Whether all that was offered is here, but for logs that go no further.
+    pub(super) fn has_all(&self, stopped: impl Fn(LogId) -> bool) -> bool {
+        self.epochs.iter().all(|((log, _), place)| place.next_seq >= place.offered || stopped(*log))
     }
 
     /// A batch of a burst.
@@ -98,8 +108,10 @@ impl Incoming {
             Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
                 ErrorCode::Fork
             }
-            Refusal::Poison(_) => ErrorCode::Poison,
-            Refusal::Denied(_) => ErrorCode::Denied,
+            Refusal::Poison(_) | Refusal::Quarantined { .. } | Refusal::QuarantineFull(_) => {
+                ErrorCode::Poison
+            }
+            Refusal::Denied(_) | Refusal::Closed { .. } => ErrorCode::Denied,
         };
         let (log, epoch, text) = (Some(log), Some(epoch), refusal.to_string());
         Err(ErrorMessage { code, retryable: false, log, text, epoch })

@@ -16,6 +16,8 @@ mod own;
 mod pair;
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod quarantine_tests;
 mod session;
 
 pub use session::{Role, Session, SessionConfig};
@@ -66,6 +68,8 @@ pub struct Opening {
     /// As the cloud: the newest receipts of the device's epochs, said again in
     /// case they were lost.
     pub receipts: Vec<Receipt>,
+    /// As the cloud: epochs of the device that are not asked for, and why.
+    pub held_up: Vec<((LogId, EpochId), Refusal)>,
 }
 
 /// What the session wants its driver to do.

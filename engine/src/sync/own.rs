@@ -21,6 +21,8 @@ pub(super) struct OwnLogs {
     settled: bool,
     /// Whether the peer told of all it has of ours.
     told: bool,
+    /// Whether its first HAVEs came.
+    heard: bool,
     surveyed: bool,
     diverging: bool,
 }
@@ -32,6 +34,11 @@ impl OwnLogs {
         let theirs = theirs.filter(|_| role == Role::Device);
         let ahead = theirs.map(|(epoch, tip)| (*epoch, tip.next_seq)).collect();
         Self { adopting, ahead, settled: opening.settled, ..Self::default() }
+    }
+
+    /// Whether the peer has told what it has.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether our logs are about to become others.
@@ -46,11 +53,19 @@ impl Session {
             if !self.wanted(head) {
                 continue;
             }
+            let place = (head.position.log, head.position.epoch);
+            if let Some(refusal) = self.held_up.get(&place) {
+                if let Err(error) = self.incoming.refused(place, &refusal.clone()) {
+                    self.stop(error);
+                }
+                continue;
+            }
             match self.incoming.have(head) {
                 Ok(want) => self.send(Message::Want(want)),
                 Err(text) => return self.close(ErrorCode::Protocol, &text),
             }
         }
+        self.own.heard |= !have.more;
         if self.config.role == Role::Device && !have.more && !self.own.told {
             self.own.told = true;
             let ahead: Vec<_> = self.own.ahead.keys().copied().collect();

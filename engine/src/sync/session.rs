@@ -8,16 +8,17 @@ use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use super::own::OwnLogs;
 use super::{Effect, Offer, Opening, Output, Reply};
+use crate::merge::Refusal;
 use crate::planted::{Bug, planted};
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use tallyroll_schema::limits::DIRECTORY_ENTRIES_MAX;
 use tallyroll_schema::limits::links::{HELLO_TIMEOUT, STOPS_MAX};
 use tallyroll_schema::wire::{
     DirectoryEntry, ErrorCode, ErrorMessage, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION,
     StreamKind,
 };
-use tallyroll_schema::{DeviceId, TenantId};
+use tallyroll_schema::{DeviceId, EpochId, LogId, TenantId};
 
 /// Which end of a session this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub struct Session {
     pub(super) incoming: Incoming,
     outputs: VecDeque<Output>,
     stops: Vec<ErrorMessage>,
+    /// Epochs of the peer's that are not asked for.
+    pub(super) held_up: BTreeMap<(LogId, EpochId), Refusal>,
     pub(super) own: OwnLogs,
     closed: bool,
 }
@@ -85,6 +88,7 @@ impl Session {
             incoming: Incoming::new(config.window),
             outgoing: Outgoing::default(),
             own: OwnLogs::new(config.role, &opening),
+            held_up: opening.held_up.into_iter().collect(),
             config,
             peer: None,
             hello_by: now.saturating_add(HELLO_TIMEOUT),
@@ -106,6 +110,12 @@ impl Session {
     /// What the peer said of itself, once it did.
     pub fn peer(&self) -> Option<&Hello> {
         self.peer.as_ref()
+    }
+
+    /// Whether the peer has told what it has, and all of it that can be taken was.
+    pub fn has_all(&self) -> bool {
+        let stopped = |log| self.stops.iter().any(|stop| stop.log == Some(log));
+        self.own.has_heard() && self.incoming.has_all(stopped)
     }
 
     /// The logs that go no further in this session and why, as either end found:

@@ -1,7 +1,8 @@
-//! Events about the logs themselves: genesis, epochs, keys.
+//! Events about the logs themselves: genesis, epochs, keys, the end.
 //!
 //! Invariant: `log.opened` is the first record of a log's epoch 0 and its hash
-//! is the log's id; `epoch.opened` is the first record of every later epoch.
+//! is the log's id; `epoch.opened` is the first record of every later epoch;
+//! `log.closed` is the last record of a log.
 
 use super::{Bytes, body, words};
 use crate::{DeviceId, EpochId, Hash, Head, LogId, Position, PublicKey, Signature, TenantId};
@@ -97,6 +98,14 @@ body! {
         pub record: Bytes,
     }
 
+    /// The log ends here: its writer was retired and has written all it had. Nothing is taken into
+    /// the log after it, in this epoch or another.
+    pub struct LogClosed {
+        /// The decision it acted under.
+        #[n(0)]
+        pub decision: Position,
+    }
+
     /// The writer's key changes; the head that covers this is signed by the old one.
     pub struct KeyRotated {
         /// The new signing key.
@@ -106,6 +115,11 @@ body! {
         #[n(1)]
         pub consent: Signature,
     }
+}
+
+impl LogClosed {
+    /// Its kind's number: a log's end is told without reading its body.
+    pub const KIND: u16 = 0x0005;
 }
 
 impl KeyRotated {
@@ -124,5 +138,17 @@ impl KeyRotated {
             new.as_bytes(),
         ]
         .concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+
+    #[test]
+    fn a_log_is_closed_by_the_kind_that_says_so() {
+        let named = Event::KINDS.iter().find(|(_, name, _)| *name == "log.closed");
+        assert_eq!(named.map(|(kind, _, _)| *kind), Some(LogClosed::KIND));
     }
 }

@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod log;
 pub mod people;
 pub mod printing;
+pub mod quarantine;
 pub mod services;
 pub mod uploads;
 
@@ -24,6 +25,7 @@ use fleet::*;
 use log::*;
 use people::*;
 use printing::*;
+use quarantine::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use services::*;
@@ -126,6 +128,8 @@ events! {
     0x0003 "key.rotated" v 1 Both KeyRotated;
     /// An event that was set aside is recorded again.
     0x0004 "event.resubmitted" v 1 Device EventResubmitted;
+    /// A log's last event.
+    0x0005 "log.closed" v 1 Device LogClosed;
 
     /// A rate card came into force.
     0x0101 "rate-card.published" v 1 Cloud RateCardPublished;
@@ -241,6 +245,12 @@ events! {
     0x0702 "device.retired" v 1 Cloud DeviceRetired;
     /// A device is no longer trusted.
     0x0703 "device.revoked" v 1 Cloud DeviceRevoked;
+    /// Something a device brought was put into quarantine.
+    0x0710 "quarantine.opened" v 1 Cloud QuarantineOpened;
+    /// What was in quarantine is to be taken in.
+    0x0711 "quarantine.released" v 1 Cloud QuarantineReleased;
+    /// What was in quarantine was deleted.
+    0x0712 "quarantine.discarded" v 1 Cloud QuarantineDiscarded;
 
     /// A jointly edited document changed.
     0x0801 "document.changed" v 1 Both DocumentChanged;

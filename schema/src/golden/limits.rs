@@ -57,7 +57,9 @@ pub(super) fn formats() -> String {
         GRANT_THOUSANDTHS_MAX,
         EVENT_COUNT_MAX,
         EPOCHS_MAX,
-        OWN_EPOCHS_MAX
+        OWN_EPOCHS_MAX,
+        QUARANTINE_ENTRIES_MAX,
+        QUARANTINE_BYTES_MAX
     ];
     table(include_str!("../limits/mod.rs"), &values)
 }
@@ -85,6 +87,7 @@ pub(super) fn links() -> String {
         KEEP_ALIVE,
         STALL_TIMEOUT,
         DENIAL_TIMEOUT,
+        LEAVING_TIMEOUT,
         FINISH_TIMEOUT,
         LEAVE_TIMEOUT,
         STREAM_WINDOW_BYTES,

@@ -50,6 +50,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Who is refused may take so long to hear it.
 pub const DENIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// A revoked device that says nothing for so long has nothing to leave.
+pub const LEAVING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The last messages may take so long to arrive.
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// A peer may take so long to close what it was told is over.

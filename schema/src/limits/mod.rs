@@ -52,3 +52,9 @@ pub const EVENT_COUNT_MAX: u64 = u32::MAX as u64;
 pub const EPOCHS_MAX: usize = 1024;
 /// Epochs a device opens in one log before it asks to be enrolled anew: something copies it for ever.
 pub const OWN_EPOCHS_MAX: u32 = 256;
+/// Entries a device may have open in quarantine: one for each of its epochs that may be under way, and a few that it
+/// invents. What it brings beyond is counted, not kept.
+pub const QUARANTINE_ENTRIES_MAX: usize = 8;
+/// What is kept of a device in quarantine, bytes: half a million events of a branch that was offline when it was
+/// revoked; a thousand hostile devices fill 16 GiB and no more.
+pub const QUARANTINE_BYTES_MAX: u64 = 16 * 1024 * 1024;

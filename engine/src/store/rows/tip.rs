@@ -18,13 +18,16 @@ pub struct TipRow {
     /// The chain's value there.
     #[n(1)]
     pub hash: Hash,
+    /// In a log taken in from a peer: whether its writer closed the log there.
+    #[n(2)]
+    pub closed: Option<bool>,
 }
 
 cbor_row!(TipRow, Tip, (LogId, EpochId), |(log, epoch)| epoch_key(*log, *epoch));
 
 impl From<Tip> for TipRow {
     fn from(tip: Tip) -> Self {
-        Self { next_seq: tip.next_seq, hash: tip.hash }
+        Self { next_seq: tip.next_seq, hash: tip.hash, closed: None }
     }
 }
 
@@ -40,6 +43,10 @@ mod tests {
 
     #[test]
     fn reads_back() {
-        super::super::assert_reads_back(&TipRow { next_seq: 9, hash: Hash([3; 32]) });
+        super::super::assert_reads_back(&TipRow {
+            next_seq: 9,
+            hash: Hash([3; 32]),
+            closed: Some(true),
+        });
     }
 }

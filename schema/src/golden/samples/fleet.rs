@@ -3,10 +3,13 @@
 //! Invariant: the sample of a kind sets every field; no kind here has an optional
 //! one. Which files they become is left to the tests above.
 
-use super::{ALIAS, DEVICE, HASH, SUBJECT};
+use super::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, SUBJECT};
 use crate::event::fleet::{DeviceEnrolled, DeviceRetired, DeviceRevoked};
 use crate::event::people::{SubjectForgotten, SubjectLinked};
-use crate::{Event, PublicKey};
+use crate::event::quarantine::{QuarantineDiscarded, QuarantineOpened, QuarantineReleased};
+use crate::{Event, Head, PublicKey, QuarantineId};
+
+const QUARANTINE: QuarantineId = QuarantineId([0xee; 8]);
 
 pub(super) fn samples() -> Vec<Event> {
     vec![
@@ -21,5 +24,36 @@ pub(super) fn samples() -> Vec<Event> {
         .into(),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),
+        QuarantineOpened {
+            id: QUARANTINE,
+            device: DEVICE,
+            log: LOG,
+            epoch: EPOCH,
+            first_seq: 4_821,
+            count: 12,
+            hash: HASH,
+            reason: "it does not verify: its head is not signed by the log's writer".into(),
+        }
+        .into(),
+        QuarantineReleased {
+            id: QUARANTINE,
+            device: DEVICE,
+            head: Head { position: POSITION, hash: HASH },
+            count: 12,
+            hash: HASH,
+            reason: "the office's own prints".into(),
+        }
+        .into(),
+        QuarantineDiscarded {
+            id: QUARANTINE,
+            device: DEVICE,
+            log: LOG,
+            epoch: EPOCH,
+            first_seq: 4_821,
+            count: 12,
+            hash: HASH,
+            reason: "a thief's".into(),
+        }
+        .into(),
     ]
 }

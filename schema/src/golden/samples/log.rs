@@ -7,7 +7,7 @@ use super::{DEVICE, EPOCH, HASH, LOG, TENANT};
 use crate::event::Bytes;
 use crate::event::document::DocumentChanged;
 use crate::event::log::{
-    EpochOpened, EpochReason, EventResubmitted, KeyRotated, LogClass, LogOpened,
+    EpochOpened, EpochReason, EventResubmitted, KeyRotated, LogClass, LogClosed, LogOpened,
 };
 use crate::{EpochId, Event, Head, Position, PublicKey, Signature};
 
@@ -38,6 +38,7 @@ pub(super) fn samples() -> Vec<Event> {
             record: Bytes(vec![0x01, 0x00, 0x00, 0x00, 0xff, 0xa0]),
         }
         .into(),
+        LogClosed { decision: Position { log: LOG, epoch: EPOCH, seq: 17 } }.into(),
         KeyRotated { writer: PublicKey([0xcc; 32]), consent: Signature([0xdd; 64]) }.into(),
         DocumentChanged {
             document: "address-book".into(),

@@ -37,9 +37,11 @@ pub(crate) fn refused(world: &mut World, copied: bool, side: Side, refusal: &Ref
         Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
             Err(found(world, "never-forks", &refusal.to_string()))
         }
-        Refusal::Poison(_) | Refusal::Denied(_) => {
-            Err(found(world, "never-rewrites", &refusal.to_string()))
-        }
+        Refusal::Poison(_)
+        | Refusal::Denied(_)
+        | Refusal::Closed { .. }
+        | Refusal::Quarantined { .. }
+        | Refusal::QuarantineFull(_) => Err(found(world, "never-rewrites", &refusal.to_string())),
     }
 }
 

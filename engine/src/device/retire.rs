@@ -1,0 +1,99 @@
+//! A device that is retired: it records nothing new, and closes its logs once it has written
+//! all it had.
+//!
+//! Invariant: it is retired from the commit that holds the cloud's decision, restarts or
+//! not. A log's closing is its last record; it waits while the device may still have to
+//! record again what it had set aside. That the cloud has it all is told by receipts.
+
+use super::{Device, Now};
+use crate::fold::{Origin, View};
+use crate::log::journal::JournalFile;
+use crate::store::Store;
+use crate::{Error, Kind, Result};
+use serde::Serialize;
+use tallyroll_schema::event::log::{LogClass, LogClosed};
+use tallyroll_schema::{Event, Position, Record};
+
+/// What a device is told that asks for something new.
+const RETIRED: &str = "this device is retired: it delivers what it has and records nothing new; to take part again \
+    it joins anew, with a new data directory and an invitation by `tallyroll enroll`";
+
+/// How far a retired device has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Retirement {
+    /// It still has something the cloud has not confirmed.
+    Draining,
+    /// All it had is at the cloud.
+    Delivered,
+}
+
+/// What the cloud decided about this device.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decided {
+    retired: Option<Position>,
+}
+
+impl View for Decided {
+    const NAME: &'static str = "decided";
+    const VERSION: u32 = 1;
+    const CLASSES: &'static [LogClass] = &[LogClass::Device];
+
+    fn fold(&mut self, origin: &Origin, record: &Record<'_>) {
+        if let Ok(Event::DeviceRetired(_)) = record.event() {
+            let first = self.retired.map_or(origin.position, |known| known.min(origin.position));
+            self.retired = Some(first);
+        }
+    }
+
+    /// Small, and folded again at each start: no snapshot.
+    fn archive(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn restore(_archive: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+impl<F: JournalFile, S: Store> Device<F, S> {
+    /// Refuses what is new at a device that is retired.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`], with what to do.
+    pub fn refuse_if_retired(&self) -> Result<()> {
+        match self.decided.view().retired {
+            Some(_) => Err(Error::Rejected(RETIRED.into())),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the logs of a retired device, once it can have nothing more to write.
+    pub(super) fn close_if_retired(&mut self, now: Now) -> Result<()> {
+        let Some(decision) = self.decided.view().retired else { return Ok(()) };
+        let own = [(LogClass::Ledger, &self.ledger), (LogClass::Telemetry, &self.telemetry)];
+        let open = own.into_iter().filter(|(_, log)| !log.closed);
+        let events: Vec<(LogClass, Event)> =
+            open.map(|(class, _)| (class, LogClosed { decision }.into())).collect();
+        if !events.is_empty() && !self.is_unconfirmed()? && self.pending()?.is_empty() {
+            match self.write(now, &events) {
+                Err(error) if error.kind() == Kind::Full => {} // next time, or at the next start
+                written => drop(written?),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn retirement(&self) -> Result<Option<Retirement>> {
+        if self.decided.view().retired.is_none() {
+            return Ok(None);
+        }
+        for own in [&self.ledger, &self.telemetry] {
+            let log = self.open_status(own)?;
+            if !own.closed || log.durable_cloud < log.durable_local {
+                return Ok(Some(Retirement::Draining));
+            }
+        }
+        Ok(Some(Retirement::Delivered))
+    }
+}
