@@ -138,7 +138,8 @@ impl World {
         if !self.cloud.disk.is_dead() {
             self.judge("the cloud", &error)?;
             let now = self.cloud.clock.show(self.now);
-            if let Some(process) = &mut self.cloud.process
+            // A full disk ends nothing: what was refused may succeed once there is room.
+            if let Some(process) = self.cloud.process.as_mut().filter(|_| error.kind() != Kind::Full)
                 && process.perform(now, Vec::new()).is_ok()
             {
                 let what = format!("the cloud went on after `{error}`");
