@@ -35,3 +35,12 @@ fn a_genesis_and_the_record_after_it_had_the_same_hybrid_time() {
 fn a_database_cut_short_in_the_making_could_never_be_opened() {
     assert_history(1, 207);
 }
+
+/// An old copy of a device read the page log again before it heard from the cloud, and recorded the
+/// lines again when the cloud's history of its epoch was there, though not yet the next epoch, which
+/// counted them already. The engine's test: `a_line_that_a_later_epoch_counts_is_not_recorded_again`.
+#[test]
+fn a_page_log_line_counted_in_a_later_epoch_was_recorded_again() {
+    let options = Options { only: Some(99), ..Options::new(11, 100) };
+    assert_clean(&options, &run(&options));
+}

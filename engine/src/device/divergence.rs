@@ -2,8 +2,8 @@
 //!
 //! Invariant: nothing is dropped and nothing counts twice. One commit moves our
 //! batches beyond the last receipt to the evidence and opens the next epoch; when
-//! the cloud's history of the old one is here, one more records again what that
-//! lacks, and counts anew which page-log lines are in.
+//! all that the cloud has of our logs is here, one more records again what the old
+//! one lacks, but for page-log lines that any of them counts.
 
 use super::epoch::{first_batch, receipted};
 use super::imports::Imports;
@@ -103,8 +103,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(Reply::Done)
     }
 
-    /// The accepted history of an epoch is here: what was set aside and is not in
-    /// it is recorded again.
+    /// The accepted history of an epoch is here, and of those after it: what was set
+    /// aside and is not in it is recorded again.
     pub(super) fn caught_up(&mut self, now: Now, log: LogId, epoch: EpochId) -> Result<Reply> {
         let Some(class) = self.own_class(log) else { return Ok(Reply::Done) };
         let key = (log, epoch);

@@ -4,10 +4,12 @@
 //! lost or counted twice, and the cloud and each copy end with the same figures.
 
 use super::pair::{TestDevice, capture, enrol, hub, now, talk};
+use crate::counts::decide;
 use crate::hub::Hub;
 use crate::store::MemoryStore;
+use tallyroll_schema::event::counts::{ColorMode, CountSource};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{Event, Hash};
+use tallyroll_schema::{Act, Event, Hash, JobId, UserAlias};
 
 /// Pages captured and credits charged without a lease, as the cloud counts them.
 fn captured(hub: &Hub<MemoryStore>) -> (u64, i128) {
@@ -155,4 +157,59 @@ fn what_was_set_aside_is_recorded_again_verbatim() {
     assert_eq!(event.resubmitted_from, from);
     let (record, _) = tallyroll_schema::Record::split(&event.record.0).expect("a record");
     assert_eq!(record.event(), Ok(unknown));
+}
+
+/// A line of the page log, which is a file of its own and goes back in time with no disk.
+const LINE: JobId = JobId([6; 8]);
+
+fn import_line(device: &mut TestDevice, at: u64) {
+    assert!(!device.is_unconfirmed().expect("reads"), "page logs wait");
+    assert!(!device.is_imported(LINE).expect("reads"));
+    let act = Act::Print {
+        job: Some(LINE),
+        user: "a".into(),
+        impressions: 27,
+        sheets: None,
+        color: ColorMode::Unknown,
+        sides: None,
+        media: None,
+        source: CountSource::PageLog,
+        job_number: Some(17),
+        acted_at: None,
+        spool_job: None,
+        running_total: None,
+    };
+    let event = decide(&device.card(), act, LINE, UserAlias([8; 16])).expect("is priced");
+    device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
+}
+
+fn printed(hub: &Hub<MemoryStore>) -> u64 {
+    hub.counts().usage().values().map(|usage| usage.impressions).sum()
+}
+
+/// The simulator put an old copy back where it was. It read the page log before it heard from the
+/// cloud, and recorded the lines again as soon as the epoch that it had gone on in was here: the
+/// epochs after that one, in which they were counted, came a moment later.
+#[test]
+fn a_line_that_a_later_epoch_counts_is_not_recorded_again() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let mut old = device.copy(now(11));
+    capture(&mut device, 4, 12);
+    seal_and_talk(&mut device, &mut hub);
+    let mut moved = device.moved_copy(now(12), Hash([77; 32]));
+    seal_and_talk(&mut moved, &mut hub);
+    import_line(&mut moved, 13);
+    seal_and_talk(&mut moved, &mut hub);
+    assert_eq!(printed(&hub), 27);
+
+    import_line(&mut old, 20);
+    capture(&mut old, 2, 21);
+    seal_and_talk(&mut old, &mut hub);
+    assert_eq!((printed(&hub), captured(&hub)), (27, (7, 2_000)));
+    assert!(old.is_imported(LINE).expect("reads"));
+    assert_alike(&hub, &old);
+    assert_alike(&hub.restart(now(30)), &old.restart(now(30)));
 }

@@ -105,7 +105,8 @@ pub enum Effect {
     Diverged(LogId, EpochId),
     /// All that the peer has of our own epochs that ended is here.
     Surveyed,
-    /// What the peer has of this epoch of ours, which we are adopting, is here.
+    /// What the peer has of this epoch of ours, which we are adopting, is here, and what it has of
+    /// our others too.
     CaughtUp(LogId, EpochId),
     /// As a device: the cloud has less of these epochs of its own logs than we do. Offer them.
     GiveBack(Vec<(LogId, EpochId)>),

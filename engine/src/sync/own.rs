@@ -119,21 +119,17 @@ impl Session {
         }
     }
 
-    /// Says that each epoch is here whose last batch came, and at last that all are.
+    /// Says that all our epochs are here, each up to where the peer told of it. None is caught up
+    /// with before the others are here: a page-log line that one lacks may be counted in another.
     pub(super) fn finish_adopting(&mut self) {
         let told = self.own.told || planted(Bug::SurveyedUntold);
         if !told || !self.own.settled || self.own.surveyed {
             return;
         }
-        let here = |(epoch, end): (&(LogId, EpochId), &u64)| {
-            self.incoming.holds(*epoch, *end).then_some(*epoch)
-        };
-        let finished: Vec<_> = self.own.adopting.iter().filter_map(here).collect();
-        for epoch in finished {
-            self.own.adopting.remove(&epoch);
-            self.perform(Effect::CaughtUp(epoch.0, epoch.1));
-        }
-        if self.own.adopting.is_empty() {
+        if self.own.adopting.iter().all(|(epoch, end)| self.incoming.holds(*epoch, *end)) {
+            for (log, epoch) in core::mem::take(&mut self.own.adopting).into_keys() {
+                self.perform(Effect::CaughtUp(log, epoch));
+            }
             self.own.surveyed = true;
             self.perform(Effect::Surveyed);
         }

@@ -140,6 +140,7 @@ impl World {
         if !self.cloud.disk.is_dead() {
             self.judge("the cloud", &error)?;
             let now = self.cloud.clock.show(self.now);
+            // A full disk ends nothing: what was refused may succeed once there is room.
             if let Some(process) = &mut self.cloud.process
                 && error.kind() != Kind::Full
                 && process.perform(now, Vec::new()).is_ok()
