@@ -80,6 +80,8 @@ impl World {
             Fault::OldCopy => return self.copy_or_restore(index),
             Fault::Clone => return self.clone_device(index),
             Fault::TailLost => return self.copy_or_restore_cloud(),
+            Fault::Poison => self.poison(index),
+            Fault::Revoked => return self.revoke(index),
         }
         Ok(())
     }

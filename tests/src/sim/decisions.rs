@@ -14,6 +14,9 @@ use tallyroll_schema::{Credits, SubjectId};
 impl World {
     /// An administrator grants credits or joins an alias to a person.
     pub(super) fn operate_cloud(&mut self) -> Step {
+        if self.plan.has(Fault::Poison) && self.entropy.percent(20) {
+            return self.decide_about_quarantine();
+        }
         // Of the cloud's own logs a restored one gets back only what its devices have, too.
         if self.plan.has(Fault::TailLost) && self.entropy.percent(40) {
             return self.publish();

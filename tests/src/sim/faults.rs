@@ -41,11 +41,15 @@ pub enum Fault {
     Clone,
     /// The cloud's disk is replaced by an older copy of it.
     TailLost,
+    /// A batch or a head reaches the cloud damaged.
+    Poison,
+    /// A device is revoked that has events the cloud does not.
+    Revoked,
 }
 
 impl Fault {
     /// All classes, in the order of the table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::Duplication,
         Self::Reordering,
@@ -61,11 +65,19 @@ impl Fault {
         Self::OldCopy,
         Self::Clone,
         Self::TailLost,
+        Self::Poison,
+        Self::Revoked,
     ];
 
     /// The classes in which no disk is ever copied.
     pub fn without_copies() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|fault| !fault.copies())
+        Self::ALL.into_iter().filter(|fault| !fault.copies() && !fault.keeps_apart())
+    }
+
+    /// Whether the cloud keeps something apart. Drawn by themselves: a history without them is the
+    /// one that it was before there were any.
+    pub fn keeps_apart(self) -> bool {
+        matches!(self, Self::Poison | Self::Revoked)
     }
 
     /// Whether a disk is copied: then what one copy wrote, another may have written otherwise.
@@ -120,9 +132,10 @@ pub struct Plan {
 
 impl Plan {
     /// Draws a history's plan; only `allowed` faults are in it.
-    pub fn draw(entropy: &mut Entropy, allowed: &BTreeSet<Fault>) -> Self {
+    pub fn draw(entropy: &mut Entropy, apart: &mut Entropy, allowed: &BTreeSet<Fault>) -> Self {
         let percent = if entropy.percent(5) { 0 } else { 55 };
-        let (copies, others): (Vec<_>, Vec<_>) = allowed.iter().partition(|fault| fault.copies());
+        let (copies, others): (Vec<_>, Vec<_>) =
+            allowed.iter().filter(|fault| !fault.keeps_apart()).partition(|fault| fault.copies());
         let mut faults: BTreeSet<Fault> =
             others.into_iter().filter(|_| entropy.percent(percent)).collect();
         let redb = entropy.percent(9);
@@ -143,6 +156,14 @@ impl Plan {
         // its old place. That is known and not solved; see decision 0009.
         if faults.contains(&Fault::TailLost) {
             faults.retain(|fault| *fault == Fault::TailLost || !fault.copies());
+        }
+        let kept_apart = allowed.iter().filter(|fault| fault.keeps_apart());
+        faults.extend(kept_apart.filter(|_| apart.percent(30)));
+        // What a copy of a revoked device knows, and whether a restored cloud remembers that it is
+        // revoked, are stories of their own.
+        if faults.contains(&Fault::Revoked) && faults.iter().any(|fault| fault.copies()) {
+            let revoked = apart.percent(50) && !faults.contains(&Fault::TailLost);
+            faults.retain(|fault| if revoked { !fault.copies() } else { *fault != Fault::Revoked });
         }
         plan.faults = faults;
         plan

@@ -78,6 +78,8 @@ pub struct DeviceMachine {
     pub seal_timer: Option<Duration>,
     /// What CUPS logged here.
     pub page_log: Vec<Line>,
+    /// What it sends next is damaged on its way.
+    pub poisons: bool,
     /// The aliases its rim knows, by user.
     pub aliases: BTreeMap<usize, UserAlias>,
 }
@@ -102,6 +104,7 @@ impl DeviceMachine {
             work: VecDeque::new(),
             seal_timer: None,
             page_log: Vec::new(),
+            poisons: false,
             aliases: BTreeMap::new(),
         }
     }

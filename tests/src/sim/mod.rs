@@ -8,6 +8,7 @@
 
 mod accidents;
 mod acts;
+mod apart;
 pub mod bugs;
 pub mod checkers;
 pub mod clock;

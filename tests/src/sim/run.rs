@@ -102,7 +102,8 @@ pub fn run(options: &Options) -> Summary {
 /// Lives one history; `look` sees its world at the end, when nothing was wrong with it.
 pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outcome {
     let mut entropy = Entropy::new(options.seed, history, "plan");
-    let mut plan = Plan::draw(&mut entropy, &options.faults);
+    let mut apart = Entropy::new(options.seed, history, "apart");
+    let mut plan = Plan::draw(&mut entropy, &mut apart, &options.faults);
     if let Some(planted) = options.planted {
         planted.suit(&mut plan);
     }

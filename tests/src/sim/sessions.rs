@@ -11,6 +11,7 @@ use super::planted::Planted;
 use super::world::{Arrival, Happening, Step, World};
 use core::time::Duration;
 use tallyroll_engine::sync::{Effect, Opening, Output, Reply, Role, Session, SessionConfig};
+use tallyroll_schema::DeviceId;
 use tallyroll_schema::wire::{ErrorMessage, Message, StreamKind, encode_frame};
 
 /// Effects of all sessions that the cloud carries out with one commit.
@@ -101,8 +102,8 @@ impl World {
         match &message {
             Message::Receipt(receipt) => receipts::sent(self, receipt)?,
             Message::Error(error) => {
-                let copied = self.is_of_copies(id);
-                never_forks::told(self, copied, error)?;
+                let (copied, apart) = (self.is_of_copies(id), self.is_kept_apart(id));
+                never_forks::told(self, (copied, apart), error)?;
             }
             _ => {}
         }
@@ -116,6 +117,7 @@ impl World {
             return Ok(());
         }
         let (number, time) = connection.send(to, stream, time);
+        let message = self.on_its_way(id, side, message);
         let frame = encode_frame(&message);
         self.at(time, Happening::Arrival(Arrival { connection: id, to, stream, number, frame }));
         self.count_towards_cut(id, side, &message);
@@ -161,7 +163,8 @@ impl World {
                 session.handle(stream, message);
             }
         }
-        self.pump(id, to)
+        self.pump(id, to)?;
+        self.send_away_if_done(id)
     }
 
     pub(super) fn session_timer(&mut self, id: ConnectionId, side: Side) -> Step {
@@ -249,15 +252,19 @@ impl World {
         let Some(process) = &mut self.cloud.process else { return Ok(()) };
         let group = self.cloud.work.len().min(GROUP);
         let work: Vec<_> = self.cloud.work.drain(..group).collect();
-        let ids: Vec<ConnectionId> = work.iter().map(|(id, ..)| *id).collect();
+        let revoking = self.revoking;
+        let apart = |device: &DeviceId| revoking == Some(*device);
+        let ids: Vec<_> = work.iter().map(|(id, device, _)| (*id, apart(device))).collect();
         let effects = work.into_iter().map(|(_, device, effect)| (device, effect)).collect();
         let frozen = process.recovery().is_some();
         let performed = process.perform(now, effects);
         let Some(replies) = self.cloud_outcome(performed)? else { return Ok(()) };
         self.tell_of_renewed_logs(frozen)?;
         let mut began = Vec::new();
-        for (id, reply) in ids.into_iter().zip(replies) {
-            if let Reply::Persisted { epoch, next_seq, .. } = &reply {
+        for ((id, apart), reply) in ids.into_iter().zip(replies) {
+            if let Reply::Persisted { epoch, next_seq, .. } = &reply
+                && !apart
+            {
                 let before = self.persisted.insert(*epoch, *next_seq);
                 if before == Some(*next_seq) {
                     self.happened.count(Fault::Duplication);
@@ -294,6 +301,9 @@ impl World {
         for id in ids {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             let device = self.devices[connection.device].id;
+            if self.revoking == Some(device) {
+                continue;
+            }
             let Some(process) = &self.cloud.process else { return Ok(()) };
             let offers = process.offers(device);
             if let (Some(session), Ok(offers)) = (&mut connection.end(Side::Cloud).session, offers)
@@ -307,13 +317,14 @@ impl World {
 
     fn complete(&mut self, id: ConnectionId, side: Side, reply: Reply) -> Step {
         if let Reply::Refused { refusal, .. } | Reply::NotFetched(_, _, refusal) = &reply {
-            let copied = self.is_of_copies(id);
-            never_forks::refused(self, copied, side, refusal)?;
+            let excuses = (self.is_of_copies(id), self.is_kept_apart(id));
+            never_forks::refused(self, excuses, side, refusal)?;
         }
         let connection = self.connections.get_mut(&id);
         if let Some(session) = connection.and_then(|one| one.end(side).session.as_mut()) {
             session.complete(reply);
         }
-        self.pump(id, side)
+        self.pump(id, side)?;
+        self.send_away_if_done(id)
     }
 }

@@ -92,6 +92,18 @@ pub struct Grant {
     pub fate: Fate,
 }
 
+/// How far epochs go, events.
+pub type Extents = BTreeMap<(LogId, EpochId), u64>;
+
+/// A device is not believed any more.
+#[derive(Debug, Clone)]
+pub struct Revocation {
+    /// What the cloud had of it by then.
+    pub held: Extents,
+    /// Whether an administrator lets in what came later.
+    pub released: bool,
+}
+
 /// The cloud's disk, which is never copied.
 pub const CLOUD: u64 = u64::MAX;
 
@@ -107,6 +119,10 @@ pub struct Truth {
     pub tails_lost: u64,
     /// Of these, those of which a perfect copy ever ran.
     pub perfectly_copied: BTreeSet<DeviceId>,
+    /// Devices whose batches or heads were damaged on their way.
+    pub poisoned: BTreeSet<DeviceId>,
+    /// Devices revoked.
+    pub revoked: BTreeMap<DeviceId, Revocation>,
     /// Acts and page-log lines by job.
     pub inputs: BTreeMap<JobId, Input>,
     /// How many grants were asked for.

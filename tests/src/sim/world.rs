@@ -88,6 +88,8 @@ pub struct World {
     pub(crate) happened: Happened,
     pub(crate) trace: Trace,
     pub(crate) operations: u64,
+    /// The device that was stolen, if one was.
+    pub(super) revoking: Option<DeviceId>,
     pub(super) pending_links: VecDeque<(DeviceId, UserAlias, SubjectId)>,
     /// Where the cloud stands in each epoch, as it said itself.
     pub(super) persisted: BTreeMap<(LogId, EpochId), u64>,
@@ -126,6 +128,7 @@ impl World {
             happened: Happened::default(),
             trace: Trace::new(verbose),
             operations: 0,
+            revoking: None,
             pending_links: VecDeque::new(),
             persisted: BTreeMap::new(),
             healing_since: None,
@@ -207,6 +210,7 @@ impl World {
         self.healing_since = Some(self.now);
         for machine in &mut self.devices {
             machine.partitioned_until = self.now;
+            machine.poisons = false;
             machine.disk.disarm();
             machine.disk.set_full(false);
         }
@@ -228,6 +232,8 @@ impl World {
 
     fn inspect(&mut self) -> Step {
         self.link_pending()?;
+        self.revoke_pending()?;
+        self.decide_about_quarantine()?;
         let mut imported = true;
         for index in 0..self.devices.len() {
             if !self.imported.contains(&index) && self.import(index)? {

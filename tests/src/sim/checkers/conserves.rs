@@ -17,7 +17,8 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let lines = world.devices.iter().flat_map(|machine| &machine.page_log);
     let lines: Vec<JobId> = lines.map(|line| line.key).collect();
     for (job, input) in &world.truth.inputs {
-        let certain = input.fate == Fate::Certain || lines.contains(job);
+        let certain =
+            (input.fate == Fate::Certain || lines.contains(job)) && !world.stays_out(input.device);
         match stored.times(job) {
             1 => {}
             0 if !certain => {}

@@ -10,6 +10,7 @@ use crate::sim::image::Image;
 use crate::sim::machine::TENANT;
 use crate::sim::truth::Noted;
 use crate::sim::world::{Step, World};
+use std::collections::BTreeSet;
 use tallyroll_engine::store::rows::{BatchRow, TipRow, epoch_key, seq_key};
 use tallyroll_engine::store::{Rows, Store};
 use tallyroll_schema::event::counts::{CountSource, PagesPrinted};
@@ -64,6 +65,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords, images: &[Image]) -
     if world.truth.tails_lost == 0 || world.truth.copied.is_empty() {
         cloud(world)?;
     }
+    let out = logs_kept_out(world)?;
     let again = recorded_again(held);
     let jobs = conserves::stored(held).jobs;
     for ((_, position), noted) in &world.truth.acknowledged {
@@ -80,12 +82,27 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords, images: &[Image]) -
         {
             continue;
         }
+        if out.contains(&position.log) && !held.contains_key(position) {
+            continue;
+        }
         holds(world, held, position, noted, "the cloud")?;
     }
     for (index, image) in images.iter().enumerate() {
         on_its_disk(world, index, image)?;
     }
     Ok(())
+}
+
+/// The logs of devices that are revoked, and whose later events nobody released.
+fn logs_kept_out(world: &World) -> Result<BTreeSet<LogId>, Violation> {
+    let mut logs = BTreeSet::new();
+    for machine in world.devices.iter().filter(|machine| world.stays_out(machine.id)) {
+        let Some(process) = &machine.process else { continue };
+        let status = process.status();
+        let status = status.map_err(|error| world.violation("durable", error.to_string()))?;
+        logs.extend(status.logs.iter().map(|log| log.log));
+    }
+    Ok(logs)
 }
 
 /// Whether a store has a log up to a head, by the hashes it stored.

@@ -1,10 +1,13 @@
 //! Liveness: once every fault is gone, everything is in sync within a stated time.
 //!
 //! Invariant: in sync means that every event of every device is sealed, held by the cloud and
-//! receipted, every name stored, and the cloud's word to each device has arrived.
+//! receipted, every name stored, and the cloud's word to each device has arrived. Of a revoked
+//! device it means that all its events are kept apart, or were released.
 
 use super::Violation;
+use crate::sim::machine::{CloudProcess, DeviceMachine};
 use crate::sim::world::World;
+use tallyroll_engine::device::Status;
 use tallyroll_engine::sync::Offer;
 use tallyroll_schema::DeviceId;
 use tallyroll_schema::event::log::LogClass;
@@ -24,8 +27,14 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
         let failed =
             |error: tallyroll_engine::Error| world.violation("liveness", error.to_string());
         let status = process.status().map_err(failed)?;
-        if status.unconfirmed {
+        if status.unconfirmed && !world.is_revoked(machine.id) {
             return Ok(Some(format!("device {index} does not know its past yet")));
+        }
+        if world.is_revoked(machine.id) {
+            if let Some(what) = missing_apart(world, cloud, machine, &status)? {
+                return Ok(Some(what));
+            }
+            continue;
         }
         for log in &status.logs {
             let there = logs.iter().find(|there| (there.log, there.epoch) == (log.log, log.epoch));
@@ -76,11 +85,38 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
     }
     let directory =
         cloud.directory().map_err(|error| world.violation("liveness", error.to_string()))?;
-    let stored = |name: &&(DeviceId, _)| directory.iter().any(|(key, _)| key == *name);
+    let stored = |name: &&(DeviceId, _)| {
+        world.is_revoked(name.0) || directory.iter().any(|(key, _)| key == *name)
+    };
     Ok(world
         .truth
         .minted
         .keys()
         .find(|name| !stored(name))
         .map(|(_, alias)| format!("the cloud has no name for {alias}")))
+}
+
+/// What of a revoked device's events the cloud neither has nor keeps apart.
+fn missing_apart(
+    world: &World,
+    cloud: &CloudProcess,
+    machine: &DeviceMachine,
+    status: &Status,
+) -> Result<Option<String>, Violation> {
+    let failed = |error: tallyroll_engine::Error| world.violation("liveness", error.to_string());
+    let held = world.held_of(machine.id)?;
+    let apart = cloud.quarantine().map_err(failed)?;
+    for log in &status.logs {
+        let place = (log.log, log.epoch);
+        let kept = apart.iter().find(|kept| kept.entry.place() == place);
+        let kept = kept.map_or(0, |kept| kept.entry.head.position.seq + 1);
+        let there = held.get(&place).copied().unwrap_or(0).max(kept);
+        if there < log.durable_local {
+            let (index, here) = (machine.index, log.durable_local);
+            return Ok(Some(format!("revoked device {index}: {there} of {here} are kept")));
+        }
+    }
+    let open = world.truth.revoked.get(&machine.id).is_some_and(|one| one.released)
+        && apart.iter().any(|kept| kept.device == machine.id);
+    Ok(open.then(|| format!("revoked device {}: not all is released", machine.index)))
 }

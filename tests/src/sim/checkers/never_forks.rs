@@ -6,6 +6,7 @@
 //! is recorded again.
 
 use super::Violation;
+use crate::sim::faults::Fault;
 use crate::sim::network::Side;
 use crate::sim::truth::Noted;
 use crate::sim::world::{Step, World};
@@ -29,13 +30,24 @@ pub(crate) fn acknowledged(world: &World, life: u64, position: Position, noted: 
 }
 
 /// An end did not admit what the other one sent.
-pub(crate) fn refused(world: &mut World, copied: bool, side: Side, refusal: &Refusal) -> Step {
+pub(crate) fn refused(
+    world: &mut World,
+    (copied, apart): (bool, bool),
+    side: Side,
+    refusal: &Refusal,
+) -> Step {
     world.trace.note(world.now, format_args!("{side:?} refuses: {refusal}"));
     match refusal {
         Refusal::Gap { .. } => Ok(()),
         Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } if copied => Ok(()),
         Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
             Err(found(world, "never-forks", &refusal.to_string()))
+        }
+        Refusal::Quarantined { .. } | Refusal::QuarantineFull(_)
+            if apart && side == Side::Cloud =>
+        {
+            world.happened.count(Fault::Poison);
+            Ok(())
         }
         Refusal::Poison(_)
         | Refusal::Denied(_)
@@ -46,10 +58,11 @@ pub(crate) fn refused(world: &mut World, copied: bool, side: Side, refusal: &Ref
 }
 
 /// An end tells the other one of an error.
-pub(crate) fn told(world: &World, copied: bool, error: &ErrorMessage) -> Step {
+pub(crate) fn told(world: &World, (copied, apart): (bool, bool), error: &ErrorMessage) -> Step {
     match error.code {
         ErrorCode::Fork if copied => Ok(()),
         ErrorCode::Fork => Err(found(world, "never-forks", &error.text)),
+        ErrorCode::Poison | ErrorCode::Denied if apart => Ok(()),
         ErrorCode::Poison | ErrorCode::Denied => Err(found(world, "never-rewrites", &error.text)),
         _ => Ok(()),
     }

@@ -25,6 +25,7 @@ use tallyroll_schema::{Commit, CommitPosition, DeviceId, EpochId, Hash, Head, Lo
 const TRIED: usize = 3;
 
 pub(super) fn at_the_end(world: &World) -> Step {
+    revoked_is_revoked(world)?;
     if world.plan.redb {
         return Ok(()); // the same engine over slower rows
     }
@@ -39,13 +40,26 @@ pub(super) fn at_the_end(world: &World) -> Step {
     strangers_logs_are_refused(world, &mut entropy, &mut device)
 }
 
+/// Of a device that is not believed nothing more was taken in.
+fn revoked_is_revoked(world: &World) -> Step {
+    for (device, revocation) in &world.truth.revoked {
+        if !revocation.released && world.held_of(*device)? != revocation.held {
+            let what = format!("more was taken in of {device}, which is revoked");
+            return Err(world.violation("verifies", what));
+        }
+    }
+    Ok(())
+}
+
 fn tried(world: &World, entropy: &mut Entropy, forgery: Forgery) -> Step {
     let failed = |error: tallyroll_engine::Error| world.violation("verifies", error.to_string());
     let now = world.cloud.clock.show(world.now);
     let image = world.cloud.disk.durable_image();
     let mut cloud = world.cloud.start(&image, false, world.now, [0; 32]).map_err(failed)?;
     // The epoch that a copied device is writing may have ended, without its having heard of it yet.
-    let only = |machine: &&DeviceMachine| !world.truth.copied.contains_key(&machine.id);
+    let only = |machine: &&DeviceMachine| {
+        !world.truth.copied.contains_key(&machine.id) && !world.is_revoked(machine.id)
+    };
     let machines: Vec<_> = world.devices.iter().filter(only).collect();
     if machines.is_empty() {
         return Ok(());
