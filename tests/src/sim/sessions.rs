@@ -75,7 +75,10 @@ impl World {
 
     /// The device tries to connect again after a while.
     pub(super) fn try_again(&mut self, index: usize) {
-        let wait = self.some_time(Duration::from_secs(2));
+        // Who is not believed is told to come again much later.
+        let revoked = self.truth.revoked.contains_key(&self.devices[index].id);
+        let longest = Duration::from_secs(if revoked { 20 } else { 2 });
+        let wait = self.some_time(longest);
         self.after(wait + Duration::from_millis(10), Happening::Connect(index));
     }
 

@@ -3,7 +3,8 @@
 //! Invariant: one disk acknowledges a position once. An end that speaks of a fork, or refuses what
 //! the other one wrote, has seen the engine contradict itself, unless the device is known to have
 //! been copied; then its epochs are at most two for each copy, and without a perfect copy nothing
-//! is recorded again.
+//! is recorded again. Nothing is kept apart but what was damaged, what a revoked device brings, and
+//! what one copy adds to another's history.
 
 use super::Violation;
 use crate::sim::faults::Fault;
@@ -44,9 +45,11 @@ pub(crate) fn refused(
             Err(found(world, "never-forks", &refusal.to_string()))
         }
         Refusal::Quarantined { .. } | Refusal::QuarantineFull(_)
-            if apart && side == Side::Cloud =>
+            if (apart || copied) && side == Side::Cloud =>
         {
-            world.happened.count(Fault::Poison);
+            if apart {
+                world.happened.count(Fault::Poison);
+            }
             Ok(())
         }
         Refusal::Poison(_)
@@ -62,6 +65,7 @@ pub(crate) fn told(world: &World, (copied, apart): (bool, bool), error: &ErrorMe
     match error.code {
         ErrorCode::Fork if copied => Ok(()),
         ErrorCode::Fork => Err(found(world, "never-forks", &error.text)),
+        ErrorCode::Poison if copied => Ok(()),
         ErrorCode::Poison | ErrorCode::Denied if apart => Ok(()),
         ErrorCode::Poison | ErrorCode::Denied => Err(found(world, "never-rewrites", &error.text)),
         _ => Ok(()),
