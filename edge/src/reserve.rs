@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use tallyroll_engine::{Error, Kind};
 
 /// What it takes, bytes: a journal's worth of tail, sealed.
 pub(crate) const RESERVE_BYTES: u64 = 1024 * 1024;
@@ -19,12 +20,10 @@ pub(crate) struct Reserve {
 }
 
 impl Reserve {
-    /// The reserve at `path`, made if there is room for it.
-    pub(crate) fn open(path: PathBuf) -> Self {
+    /// The reserve at `path`, as the last run left it.
+    pub(crate) fn find(path: PathBuf) -> Self {
         let len = std::fs::metadata(&path).map_or(0, |file| file.len());
-        let mut reserve = Self { path, whole: len == RESERVE_BYTES };
-        reserve.restore();
-        reserve
+        Self { path, whole: len == RESERVE_BYTES }
     }
 
     pub(crate) fn is_whole(&self) -> bool {
@@ -36,15 +35,23 @@ impl Reserve {
         core::mem::take(&mut self.whole) && std::fs::remove_file(&self.path).is_ok()
     }
 
-    /// Makes it again, if there is room. Returns whether it is whole.
-    pub(crate) fn restore(&mut self) -> bool {
-        if !self.whole && self.has_room() {
-            self.whole = self.fill().is_ok();
-            if !self.whole {
-                drop(std::fs::remove_file(&self.path)); // half of it is in the way of the rest
-            }
+    /// Makes it, if there is room.
+    ///
+    /// # Errors
+    /// The disk fails otherwise than by being full.
+    pub(crate) fn restore(&mut self) -> Result<(), Error> {
+        if self.whole || !self.has_room() {
+            return Ok(());
         }
-        self.whole
+        let filled = self.fill().map_err(|why| Error::storage("making the reserve", why));
+        self.whole = filled.is_ok();
+        if !self.whole {
+            drop(std::fs::remove_file(&self.path)); // half of it is in the way of the rest
+        }
+        match filled {
+            Err(error) if error.kind() == Kind::Full => Ok(()),
+            filled => filled,
+        }
     }
 
     /// For the reserve and as much again, or the work that it lets in would use it up at once.
@@ -75,15 +82,21 @@ mod tests {
         let dir = tempfile::tempdir().expect("makes a directory");
         let path = dir.path().join("reserve");
         let len = || std::fs::metadata(&path).map(|file| file.len()).ok();
-        let mut reserve = Reserve::open(path.clone());
+        let open = |path| {
+            let mut reserve = Reserve::find(path);
+            reserve.restore().map(|()| reserve)
+        };
+        let mut reserve = open(path.clone()).expect("makes it");
         assert_eq!((reserve.is_whole(), len()), (true, Some(RESERVE_BYTES)));
         assert!(reserve.spend() && !reserve.is_whole() && !reserve.spend());
         assert_eq!(len(), None);
         std::fs::write(&path, "cut short").expect("writes");
-        assert!(Reserve::open(path.clone()).is_whole());
-        assert!(reserve.restore());
-        assert_eq!(len(), Some(RESERVE_BYTES));
-        let nowhere = Reserve::open(dir.path().join("missing/reserve"));
-        assert!(!nowhere.is_whole());
+        assert!(open(path.clone()).expect("makes it").is_whole());
+        reserve.restore().expect("makes it");
+        assert_eq!((reserve.is_whole(), len()), (true, Some(RESERVE_BYTES)));
+        let in_the_way = dir.path().join("directory");
+        std::fs::create_dir(&in_the_way).expect("makes a directory");
+        let error = open(in_the_way).expect_err("a disk that fails is told");
+        assert_eq!(error.kind(), Kind::Closed);
     }
 }

@@ -6,14 +6,14 @@
 //! another history at the same place is a fork, never an overwrite. Who may
 //! bring which log is the caller's [`Admission`].
 
-use crate::log::{Opened, Tip, admit_opening, closes, open, read_genesis};
+use crate::log::{Opened, Tip, admit_opening, closes, hash_before, open, read_genesis};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
 use crate::store::{Rows, Store};
-use crate::{Result, keys};
+use crate::{Error, Result, keys};
 use tallyroll_schema::event::log::LogOpened;
 use tallyroll_schema::{
-    Batch, DecodeError, EpochId, LogId, Position, QuarantineId, SignedHead, TenantId,
+    Batch, DecodeError, EpochId, Head, LogId, Position, QuarantineId, SignedHead, TenantId,
 };
 
 /// Batches of one epoch, contiguous, closed by the head of the last.
@@ -145,34 +145,47 @@ pub fn admit<S: Store>(
     let row = rows.get::<TipRow>(&(log, epoch))?;
     let mut closed = row.filter(|row| row.closed == Some(true)).map(|row| row.next_seq);
     let held = row.map_or(Tip::START, Tip::from);
-    let mut tip = held;
+    let signed = keys::verify_head(rows.tenant(), &genesis.writer, &burst.head);
+    if !signed && !planted(Bug::SignatureUnchecked) {
+        return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
+    }
+    let mut tip = begin(rows, &burst, held)?;
+    let mut differs = None;
     let (mut new, mut hashes) = (Vec::new(), Vec::new());
     for batch in burst.batches {
         let header = *batch.header();
         if (header.log, header.epoch) != (log, epoch) && !planted(Bug::OtherEpochsBatch) {
             return Err(Refusal::Poison("a batch of another epoch than the head's".into()).into());
         }
-        if header.first_seq < held.next_seq {
-            refuse_unless_held(rows, &batch)?;
+        let is_held = header.first_seq < held.next_seq;
+        if is_held
+            && differs.is_none()
+            && let Some(there) = held_as(rows, &batch)?
+        {
+            tip = there;
+            continue;
+        }
+        if is_held || differs.is_some() {
+            differs.get_or_insert(header.first_seq);
+            let opened = open(batch).map_err(Refusal::from)?;
+            tip = advanced(rows, tip, &opened)?;
             continue;
         }
         if let Some(seq) = closed {
             return Err(Refusal::Closed { seq }.into());
         }
         let opened = open(batch).map_err(Refusal::from)?;
-        let gap = Refusal::Gap { expected: tip.next_seq, found: header.first_seq };
-        tip = tip.advance(rows.tenant(), &opened.batch, &opened.records).ok_or(gap)?;
+        tip = advanced(rows, tip, &opened)?;
         if closes(&opened.records)? {
             closed = Some(tip.next_seq);
         }
         hashes.push(tip.hash);
         new.push(opened);
     }
-    let signed = keys::verify_head(rows.tenant(), &genesis.writer, &burst.head);
-    if !signed && !planted(Bug::SignatureUnchecked) {
-        return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
+    check_head(rows, &burst.head.head, tip)?;
+    if let Some(seq) = differs {
+        return Err(Refusal::Fork { seq }.into());
     }
-    check_head(&burst.head, tip, new.is_empty())?;
     if let Some(first) = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch) {
         admit_opening(rows, log, epoch, &first.records)?;
     }
@@ -189,7 +202,28 @@ pub fn admit<S: Store>(
         rows.put(&(log, epoch), &TipRow { closed, ..tip.into() });
         rows.put(&(log, epoch, burst.head.head.position.seq), &HeadRow(burst.head));
     }
+    let tip = if new.is_empty() { held } else { tip };
     Ok(Admitted { genesis, new, tip })
+}
+
+/// The end of what a burst continues, as it is held.
+fn begin<S: Store>(rows: &Rows<'_, S>, burst: &Burst, held: Tip) -> Result<Tip> {
+    let (log, epoch) = burst.epoch();
+    let first = burst.batches.first().map_or(held.next_seq, |batch| batch.header().first_seq);
+    if first >= held.next_seq {
+        return Ok(held);
+    }
+    match hash_before(rows, log, epoch, first)? {
+        Some(hash) => Ok(Tip { next_seq: first, hash }),
+        // Signed, and laid out otherwise than what is held: its writer wrote twice.
+        None => Err(Refusal::Fork { seq: first }.into()),
+    }
+}
+
+fn advanced<S: Store>(rows: &Rows<'_, S>, tip: Tip, opened: &Opened) -> Result<Tip> {
+    let found = opened.batch.header().first_seq;
+    let gap = Refusal::Gap { expected: tip.next_seq, found };
+    Ok(tip.advance(rows.tenant(), &opened.batch, &opened.records).ok_or(gap)?)
 }
 
 /// A log unknown here must begin with the record that makes its id.
@@ -210,26 +244,29 @@ fn genesis_of(tenant: TenantId, burst: &Burst) -> Result<LogOpened, Refusal> {
     }
 }
 
-/// A batch at a place that is filled must be the batch that fills it.
-fn refuse_unless_held<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<()> {
+/// Where a batch ends that is held, byte for byte.
+fn held_as<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<Option<Tip>> {
     let header = batch.header();
-    match rows.get::<BatchRow>(&(header.log, header.epoch, header.first_seq))? {
-        Some(held) if held.batch == *batch || planted(Bug::HeldUncompared) => Ok(()),
-        _ => Err(Refusal::Fork { seq: header.first_seq }.into()),
-    }
+    let row: Option<BatchRow> = rows.get(&(header.log, header.epoch, header.first_seq))?;
+    let held = row.filter(|row| row.batch == *batch || planted(Bug::HeldUncompared));
+    let end =
+        |row: BatchRow| Some(Tip { next_seq: row.batch.header().end_seq().ok()?, hash: row.hash });
+    Ok(held.and_then(end))
 }
 
-/// The head, whose signature holds, must be that of the last batch; of a burst
-/// that brought nothing new, it may also be an earlier one.
-fn check_head(signed: &SignedHead, tip: Tip, nothing_new: bool) -> Result<(), Refusal> {
-    let Position { log, epoch, seq } = signed.head.position;
-    if tip.head(log, epoch) == Some(signed.head) {
+/// The head, whose signature holds, must be that of the last batch. One that is neither that nor
+/// the one held there says that its writer wrote twice; else the batches are not what was signed.
+fn check_head<S: Store>(rows: &Rows<'_, S>, head: &Head, tip: Tip) -> Result<(), Error> {
+    let Position { log, epoch, seq } = head.position;
+    if tip.head(log, epoch).as_ref() == Some(head) {
         return Ok(());
     }
-    match seq.checked_add(1) {
-        Some(end) if end == tip.next_seq && planted(Bug::HeadHashUnchecked) => Ok(()),
-        Some(end) if end == tip.next_seq => Err(Refusal::Fork { seq }),
-        Some(end) if end < tip.next_seq && nothing_new => Ok(()),
-        _ => Err(Refusal::Poison("its head is not that of its last batch".into())),
+    let end = seq.saturating_add(1);
+    if end == tip.next_seq && planted(Bug::HeadHashUnchecked) {
+        return Ok(());
+    }
+    match hash_before(rows, log, epoch, end)? {
+        Some(held) if held != head.hash => Err(Refusal::Fork { seq }.into()),
+        _ => Err(Refusal::Poison("its head is not that of its last batch".into()).into()),
     }
 }

@@ -207,11 +207,13 @@ impl World {
             if class == LogClass::Telemetry { StreamKind::Telemetry } else { StreamKind::Ledger };
         let have = Have { heads: vec![head.head], more: false };
         messages.push((StreamKind::Control, Message::Have(have)));
+        let last = batches.last().unwrap().clone();
         messages.extend(batches.into_iter().map(|batch| (stream, Message::Batch(batch))));
         messages.push((stream, Message::Head(head)));
-        let before = self.tip(MINE.tenant, place);
+        let brought = last.header().first_seq;
         self.say(messages);
-        self.tip(MINE.tenant, place) != before
+        let row = Rows::new(MINE.tenant, &self.store).get::<BatchRow>(&(log, epoch, brought));
+        row.unwrap().is_some_and(|row| row.batch == last)
     }
 
     /// Everything a tenant has.

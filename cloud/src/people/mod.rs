@@ -115,12 +115,13 @@ fn mint() -> Result<SubjectId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallyroll_engine::hub::HubConfig;
+    use tallyroll_engine::hub::{HubConfig, Invitation, pin_hash};
     use tallyroll_engine::keys::Signer;
     use tallyroll_engine::store::MemoryStore;
     use tallyroll_engine::sync::Effect;
+    use tallyroll_schema::enrol::JoinRequest;
     use tallyroll_schema::wire::DirectoryEntry;
-    use tallyroll_schema::{PublicKey, TenantId};
+    use tallyroll_schema::{Hash, PublicKey, TenantId};
 
     const ADA_HERE: AliasOf = (DeviceId([1; 16]), UserAlias([1; 16]));
     const ADA_THERE: AliasOf = (DeviceId([2; 16]), UserAlias([2; 16]));
@@ -137,6 +138,18 @@ mod tests {
         };
         let hub = Hub::open(config, MemoryStore::default(), Now::default(), [9; 32]).unwrap();
         (root, hub, People::new(key))
+    }
+
+    fn enrol(hub: &mut Hub<MemoryStore>, number: u8) -> DeviceId {
+        let (name, salt) = (format!("branch-{number}"), Hash([5; 32]));
+        let pin_hash = pin_hash(&salt, "ABCD-EFGH");
+        hub.invite(Now::default(), Invitation { name: name.clone(), pin_hash, salt }).unwrap();
+        let (signer, tls) = (Signer::from_seed(&[number; 32]), [number; 32]);
+        let proof = signer.sign_enrolment(&name, &tls);
+        let (pin, signing_key) = ("abcdefgh".into(), signer.public_key());
+        let request = JoinRequest { proof, name, pin, signing_key, agent: String::new() };
+        hub.join(Now::default(), &request, Hash(tls), [number; 16]).unwrap();
+        DeviceId::of_key(TenantId([7; 16]), &signer.public_key())
     }
 
     fn sealed(people: &People, (device, alias): AliasOf, name: &str) -> (AliasOf, Vec<u8>) {
@@ -167,7 +180,8 @@ mod tests {
     fn a_crash_between_storing_and_linking_is_made_good_at_the_next_start() {
         let (root, mut hub, mut people) = cloud();
         let now = Now::default();
-        let (ada, again) = (sealed(&people, ADA_HERE, "ada"), sealed(&people, ADA_THERE, "ada"));
+        let [here, there] = [1, 2].map(|number| (enrol(&mut hub, number), UserAlias([number; 16])));
+        let (ada, again) = (sealed(&people, here, "ada"), sealed(&people, there, "ada"));
         let store = |hub: &mut Hub<MemoryStore>, (of, sealed): (AliasOf, Vec<u8>)| {
             let entry = DirectoryEntry { alias: of.1, sealed };
             hub.perform(now, vec![(of.0, Effect::StoreDirectory(vec![entry]))]).unwrap();
@@ -181,7 +195,7 @@ mod tests {
         let stored = hub.directory().unwrap();
         take_in(&mut hub, &mut people, now, stored).unwrap();
         assert_eq!(people.subject("ada"), known);
-        assert_eq!(hub.counts().subject(ADA_HERE.0, ADA_HERE.1), known);
+        assert_eq!(hub.counts().subject(here.0, here.1), known);
     }
 
     #[test]

@@ -78,6 +78,8 @@ mod tests {
         let full = || Error::Full("no space left on the device".into());
         let disk_full = || std::io::ErrorKind::StorageFull.into();
         let closed = || Error::Closed;
+        let not_written =
+            |why: ErrorKind| DataDirError::Io { doing: "write", path: root(), source: why.into() };
         let held = DataDirError::Held { root: root(), holder: "process 1 (run)".into() };
         for (error, expected) in [
             (Report::new(held).wrap_err("run"), &temporary),
@@ -92,8 +94,8 @@ mod tests {
             (BackupError::Store(full()).into(), &temporary),
             (BackupError::Taken { path: root() }.into(), &lasting),
             (BackupError::Damaged { path: root(), why: "a byte".into() }.into(), &wrong),
-            (Report::from_err(std::io::Error::from(ErrorKind::StorageFull)), &temporary),
-            (Report::from_err(std::io::Error::from(ErrorKind::NotFound)), &lasting),
+            (not_written(ErrorKind::StorageFull).into(), &temporary),
+            (not_written(ErrorKind::NotFound).into(), &lasting),
         ] {
             assert_eq!(&code(error), expected);
         }

@@ -150,7 +150,7 @@ fn storage(doing: &'static str, source: std::io::Error) -> Error {
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
 pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
-    let reserve = Reserve::open(dir.reserve());
+    let reserve = Reserve::find(dir.reserve());
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (progress_sender, progress) = watch::channel(Progress::default());
     let (linked, linked_receiver) = watch::channel(false);
@@ -284,6 +284,7 @@ impl Keeping {
         mut queue: mpsc::Receiver<Job>,
     ) -> Result<(), Error> {
         let mut waiting = Vec::new();
+        self.reserve.restore()?;
         loop {
             self.seal_if_due()?;
             self.mind_room()?;
@@ -314,7 +315,7 @@ impl Keeping {
         let linked = *self.linked.borrow();
         match self.device.seal_due(linked) {
             Some(due) if due <= now.monotonic => {
-                self.reserve.restore();
+                self.reserve.restore()?;
                 self.seal(now)
             }
             _ => Ok(()),

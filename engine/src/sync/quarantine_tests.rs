@@ -8,6 +8,7 @@ use super::pair::{TestDevice, capture, enrol, hub, now, talk};
 use super::{Effect, Fetch, Reply};
 use crate::device::Retirement;
 use crate::hub::{Hub, Quarantined};
+use crate::log::{open, seal};
 use crate::merge::{Burst, Refusal};
 use crate::store::MemoryStore;
 use crate::{Error, Kind};
@@ -15,7 +16,7 @@ use core::ops::ControlFlow;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::QUARANTINE_ENTRIES_MAX;
 use tallyroll_schema::wire::Message;
-use tallyroll_schema::{Event, Hash, QuarantineId, Signature};
+use tallyroll_schema::{Event, Hash, Position, QuarantineId, Signature};
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
@@ -41,6 +42,18 @@ fn ledger(device: &mut TestDevice) -> Burst {
 fn poisoned(device: &mut TestDevice) -> Burst {
     let mut burst = ledger(device);
     burst.head.signature = Signature([7; 64]);
+    burst
+}
+
+/// The same with a bit of its first batch's records turned over, its head as it was signed.
+fn damaged(device: &mut TestDevice) -> Burst {
+    let mut burst = ledger(device);
+    let batch = &burst.batches[0];
+    let opened = open(batch.clone()).expect("opens");
+    let Position { log, epoch, .. } = burst.head.head.position;
+    let (header, mut records) = (*batch.header(), opened.records.to_vec());
+    *records.last_mut().expect("has records") ^= 1;
+    burst.batches[0] = seal(log, epoch, header.first_seq, header.count, &records).expect("seals");
     burst
 }
 
@@ -71,6 +84,24 @@ fn told(hub: &Hub<MemoryStore>) -> Vec<&'static str> {
 
 fn batches(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::Batch(_))).count()
+}
+
+/// The simulator damaged a batch that the cloud held already: it was taken for another history, and
+/// an honest device for a copy. Only what its writer signed says that there are two.
+#[test]
+fn a_damaged_batch_at_a_place_that_is_filled_is_poison_and_no_fork() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture_sealed(&mut device, 1, 10);
+    let whole = ledger(&mut device);
+    assert!(matches!(bring(&mut hub, &device, whole), Reply::Persisted { .. }));
+    let again = damaged(&mut device);
+    let reply = bring(&mut hub, &device, again);
+    assert!(
+        matches!(&reply, Reply::Refused { refusal: Refusal::Quarantined { .. }, .. }),
+        "{reply:?}"
+    );
+    assert_eq!(captured(&hub), 1);
 }
 
 #[test]

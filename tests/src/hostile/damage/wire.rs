@@ -1,7 +1,7 @@
 //! Damage to what a device says in a session, as if nothing had protected it on the way.
 //!
 //! Invariant: whatever the cloud hears, its view is one that the device's true bursts give, and
-//! the device, connecting again, brings it the rest.
+//! the device, connecting again once what was put into quarantine is discarded, brings it the rest.
 
 use super::{Damage, damaged};
 use crate::hostile::image::Image;
@@ -119,6 +119,10 @@ impl Story {
         }
         let heard_all = !closed && views.last() == Some(whole);
         let mut hub = open_hub(cloud).map_err(|error| format!("the cloud stays shut: {error}"))?;
+        for found in hub.quarantine().map_err(|error| error.to_string())? {
+            let discarded = hub.discard(now(500), found.entry.id, "damaged".into());
+            discarded.map_err(|error| format!("what was damaged stays: {error}"))?;
+        }
         let disk = Shared::default();
         disk.replace(self.disk.clone());
         let journal = Image::of(self.journal.clone());

@@ -1,6 +1,5 @@
 //! Guarantee 4, found: what a device brings that does not verify is not admitted, whoever signed it;
-//! and a device takes
-//! in no receipt but the cloud's and no stranger's log.
+//! and a device takes in no receipt but the cloud's and no stranger's log.
 //!
 //! Invariant: tried on copies of machines that lived through the history, so that nothing of it
 //! stays; each forgery is refused, and what is sound is admitted, once.
@@ -12,6 +11,7 @@ use crate::sim::forgery::{self, Forgery};
 use crate::sim::machine::{CloudProcess, DeviceMachine, DeviceProcess, TENANT};
 use crate::sim::world::{Step, World};
 use tallyroll_engine::device::Now;
+use tallyroll_engine::hub::LogSummary;
 use tallyroll_engine::log::Tip;
 use tallyroll_engine::merge::Burst;
 use tallyroll_engine::store::Rows;
@@ -74,7 +74,11 @@ fn tried(world: &World, entropy: &mut Entropy, forgery: Forgery) -> Step {
     }
     let before = cloud.last_commit();
     let reply = brought(&mut cloud, now, from, &burst).map_err(failed)?;
-    let admitted = matches!(reply, Reply::Persisted { .. });
+    let admitted = match &reply {
+        // Kept apart, it counts as arrived for its device, without a receipt.
+        Reply::Persisted { receipt: None, .. } => has(&cloud, &burst).map_err(failed)?,
+        reply => matches!(reply, Reply::Persisted { .. }),
+    };
     if admitted != (forgery == Forgery::None) {
         let what = format!("{forgery:?}, brought by device {}: {reply:?}", machine.index);
         return Err(world.violation("verifies", what));
@@ -89,6 +93,14 @@ fn tried(world: &World, entropy: &mut Entropy, forgery: Forgery) -> Step {
         return Err(world.violation("verifies", what));
     }
     Ok(())
+}
+
+/// Whether the cloud's logs go as far as a burst.
+fn has(cloud: &CloudProcess, burst: &Burst) -> tallyroll_engine::Result<bool> {
+    let (log, epoch) = burst.epoch();
+    let held = |held: &LogSummary| (held.log, held.epoch) == (log, epoch);
+    let held = cloud.logs()?.into_iter().find(held);
+    Ok(held.is_some_and(|held| held.events > burst.head.head.position.seq))
 }
 
 fn brought(
