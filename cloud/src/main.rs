@@ -65,6 +65,9 @@ enum Command {
         /// Go on without what the devices that have not reported may hold.
         #[arg(long)]
         accept_loss: bool,
+        /// Freeze, and let in devices that are not known but can prove that this cloud enrolled them.
+        #[arg(long, conflicts_with = "accept_loss")]
+        await_devices: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -108,15 +111,18 @@ enum Command {
     },
     /// Back up everything of this cloud, served or not; keep it as secret as the cloud.
     Backup {
-        /// A new directory.
+        /// A new directory; with --identity-only a new file.
         to: PathBuf,
+        /// Only who this cloud is, in a small file for a safe: devices bring back what they hold.
+        #[arg(long)]
+        identity_only: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Make the --data directory of a backup; it must not exist yet.
+    /// Make the --data directory of a backup, or of an identity alone; it must not exist yet.
     Restore {
-        /// The backup's directory.
+        /// The backup's directory, or the file of `backup --identity-only`.
         from: PathBuf,
         /// As JSON.
         #[arg(long)]
@@ -157,14 +163,18 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Retire(arguments) => fleet::retire(&dir, arguments).await,
         Command::Revoke(arguments) => fleet::revoke(&dir, arguments).await,
         Command::Quarantine(arguments) => quarantine::run(&dir, arguments).await,
-        Command::Doctor { accept_loss, json } => doctor::run(&dir, accept_loss, json).await,
+        Command::Doctor { accept_loss, await_devices, json } => {
+            doctor::run(&dir, accept_loss, await_devices, json).await
+        }
         Command::Forks { json } => forks::run(&dir, json).await,
         Command::Grant { username, amount, reason, json } => {
             fleet::grant(&dir, username, amount, reason, json).await
         }
         Command::View { figures, at, json } => view::run(&dir, figures, at, json).await,
         Command::Log { command } => log::run(&dir, command).await,
-        Command::Backup { to, json } => backup::run(&dir, to, json).await,
+        Command::Backup { to, identity_only, json } => {
+            backup::run(&dir, to, identity_only, json).await
+        }
         Command::Restore { from, json } => restore::run(&dir, from, json).await,
         Command::Demo(arguments) => Ok(demo::run(arguments).await?),
     }

@@ -175,6 +175,7 @@ impl World {
             window: 1 << 20,
             agent: String::new(),
             accounts: None,
+            enrolment: None,
         };
         (StreamKind::Control, Message::Hello(hello))
     }

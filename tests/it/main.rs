@@ -20,6 +20,7 @@ mod page_log;
 mod pressure;
 mod proxy;
 mod quarantine;
+mod rebuilt;
 mod revoked;
 mod soak;
 mod tcp;

@@ -108,6 +108,7 @@ async fn misbehave(number: usize, enrolment: Enrolment, trust: Pinned, at: Socke
         window: u32::MAX,
         agent: "hostile".into(),
         accounts: None,
+        enrolment: None,
     };
     for turn in number.. {
         let Some((_endpoint, connection)) = connect(trust.clone(), at).await else { continue };

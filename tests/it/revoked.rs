@@ -95,6 +95,7 @@ fn hello(enrolment: &Enrolment) -> Message {
         window: 0,
         agent: "a test".into(),
         accounts: None,
+        enrolment: None,
     })
 }
 

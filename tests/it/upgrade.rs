@@ -50,5 +50,8 @@ fn the_first_versions_stores_are_opened_and_gone_on_with() {
     drop(branch.run_with(&["record"], format!("{line}\n").as_bytes()).succeeded());
     wait_until(PATIENCE, "and today's", || balance(&cloud, "anna") == "370.000");
     drop(cloud.run(&["log", "verify"]).succeeded());
+    let told = cloud.events().into_iter().filter(|line| line["class"] == "device");
+    let told = told.filter(|line| line["event"]["kind"] == "device.enrolled").count();
+    assert_eq!(told, 1, "the branch can prove its enrolment from now on");
     assert!(cloud.json(&["forks"]).as_array().unwrap().is_empty(), "nothing was copied");
 }

@@ -6,8 +6,10 @@
 //! as a cloud is refused. A cloud that is put back is told so, for it must not write what it may have
 //! written since; how it gets that back is the engine's.
 
+mod identity;
 mod unfinished;
 
+pub use identity::{MadeOfIdentity, keep_identity, restore_identity};
 pub use unfinished::Kept;
 
 use crate::data_dir::DataDir;
@@ -74,6 +76,12 @@ pub enum BackupError {
     /// Something is there.
     #[error("{} is there already and not empty; name a directory that does not exist yet", path.display())]
     Taken {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file is there.
+    #[error("{} is there already; name a file that does not exist yet", path.display())]
+    Exists {
         /// Where.
         path: PathBuf,
     },

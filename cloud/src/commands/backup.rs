@@ -11,10 +11,15 @@ use tallyroll_cloud::backup;
 use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 
-/// Makes a backup in `to`.
-pub(crate) async fn run(dir: &DataDir, to: PathBuf, json: bool) -> Result {
+/// Makes a backup in `to`, or writes the identity alone there.
+pub(crate) async fn run(dir: &DataDir, to: PathBuf, identity_only: bool, json: bool) -> Result {
     let absolute = std::path::absolute(&to);
     let to = absolute.map_err(|source| CommandError::Place { path: to, source })?;
+    if identity_only {
+        let made = ask(dir, "backup", Ask::BackupIdentity { to }).await?;
+        print(if json { made.to_string() } else { describe_identity(&made) })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let made = if dir.is_backup() {
         serde_json::json!(backup::copy(dir, &to)?)
     } else {
@@ -33,5 +38,15 @@ fn describe(made: &Value) -> String {
          its keys are among them: whoever has the backup can pass for the cloud\n\
          to put it back: tallyroll restore {directory} --data NEW",
         text("tenant"),
+    )
+}
+
+fn describe_identity(made: &Value) -> String {
+    let (path, tenant) = (made["path"].as_str(), made["tenant"].as_str());
+    let (path, tenant) = (path.unwrap_or_default(), tenant.unwrap_or_default());
+    format!(
+        "the identity of tenant {tenant} is in {path}; it stays good for as long as the cloud lives\n\
+         put it into a safe, apart from the backups: whoever has it can pass for the cloud\n\
+         if all else is lost: tallyroll restore {path} --data NEW"
     )
 }

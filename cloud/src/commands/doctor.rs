@@ -11,8 +11,13 @@ use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 
 /// Tells how the cloud stands; may go on without what is missing.
-pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result {
-    let health = ask(dir, "doctor", Ask::Doctor { accept_loss }).await?;
+pub(crate) async fn run(
+    dir: &DataDir,
+    accept_loss: bool,
+    await_devices: bool,
+    json: bool,
+) -> Result {
+    let health = ask(dir, "doctor", Ask::Doctor { accept_loss, await_devices }).await?;
     let frozen = &health["frozen"];
     let quarantined = health["quarantine"].as_array().map_or(0, Vec::len);
     if json {
@@ -22,6 +27,19 @@ pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result 
             print("Nothing is frozen.")?;
         } else {
             print(story(frozen))?;
+        }
+        // Who goes on, has looked at them.
+        if let Some(devices) = names(&health["readmitted"]).filter(|_| !frozen.is_null()) {
+            print(format!(
+                "Readmitted on their own evidence: {devices}. This cloud enrolled them, or they would not be here;\n\
+                 whether one was revoked since is lost with the accounts: `tallyroll revoke` those that were."
+            ))?;
+        }
+        if let Some(since) = health["accounts-since"].as_u64() {
+            print(format!(
+                "Rebuilt on {}: grants, revocations and corrected links from before are lost for good.",
+                time(since)
+            ))?;
         }
         if quarantined > 0 {
             print(format!(
@@ -33,24 +51,36 @@ pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result 
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
 }
 
+/// The devices' names, if there are any.
+fn names(devices: &Value) -> Option<String> {
+    let all = devices.as_array().into_iter().flatten();
+    let name = |one: &Value| printable(one["name"].as_str().or(one["device"].as_str())?).into();
+    let names: Vec<String> = all.filter_map(name).collect();
+    if names.is_empty() { None } else { Some(names.join(", ")) }
+}
+
 fn story(frozen: &Value) -> String {
-    let names = |key: &str| {
-        let all = frozen[key].as_array().into_iter().flatten();
-        let name = |one: &Value| printable(one["name"].as_str().or(one["device"].as_str())?).into();
-        let names: Vec<String> = all.filter_map(name).collect();
-        if names.is_empty() { "none yet".to_owned() } else { names.join(", ") }
-    };
+    let listed = |key: &str, none: &str| names(&frozen[key]).unwrap_or_else(|| none.to_owned());
     let since = time(frozen["since"].as_u64().unwrap_or_default());
     let why = printable(frozen["why"].as_str().unwrap_or_default());
+    let awaiting = frozen["awaiting"] == true;
+    let missing = if awaiting { "none that is known" } else { "none" };
+    let thaws = if awaiting {
+        "How many devices there were is not known: those that this cloud enrolled come back by themselves, and it\n\
+         does not thaw by itself. When all are back that you know of, go on: `tallyroll doctor --accept-loss`.\n\
+         One that comes later needs `tallyroll doctor --await-devices`."
+    } else {
+        "It thaws by itself when the last one connects. If one never will: retire it, or go on without what it may\n\
+         hold: `tallyroll doctor --accept-loss`."
+    };
     format!(
         "Frozen since {since}: {why}. The end of this cloud's own logs may be lost.\n\
          Rate cards and what is decided about devices wait until each device gave back what it holds of them;\n\
          usage is taken in meanwhile. What only this cloud held (grants, links of names) is as it was then.\n\
          gave back: {}\n\
          missing:   {}\n\
-         It thaws by itself when the last one connects. If one never will: retire it, or go on without what it may\n\
-         hold: `tallyroll doctor --accept-loss`.",
-        names("reported"),
-        names("missing")
+         {thaws}",
+        listed("reported", "none yet"),
+        listed("missing", missing),
     )
 }

@@ -1,4 +1,4 @@
-//! `restore`: a cloud's directory, made of a backup.
+//! `restore`: a cloud's directory, made of a backup or of its identity alone.
 //!
 //! Invariant: nothing is there before all of the backup was verified and opens, and then all of it
 //! is. The cloud knows from then on that it may have written more since; what that means for it is
@@ -12,6 +12,9 @@ use tallyroll_cloud::data_dir::DataDir;
 
 /// Makes the directory `dir` of the backup `from`.
 pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result {
+    if from.is_file() {
+        return of_identity(dir, from, json);
+    }
     let restored = backup::restore(&from, dir)?;
     if json {
         print(serde_json::json!(restored))?;
@@ -26,6 +29,24 @@ pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result {
          let the directory that was backed up not be served again\n\
          next: tallyroll serve --data {data}",
         manifest.events, manifest.bytes, manifest.tenant,
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_identity(dir: &DataDir, from: PathBuf, json: bool) -> Result {
+    let made = backup::restore_identity(&from, dir)?;
+    if json {
+        print(serde_json::json!(made))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let data = dir.root().display();
+    print(format!(
+        "tenant {} is made anew in {} of its identity alone: it holds no event yet\n\
+         its devices come back by themselves and bring what they hold; its own logs are frozen until you say that\n\
+         all are back: `tallyroll doctor --data {data}`\n\
+         lost for good is what only the cloud held: grants, revocations, links that were corrected by hand\n\
+         serve it where devices know it; next: tallyroll serve --data {data}",
+        made.tenant, made.path,
     ))?;
     Ok(ExitCode::SUCCESS)
 }

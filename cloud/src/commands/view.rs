@@ -83,6 +83,12 @@ pub(crate) async fn run(
             print(format!("{key} ({count}): {meaning}"))?;
         }
     }
+    if let (FiguresArgument::Balances, Some(since)) = (figures, view["accounts-since"].as_u64()) {
+        print(format!(
+            "incomplete: the cloud was rebuilt on {}; what was granted before is lost, `granted` and `balance` lack it",
+            time(since)
+        ))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,7 +5,7 @@
 
 use super::Failure;
 use super::desk::Desk;
-use crate::backup::{Made, make};
+use crate::backup::{BackupError, Made, MadeOfIdentity, keep_identity, make};
 use std::path::PathBuf;
 
 impl Desk {
@@ -17,7 +17,17 @@ impl Desk {
         let dir = self.dir.clone();
         let made = tokio::task::spawn_blocking(move || make(&dir, (&moment, made_at), &to)).await;
         let broke_off = |why| Failure::lasting(format!("the backup broke off: {why}"));
-        made.map_err(broke_off)?
-            .map_err(|why| Failure { text: why.to_string(), temporary: why.is_temporary() })
+        made.map_err(broke_off)?.map_err(failure)
     }
+
+    pub(super) async fn backup_identity(&self, to: PathBuf) -> Result<MadeOfIdentity, Failure> {
+        let root =
+            |replica: &mut crate::keeper::Replica| Ok((replica.hub.root()?, replica.now().wall));
+        let root = self.keeper.run(root).await?;
+        keep_identity(&self.dir, root, &to).map_err(failure)
+    }
+}
+
+fn failure(why: BackupError) -> Failure {
+    Failure { text: why.to_string(), temporary: why.is_temporary() }
 }

@@ -54,7 +54,10 @@ impl Desk {
     pub(super) async fn answer(&self, ask: Ask, items: &Items) -> Result<(), Failure> {
         match ask {
             Ask::Enroll { name, public } => items.give(&self.enroll(name, public).await?).await,
-            Ask::Doctor { accept_loss } => items.give(&self.doctor(accept_loss).await?).await,
+            Ask::Doctor { accept_loss, await_devices } => {
+                items.give(&self.doctor(accept_loss, await_devices).await?).await
+            }
+            Ask::BackupIdentity { to } => items.give(&self.backup_identity(to).await?).await,
             Ask::Forks => items.give(&self.forks().await?).await,
             Ask::Quarantine => items.give(&self.quarantine().await?).await,
             Ask::QuarantineShow { id } => self.quarantine_show(id, items).await,

@@ -10,6 +10,7 @@ use super::quarantine::{QuarantineLine, lines};
 use crate::keeper::Replica;
 use serde::Serialize;
 use tallyroll_engine::Result;
+use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_schema::{DeviceId, Wall};
 
 /// How the cloud stands.
@@ -17,6 +18,10 @@ use tallyroll_schema::{DeviceId, Wall};
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Health {
     frozen: Option<Frozen>,
+    /// Since when the accounts hold all, if what was before is lost.
+    accounts_since: Option<Wall>,
+    /// Devices that are here on their own evidence.
+    readmitted: Vec<Named>,
     quarantine: Vec<QuarantineLine>,
 }
 
@@ -27,6 +32,8 @@ struct Frozen {
     why: String,
     reported: Vec<Named>,
     missing: Vec<Named>,
+    /// Whether it waits for devices that nobody can name, and so for an administrator's word.
+    awaiting: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -37,8 +44,15 @@ struct Named {
 }
 
 impl Desk {
-    pub(super) async fn doctor(&self, accept_loss: bool) -> Result<Health, Failure> {
+    pub(super) async fn doctor(
+        &self,
+        accept_loss: bool,
+        await_devices: bool,
+    ) -> Result<Health, Failure> {
         let health = self.keeper.run(move |replica| {
+            if await_devices {
+                replica.hub.await_devices(replica.now())?;
+            }
             if accept_loss {
                 replica.hub.accept_loss(replica.now())?;
             }
@@ -58,6 +72,13 @@ fn health(replica: &Replica) -> Result<Health> {
         why: recovery.why,
         reported: recovery.reported.into_iter().map(named).collect(),
         missing: recovery.missing.into_iter().map(named).collect(),
+        awaiting: recovery.awaiting,
     });
-    Ok(Health { frozen, quarantine: lines(replica)? })
+    let believed = |(_, record): &(&DeviceId, &DeviceRecord)| {
+        record.readmitted.is_some() && record.standing != Standing::Revoked
+    };
+    let readmitted = replica.hub.fleet().devices().iter().filter(believed);
+    let readmitted = readmitted.map(|(device, _)| named(*device)).collect();
+    let accounts_since = replica.hub.accounts_since();
+    Ok(Health { frozen, accounts_since, readmitted, quarantine: lines(replica)? })
 }

@@ -53,6 +53,9 @@ pub enum Ask {
     Doctor {
         /// Whether to go on without what is missing.
         accept_loss: bool,
+        /// Whether to wait for devices that the accounts do not know.
+        #[serde(default)]
+        await_devices: bool,
     },
     /// Which devices were restored or copied.
     Forks,
@@ -112,6 +115,11 @@ pub enum Ask {
     /// Make a backup.
     Backup {
         /// Where: an absolute path, for who serves may stand elsewhere than who asks.
+        to: PathBuf,
+    },
+    /// Write the cloud's identity to a file.
+    BackupIdentity {
+        /// Where: an absolute path.
         to: PathBuf,
     },
     /// Events, a line each.

@@ -24,6 +24,9 @@ pub(super) struct Viewed {
     incomplete: u64,
     /// Records where their writer may not write.
     misplaced: u64,
+    /// Since when grants are held, if those before are lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounts_since: Option<Wall>,
     rows: Rows,
 }
 
@@ -111,7 +114,9 @@ fn view(replica: &Replica, figures: Figures, at: Option<At>) -> Result<Viewed> {
             Rows::Devices(usage_rows(&hub.fleet_at(position)?, &counts))
         }
     };
-    Ok(Viewed { at, incomplete: counts.incomplete(), misplaced: counts.misplaced(), rows })
+    let accounts_since = hub.accounts_since();
+    let (incomplete, misplaced) = (counts.incomplete(), counts.misplaced());
+    Ok(Viewed { at, incomplete, misplaced, accounts_since, rows })
 }
 
 fn usage_rows(fleet: &Fleet, counts: &Counts) -> Vec<UsageRow> {

@@ -11,6 +11,7 @@ mod line;
 mod listener;
 mod live;
 mod rates;
+mod readmission;
 mod session;
 mod streams;
 pub mod tls;
@@ -26,7 +27,7 @@ use rates::Rates;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tallyroll_schema::limits::links::{
-    CONNECTIONS_MAX, CONNECTIONS_TRUSTED, ENROLMENTS_MAX, HANDSHAKE_TIMEOUT,
+    CONNECTIONS_MAX, CONNECTIONS_TRUSTED, ENROLMENTS_MAX, HANDSHAKE_TIMEOUT, READMISSIONS_MAX,
 };
 use tls::Purpose;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -40,6 +41,7 @@ pub struct Links {
     live: Live,
     metrics: Arc<Metrics>,
     enrolments: Arc<Semaphore>,
+    readmissions: Arc<Semaphore>,
     rates: Arc<Rates>,
 }
 
@@ -47,7 +49,8 @@ impl Links {
     /// Links whose events go to `keeper`.
     pub fn new(keeper: Keeper, live: Live, metrics: Arc<Metrics>) -> Self {
         let enrolments = Arc::new(Semaphore::new(ENROLMENTS_MAX));
-        Self { keeper, live, metrics, enrolments, rates: Arc::new(Rates::new()) }
+        let readmissions = Arc::new(Semaphore::new(READMISSIONS_MAX));
+        Self { keeper, live, metrics, enrolments, readmissions, rates: Arc::new(Rates::new()) }
     }
 
     /// Serves all who connect, until the endpoint is closed and everybody has heard it.

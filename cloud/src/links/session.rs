@@ -10,11 +10,13 @@
 use super::Links;
 use super::line::{Caller, Ending, Line};
 use super::live::Told;
+use super::readmission;
 use super::streams::Streams;
 use crate::keeper::{Keeper, Replica, Unanswered};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::future::pending;
+use std::net::SocketAddr;
 use tallyroll_engine::Error;
 use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_engine::merge::Refusal;
@@ -23,6 +25,7 @@ use tallyroll_schema::limits::WINDOW_BYTES;
 use tallyroll_schema::limits::links::{
     DENIAL_TIMEOUT, LEAVING_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX,
 };
+use tallyroll_schema::wire::{Message, StreamKind};
 use tallyroll_schema::{CommitPosition, DeviceId, EpochId, Fingerprint, Hash, LogId, TenantId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -38,15 +41,16 @@ struct Known {
     revoked: Option<String>,
 }
 
-fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Known, Error> {
+/// The device of a certificate; none, if it is not known and may show that it was.
+fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Option<Known>, Error> {
     let hub = &replica.hub;
     let found = hub.fleet().by_tls_fingerprint(&Hash(fingerprint.0));
-    let (device, record) = found.ok_or_else(|| {
-        Error::Rejected("no device with this certificate is enrolled here".into())
-    })?;
+    let Some((device, record)) = found else {
+        return if hub.may_readmit() { Ok(None) } else { Err(hub.unknown_device()) };
+    };
     let (name, tenant) = (record.name.clone(), hub.tenant());
     let revoked = refuse_if_revoked(record).err().map(|why| why.to_string());
-    Ok(Known { tenant, device, name, opening: hub.opening(device)?, revoked })
+    Ok(Some(Known { tenant, device, name, opening: hub.opening(device)?, revoked }))
 }
 
 /// Believes nothing from a revoked device; the text is for the people there.
@@ -67,9 +71,21 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
     let Caller { from, fingerprint, line, .. } = caller;
     // Watched before the look-up, so that no revocation falls between the two.
     let decisions = links.keeper.decisions();
-    let known = links.keeper.run(move |replica| recognise(replica, fingerprint)).await;
-    let known = match known {
-        Ok(known) => known,
+    let look_up = || links.keeper.run(move |replica| recognise(replica, fingerprint));
+    let known = match look_up().await {
+        Ok(Some(known)) => known,
+        Ok(None) => {
+            let by = line.name();
+            let proven = readmission::prove(links, from, fingerprint, line).await;
+            let Some((streams, hello)) = proven else { return };
+            match look_up().await {
+                Ok(Some(known)) => {
+                    let came = Came { from, by, streams, said: Some(hello) };
+                    return attend(links, came, known, decisions).await;
+                }
+                _ => return streams.close(Ending::Stopped, "come again").await,
+            }
+        }
         Err(Unanswered::Engine(Error::Rejected(why))) => {
             links.metrics.refused.inc();
             warn!(%from, certificate = fingerprint.short(), why, "refused a connection");
@@ -87,16 +103,42 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
         let why = "this device connects too often: it is broken, or there are two of it; it is let in again after a pause";
         return turn_away(line, Ending::Busy, why).await;
     }
+    let by = line.name();
+    match Streams::open(line).await {
+        Ok(streams) => {
+            let came = Came { from, by, streams, said: None };
+            attend(links, came, known, decisions).await;
+        }
+        Err(why) => warn!(%from, device = known.name, why, "began no session"),
+    }
+}
+
+/// A device that has opened its streams.
+struct Came {
+    from: SocketAddr,
+    by: &'static str,
+    streams: Streams,
+    /// What it has said already.
+    said: Option<Message>,
+}
+
+async fn attend(
+    links: &Links,
+    came: Came,
+    known: Known,
+    decisions: watch::Receiver<CommitPosition>,
+) {
     let span = info_span!("session", device = known.name);
+    let Came { from, by, .. } = came;
     let session = async {
         let (_place, told) = links.live.enter(known.device);
         if known.revoked.is_some() {
             links.metrics.refused.inc();
-            warn!(%from, by = line.name(), "a revoked device has connected; what it brings goes into quarantine");
+            warn!(%from, by, "a revoked device has connected; what it brings goes into quarantine");
         } else {
-            info!(%from, by = line.name(), "connected");
+            info!(%from, by, "connected");
         }
-        let why = run(&links.keeper, line, known, decisions, told).await;
+        let why = run(&links.keeper, came, known, decisions, told).await;
         info!(why, "disconnected");
     };
     session.instrument(span).await;
@@ -105,15 +147,11 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
 /// Runs a session until it ends; returns why.
 async fn run(
     keeper: &Keeper,
-    line: Line,
+    Came { streams, said, .. }: Came,
     known: Known,
     decisions: watch::Receiver<CommitPosition>,
     told: oneshot::Receiver<Told>,
 ) -> String {
-    let streams = match Streams::open(line).await {
-        Ok(streams) => streams,
-        Err(why) => return why,
-    };
     let config = SessionConfig {
         role: Role::Cloud,
         tenant: known.tenant,
@@ -134,6 +172,9 @@ async fn run(
         told,
         stops_told: 0,
     };
+    if let Some(said) = said {
+        driver.session.handle(StreamKind::Control, said);
+    }
     let (ending, why) = loop {
         match driver.step().await {
             Ok(()) => {}

@@ -12,6 +12,7 @@ mod epoch;
 mod imports;
 mod own_log;
 mod people;
+mod proof;
 mod retire;
 mod room;
 mod seal;

@@ -38,7 +38,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             Ok(ControlFlow::Continue(()))
         })?;
         let (offers, settled) = (self.offers()?, self.is_settled()?);
-        Ok(Opening { offers, held, adopting, settled, ..Opening::default() })
+        let enrolment = self.enrolment_proof()?;
+        Ok(Opening { offers, held, adopting, settled, enrolment, ..Opening::default() })
     }
 
     /// The heads of our own logs' epochs; of those to be adopted, what is receipted.

@@ -65,6 +65,14 @@ impl<S: Store> Hub<S> {
         self.decide(now, self.logs.public, &[RateCardPublished { card }.into()])
     }
 
+    /// Publishes the default rate card, where none is and one may be.
+    pub(super) fn publish_first_card(&mut self, now: Now) -> Result<()> {
+        if self.counts().newest_card().is_none() && self.recovery().is_none() {
+            self.publish(now, card::default_card())?;
+        }
+        Ok(())
+    }
+
     /// The rate card in force.
     pub fn card(&self) -> RateCard {
         self.counts().newest_card().cloned().unwrap_or_else(card::default_card)

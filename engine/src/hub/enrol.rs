@@ -130,8 +130,12 @@ impl<S: Store> Hub<S> {
         let class = LogClass::Device;
         let log = self.stage_log(&mut rows, &mut staged, now, class, about, nonce)?;
         rows.put(&name, &invite);
-        let event = DeviceEnrolled { device, name, signing_key, tls_fingerprint };
-        self.stage_events(&mut rows, &mut staged, now, self.logs.accounts, &[event.into()])?;
+        let readmitted = None;
+        let event = DeviceEnrolled { device, name, signing_key, tls_fingerprint, readmitted };
+        // What the device holds of it proves its enrolment should the accounts be lost.
+        for place in [log, self.logs.accounts] {
+            self.stage_events(&mut rows, &mut staged, now, place, &[event.clone().into()])?;
+        }
         let changes = rows.into_changes();
         self.finish(changes, staged)?;
         self.device_logs.insert(device, log);

@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{DeviceId, Event, Hash, PublicKey, Record, Wall};
+use tallyroll_schema::{DeviceId, Event, Hash, Position, PublicKey, Record, Wall};
 
 /// Whether a device is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,6 +38,8 @@ pub struct DeviceRecord {
     pub standing_since: Wall,
     /// When it was enrolled, by the cloud's clock.
     pub enrolled_at: Wall,
+    /// Where its enrolment stood, if it is here on its own evidence: the accounts were lost.
+    pub readmitted: Option<Position>,
 }
 
 /// The devices.
@@ -122,6 +124,7 @@ impl View for Fleet {
                     standing: Standing::Active,
                     standing_since: at,
                     enrolled_at: at,
+                    readmitted: event.readmitted,
                 };
                 self.devices.entry(event.device).or_insert(device);
             }

@@ -11,6 +11,8 @@ mod fleet;
 mod forks;
 mod quarantine;
 mod read;
+mod readmit;
+mod rebuild;
 mod recovery;
 mod retire;
 mod stage;
@@ -21,9 +23,10 @@ pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forks::Fork;
 pub use quarantine::Quarantined;
 pub use read::{LogSummary, Verified};
+pub use rebuild::{Root, rebuild};
 pub use recovery::{Recovery, mark_restored};
 
-use crate::counts::{Counts, card};
+use crate::counts::Counts;
 use crate::device::{Now, create_log, timestamp};
 use crate::fold::Replay;
 use crate::keys::Signer;
@@ -116,12 +119,10 @@ impl<S: Store> Hub<S> {
         };
         hub.check_anchor(now)?;
         hub.thaw_if_all_reported(now)?; // the last start may have ended before this
+        hub.tell_enrolled(now)?;
         hub.tell_retired(now)?;
         // Not only in an empty store: the last start may have ended before this.
-        if hub.counts().newest_card().is_none() && hub.recovery.frozen_since.is_none() {
-            let card = card::default_card();
-            hub.publish(now, card)?;
-        }
+        hub.publish_first_card(now)?;
         Ok(hub)
     }
 
@@ -219,15 +220,20 @@ fn create_logs<S: Store>(
     let public = create(LogClass::Public, public_nonce)?;
     let accounts = create(LogClass::Accounts, accounts_nonce)?;
     let logs = CloudLogs { public, accounts, commit_epoch: 1 };
-    for (index, (log, epoch)) in (1..).zip([public, accounts]) {
+    number_first(&mut rows, now, logs);
+    let changes = rows.into_changes();
+    store.commit(changes)?;
+    Ok(logs)
+}
+
+/// Numbers the geneses of a store's first logs as its first commits.
+fn number_first<S: Store>(rows: &mut Rows<'_, S>, now: Now, logs: CloudLogs) {
+    for (index, (log, epoch)) in (1..).zip([logs.public, logs.accounts]) {
         let position = CommitPosition { epoch: logs.commit_epoch, index };
         let received_at = now.wall;
         rows.put(&position, &CommitRow { log, epoch, first_seq: 0, end_seq: 1, received_at });
     }
     rows.put(&(), &logs);
-    let changes = rows.into_changes();
-    store.commit(changes)?;
-    Ok(logs)
 }
 
 type KnownLogs = (BTreeMap<DeviceId, (LogId, EpochId)>, BTreeMap<(PublicKey, LogClass), LogId>);

@@ -30,6 +30,8 @@ pub struct Recovery {
     pub reported: Vec<DeviceId>,
     /// Devices that have yet to.
     pub missing: Vec<DeviceId>,
+    /// Whether it waits for devices that nobody can name, and so for an administrator's word.
+    pub awaiting: bool,
 }
 
 /// Notes in a store that was restored from a backup that the cloud may have written more since.
@@ -46,12 +48,19 @@ pub fn mark_restored<S: Store>(tenant: TenantId, store: &mut S) -> Result<()> {
     store.commit(changes)
 }
 
+/// A commit epoch after this one, which no other copy of a store goes on in.
+pub(super) fn commit_epoch_after(open: u32, log: LogId, entropy: &[u8; 32]) -> u32 {
+    let [low, high, ..] = epoch_nonce(entropy, log, open);
+    open.saturating_add(1 + u32::from(u16::from_le_bytes([low, high])))
+}
+
 impl<S: Store> Hub<S> {
     /// What is frozen, if anything is.
     pub fn recovery(&self) -> Option<Recovery> {
         let since = self.recovery.frozen_since?;
-        let CloudRecovery { why, reported, .. } = self.recovery.clone();
-        Some(Recovery { since, why, missing: self.unreported(), reported })
+        let CloudRecovery { why, reported, awaiting, .. } = self.recovery.clone();
+        let awaiting = awaiting == Some(true);
+        Some(Recovery { since, why, missing: self.unreported(), reported, awaiting })
     }
 
     /// Goes on without what devices that have not reported may hold.
@@ -94,8 +103,9 @@ impl<S: Store> Hub<S> {
     pub(super) fn freeze(&mut self, now: Now, why: &str) -> Result<()> {
         let frozen_since = Some(Wall(now.wall.0.max(1)));
         let anchor = self.recovery.anchor;
+        let (why, reported) = (why.to_owned(), Vec::new());
         let recovery =
-            CloudRecovery { anchor, frozen_since, why: why.to_owned(), reported: Vec::new() };
+            CloudRecovery { anchor, frozen_since, why, reported, ..self.recovery.clone() };
         let commit_epoch = match planted(Bug::CommitEpochKept) {
             true => self.logs.commit_epoch,
             false => self.next_commit_epoch(),
@@ -108,9 +118,7 @@ impl<S: Store> Hub<S> {
     /// Beyond the open one by a random number: the next one of two copies of a store, or of one
     /// backup restored twice, must not be the same, or a commit number would name two commits.
     fn next_commit_epoch(&self) -> u32 {
-        let open = self.logs.commit_epoch;
-        let [low, high, ..] = epoch_nonce(&self.entropy, self.logs.accounts.0, open);
-        open.saturating_add(1 + u32::from(u16::from_le_bytes([low, high])))
+        commit_epoch_after(self.logs.commit_epoch, self.logs.accounts.0, &self.entropy)
     }
 
     /// Everybody reported: the other logs go on in new epochs, too.
@@ -119,10 +127,13 @@ impl<S: Store> Hub<S> {
             frozen_since: None,
             why: String::new(),
             reported: Vec::new(),
+            awaiting: None,
             ..self.recovery.clone()
         };
         let epochs = [self.logs.public].into_iter().chain(self.device_logs.values().copied());
         self.renew(now, recovery, self.logs, epochs.collect())?;
+        self.publish_first_card(now)?; // nobody may have given one back
+        self.tell_enrolled(now)?;
         self.tell_retired(now) // those retired meanwhile
     }
 
@@ -147,6 +158,7 @@ impl<S: Store> Hub<S> {
     /// Nobody is waited for any more.
     pub(super) fn thaw_if_all_reported(&mut self, now: Now) -> Result<()> {
         match self.recovery.frozen_since {
+            Some(_) if self.recovery.awaiting == Some(true) => Ok(()),
             Some(_) if self.unreported().is_empty() => self.thaw(now),
             _ => Ok(()),
         }

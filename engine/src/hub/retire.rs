@@ -65,7 +65,7 @@ impl<S: Store> Hub<S> {
         let retired: Vec<DeviceId> = retired.map(|(device, _)| *device).collect();
         for device in retired {
             let Some(place) = self.device_logs.get(&device).copied() else { continue };
-            if !self.tells_of_retirement(place.0)? {
+            if !self.tells(place.0, is_retirement)? {
                 let reason = String::new(); // the accounts say it
                 self.decide(now, place, &[DeviceRetired { device, reason }.into()])?;
             }
@@ -73,14 +73,28 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 
-    fn tells_of_retirement(&self, log: LogId) -> Result<bool> {
+    /// A device whose own log was given back and says so is retired in the accounts, too.
+    pub(super) fn retire_if_told(&mut self, now: Now, device: DeviceId, log: LogId) -> Result<()> {
+        if self.fleet().active(device).is_ok() && self.tells(log, is_retirement)? {
+            let reason = "its own log says so; the accounts had lost it".into();
+            self.account(now, &[DeviceRetired { device, reason }.into()])?;
+        }
+        Ok(())
+    }
+
+    /// Whether an event like this stands in a log.
+    pub(super) fn tells(&self, log: LogId, like: fn(&Event) -> bool) -> Result<bool> {
         let mut told = false;
         self.rows().scan::<BatchRow>(log.as_bytes(), log.as_bytes(), &mut |_, row| {
             let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
             let mut records = Records::new(&opened.records).flatten();
-            told |= records.any(|record| matches!(record.event(), Ok(Event::DeviceRetired(_))));
+            told |= records.any(|record| record.event().is_ok_and(|event| like(&event)));
             Ok(if told { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         Ok(told)
     }
+}
+
+fn is_retirement(event: &Event) -> bool {
+    matches!(event, Event::DeviceRetired(_))
 }

@@ -67,8 +67,9 @@ impl<S: Store> Hub<S> {
             let next_seq = position.seq.saturating_add(1);
             ((position.log, position.epoch), Tip { next_seq, hash })
         }));
-        let (adopting, accounts) = (Vec::new(), Some(self.logs.accounts.1));
-        Ok(Opening { offers, held, receipts, adopting, settled: true, accounts, held_up })
+        let accounts = Some(self.logs.accounts.1);
+        let settled = true;
+        Ok(Opening { offers, held, receipts, settled, accounts, held_up, ..Opening::default() })
     }
 
     /// The heads of the logs a device may have: the public one and its own.
@@ -160,7 +161,10 @@ impl<S: Store> Hub<S> {
         self.finish(changes, staged)?;
         self.written_by.extend(new_logs);
         let lost = !given_back.is_empty();
-        given_back.into_iter().for_each(|place| self.take_over(place));
+        given_back.iter().for_each(|place| self.take_over(*place));
+        for (device, (log, _)) in given_back {
+            device.map_or(Ok(()), |device| self.retire_if_told(now, device, log))?;
+        }
         if lost && self.recovery.frozen_since.is_none() {
             let why = "a device held more of this cloud's logs than the cloud did";
             // Unfrozen, nothing may be written: also without room only a start helps.

@@ -18,6 +18,8 @@ mod pair;
 mod pair_tests;
 #[cfg(test)]
 mod quarantine_tests;
+#[cfg(test)]
+mod rebuilt_tests;
 mod session;
 
 pub use session::{Role, Session, SessionConfig};
@@ -25,7 +27,7 @@ pub use session::{Role, Session, SessionConfig};
 use crate::log::Tip;
 use crate::merge::{Burst, Refusal};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::wire::{DirectoryEntry, ErrorMessage, Message, StreamKind};
+use tallyroll_schema::wire::{DirectoryEntry, EnrolmentProof, ErrorMessage, Message, StreamKind};
 use tallyroll_schema::{EpochId, Hash, Head, LogId, Receipt, UserAlias};
 
 /// A log epoch that we write and the peer may have.
@@ -65,6 +67,8 @@ pub struct Opening {
     /// As the cloud: the epoch of our accounts. Another one than before says that we lost what we
     /// held last.
     pub accounts: Option<EpochId>,
+    /// As a device: that the cloud enrolled it.
+    pub enrolment: Option<EnrolmentProof>,
     /// As the cloud: the newest receipts of the device's epochs, said again in
     /// case they were lost.
     pub receipts: Vec<Receipt>,

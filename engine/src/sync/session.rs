@@ -83,6 +83,7 @@ impl Session {
             window: config.window,
             agent: config.agent.clone(),
             accounts: opening.accounts,
+            enrolment: opening.enrolment.clone(),
         };
         let mut session = Self {
             incoming: Incoming::new(config.window),

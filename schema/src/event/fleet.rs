@@ -1,10 +1,11 @@
 //! Events of the fleet: which devices belong to it, by which keys.
 //!
 //! Invariant: a device is what its `device.enrolled` says until `device.retired`
-//! or `device.revoked`; both are final for these keys.
+//! or `device.revoked`; both are final for these keys. The first two are told in
+//! the device's log, too, so that it can show them to a cloud that lost its accounts.
 
 use super::body;
-use crate::{DeviceId, Hash, PublicKey};
+use crate::{DeviceId, Hash, Position, PublicKey};
 
 body! {
     /// A device joined.
@@ -21,6 +22,10 @@ body! {
         /// Fingerprint of its TLS certificate.
         #[n(3)]
         pub tls_fingerprint: Hash,
+        /// Where the enrolment stood that this one stands in for: the accounts were lost, and the
+        /// device brought it back.
+        #[n(4)]
+        pub readmitted: Option<Position>,
     }
 
     /// A device may deliver what it has and take no more rights.

@@ -7,6 +7,7 @@
 use super::files::{assert_golden, assert_no_others, bytes, hex};
 use super::samples::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, TENANT, WALL, samples};
 use crate::enrol::{self, JoinAnswer, JoinRequest, Welcome};
+use crate::event::Bytes;
 use crate::limits::{
     BATCH_BYTES_MAX, CONTROL_BYTES_MAX, DIRECTORY_ENTRIES_MAX, FRAME_BYTES_MAX,
     HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX,
@@ -45,7 +46,9 @@ fn messages() -> Vec<(&'static str, Message)> {
         text: "the disk is full; come again in an hour".into(),
         epoch,
     };
-    let hello = |accounts| Hello {
+    let proof =
+        EnrolmentProof { batches: vec![Bytes(batch().bytes().to_vec())], head: SIGNED_HEAD };
+    let hello = |accounts, enrolment| Hello {
         protocol: PROTOCOL_VERSION,
         schema_min: 1,
         schema_max: SCHEMA_VERSION,
@@ -54,10 +57,12 @@ fn messages() -> Vec<(&'static str, Message)> {
         window: 2 * 1024 * 1024,
         agent: "tallyroll-edge 0.1.0".into(),
         accounts,
+        enrolment,
     };
     vec![
-        ("hello", Message::Hello(hello(Some(EPOCH)))),
-        ("hello.minimal", Message::Hello(hello(None))),
+        ("hello", Message::Hello(hello(Some(EPOCH), Some(proof)))),
+        ("hello.cloud", Message::Hello(hello(Some(EPOCH), None))),
+        ("hello.minimal", Message::Hello(hello(None, None))),
         ("surveyed", Message::Surveyed(3)),
         ("have", Message::Have(Have { heads: vec![HEAD], more: true })),
         ("want", Message::Want(Want { log: LOG, epoch: EPOCH, from: 4_822, hash: HASH })),

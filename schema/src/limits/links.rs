@@ -76,6 +76,9 @@ pub const STOPS_MAX: usize = 16;
 
 /// Enrolments at once; others are told to come again.
 pub const ENROLMENTS_MAX: usize = 8;
+/// Devices at once that a cloud which lost its accounts does not know and that have proven nothing yet;
+/// others are told to come again.
+pub const READMISSIONS_MAX: usize = 16;
 /// A device may take so long to ask to be enrolled, and so long to take the answer.
 pub const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a refusal costs: with [`ENROLMENTS_MAX`], at most eight guesses of a PIN a second in all.

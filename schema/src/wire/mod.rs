@@ -13,9 +13,12 @@ pub use frame::{FrameReader, StreamKind, encode_frame};
 pub use tagged::{KEEP_ALIVE, TaggedReader, tag_frame};
 
 use crate::cbor::{from_cbor, to_cbor};
+use crate::event::Bytes;
 use crate::head::{Head, Receipt, SignedHead};
 use crate::ids::{DeviceId, EpochId, Hash, LogId, TenantId, UserAlias};
-use crate::limits::{DIRECTORY_ENTRIES_MAX, HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX};
+use crate::limits::{
+    DIRECTORY_ENTRIES_MAX, ENROLMENT_PROOF_BYTES_MAX, HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX,
+};
 use crate::{Batch, DecodeError};
 use minicbor::{Decode, Encode};
 
@@ -58,6 +61,34 @@ pub struct Hello {
     /// last.
     #[n(7)]
     pub accounts: Option<EpochId>,
+    /// As a device: what the cloud said when it enrolled it, for a cloud that lost that.
+    #[n(8)]
+    pub enrolment: Option<EnrolmentProof>,
+}
+
+/// That the cloud enrolled a device, by the cloud's own signature.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EnrolmentProof {
+    /// The first batches of an epoch of the device's log, verbatim; `device.enrolled` is among
+    /// their records.
+    #[n(0)]
+    pub batches: Vec<Bytes>,
+    /// Of the last one's end.
+    #[n(1)]
+    pub head: SignedHead,
+}
+
+impl EnrolmentProof {
+    /// The batches' size, bytes.
+    pub fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.0.len()).sum()
+    }
+
+    /// Whether it proves nothing, for there are no batches.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
 }
 
 /// What the sender offers: its own logs that concern the peer. Repeated for a new epoch.
@@ -245,6 +276,10 @@ messages! {
 impl Message {
     fn check(&self) -> Result<(), DecodeError> {
         match self {
+            Self::Hello(hello) => {
+                let proof = hello.enrolment.as_ref().map_or(0, EnrolmentProof::len);
+                within("proof of an enrolment", proof, ENROLMENT_PROOF_BYTES_MAX)
+            }
             Self::Have(have) => within("HAVE", have.heads.len(), HEADS_PER_MESSAGE_MAX),
             Self::Directory(entries) => {
                 within("DIRECTORY", entries.len(), DIRECTORY_ENTRIES_MAX)?;

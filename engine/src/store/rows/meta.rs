@@ -94,6 +94,12 @@ pub struct CloudRecovery {
     /// The devices that told of all they hold.
     #[n(3)]
     pub reported: Vec<DeviceId>,
+    /// Whether devices are awaited that nobody can name: only an administrator's word thaws then.
+    #[n(4)]
+    pub awaiting: Option<bool>,
+    /// When the store was made of the cloud's identity alone: what was granted before is lost.
+    #[n(5)]
+    pub rebuilt: Option<Wall>,
 }
 
 cbor_row!(CloudRecovery, Meta, (), |()| vec![MetaKey::CloudRecovery as u8]);
@@ -122,6 +128,8 @@ mod tests {
             frozen_since: Some(Wall(7)),
             why: "restored".into(),
             reported: vec![DeviceId([6; 16])],
+            awaiting: Some(true),
+            rebuilt: Some(Wall(8)),
         });
         assert_reads_back(&JournalState { generation: 7, key: Hash([8; 32]) });
     }

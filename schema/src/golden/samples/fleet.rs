@@ -1,13 +1,13 @@
 //! Samples of the events of people and of the fleet.
 //!
-//! Invariant: the sample of a kind sets every field; no kind here has an optional
-//! one. Which files they become is left to the tests above.
+//! Invariant: the sample of a kind sets every field, a minimal one no optional field.
+//! Which files they become is left to the tests above.
 
 use super::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, SUBJECT};
 use crate::event::fleet::{DeviceEnrolled, DeviceRetired, DeviceRevoked};
 use crate::event::people::{SubjectForgotten, SubjectLinked};
 use crate::event::quarantine::{QuarantineDiscarded, QuarantineOpened, QuarantineReleased};
-use crate::{Event, Head, PublicKey, QuarantineId};
+use crate::{Event, Head, Position, PublicKey, QuarantineId};
 
 const QUARANTINE: QuarantineId = QuarantineId([0xee; 8]);
 
@@ -15,13 +15,7 @@ pub(super) fn samples() -> Vec<Event> {
     vec![
         SubjectLinked { device: DEVICE, alias: ALIAS, subject: SUBJECT }.into(),
         SubjectForgotten { subject: SUBJECT }.into(),
-        DeviceEnrolled {
-            device: DEVICE,
-            name: "branch-7".into(),
-            signing_key: PublicKey([0x99; 32]),
-            tls_fingerprint: HASH,
-        }
-        .into(),
+        enrolled(Some(POSITION)),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),
         QuarantineOpened {
@@ -56,4 +50,19 @@ pub(super) fn samples() -> Vec<Event> {
         }
         .into(),
     ]
+}
+
+pub(super) fn minimal_samples() -> Vec<Event> {
+    vec![enrolled(None)]
+}
+
+fn enrolled(readmitted: Option<Position>) -> Event {
+    DeviceEnrolled {
+        device: DEVICE,
+        name: "branch-7".into(),
+        signing_key: PublicKey([0x99; 32]),
+        tls_fingerprint: HASH,
+        readmitted,
+    }
+    .into()
 }
