@@ -8,7 +8,7 @@
 
 use crate::log::{Opened, Tip, admit_opening, closes, open, read_genesis};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
+use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Result, keys};
 use tallyroll_schema::event::log::LogOpened;
@@ -96,6 +96,17 @@ pub enum Refusal {
          with `tallyroll quarantine`"
     )]
     QuarantineFull(String),
+    /// It was receipted and is kept here no more.
+    #[error(
+        "seq {from} is asked for, and the device pruned its events before seq {end} after the cloud had confirmed \
+         them: restore a newer backup of the cloud, or retire this device and enrol it anew"
+    )]
+    Pruned {
+        /// The first seq that was asked for.
+        from: u64,
+        /// The first one after the pruned ones.
+        end: u64,
+    },
     /// It does not verify.
     #[error("it does not verify: {0}")]
     Poison(String),
@@ -215,8 +226,14 @@ fn refuse_unless_held<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<()>
     let header = batch.header();
     match rows.get::<BatchRow>(&(header.log, header.epoch, header.first_seq))? {
         Some(held) if held.batch == *batch || planted(Bug::HeldUncompared) => Ok(()),
+        // Nothing to compare it with, and nothing is written.
+        None if is_pruned(rows, (header.log, header.epoch), header.first_seq)? => Ok(()),
         _ => Err(Refusal::Fork { seq: header.first_seq }.into()),
     }
+}
+
+fn is_pruned<S: Store>(rows: &Rows<'_, S>, epoch: (LogId, EpochId), seq: u64) -> Result<bool> {
+    Ok(rows.get::<PrunedRow>(&epoch)?.is_some_and(|row| row.covers(seq)))
 }
 
 /// The head, whose signature holds, must be that of the last batch; of a burst
