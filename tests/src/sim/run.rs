@@ -103,6 +103,9 @@ pub fn run(options: &Options) -> Summary {
 pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outcome {
     let mut entropy = Entropy::new(options.seed, history, "plan");
     let mut plan = Plan::draw(&mut entropy, &options.faults);
+    // From a source of its own: what else is in a history stays what it was.
+    let prunes = Entropy::new(options.seed, history, "prunes").percent(PRUNING_PERCENT);
+    plan.prunes = prunes && options.bug.is_none() && !plan.has(Fault::TailLost);
     if let Some(planted) = options.planted {
         planted.suit(&mut plan);
     }

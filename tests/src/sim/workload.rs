@@ -251,10 +251,28 @@ impl World {
         let sealed = process.seal(now);
         let Some(sealed) = self.device_outcome(index, sealed)? else { return Ok(()) };
         self.trace.note(self.now, format_args!("device {index} seals: {sealed}"));
+        self.prune(index)?;
         let Some(process) = &self.devices[index].process else { return Ok(()) };
         let offers = process.offers();
         let Some(offers) = self.device_outcome(index, offers)? else { return Ok(()) };
         self.with_session(index, |session| session.grew(offers))
+    }
+
+    /// Prunes as on a full disk, where devices do that.
+    fn prune(&mut self, index: usize) -> Step {
+        let now = self.devices[index].clock.show(self.now);
+        let Some(process) = &mut self.devices[index].process else { return Ok(()) };
+        if !self.plan.prunes {
+            return Ok(());
+        }
+        let before = process.counts().clone();
+        let had_room = process.has_room();
+        process.set_reserve(false);
+        let pruned = process.prune(now);
+        process.set_reserve(true);
+        let same = *process.counts() == before;
+        let Some(bytes) = self.device_outcome(index, pruned)? else { return Ok(()) };
+        Ok(())
     }
 
     /// Sets the rim's timer for the next seal.

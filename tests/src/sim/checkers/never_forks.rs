@@ -37,6 +37,7 @@ pub(crate) fn refused(world: &mut World, copied: bool, side: Side, refusal: &Ref
         Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
             Err(found(world, "never-forks", &refusal.to_string()))
         }
+        Refusal::Pruned { .. } => Err(found(world, "durable", &refusal.to_string())),
         Refusal::Poison(_)
         | Refusal::Denied(_)
         | Refusal::Closed { .. }
@@ -50,6 +51,7 @@ pub(crate) fn told(world: &World, copied: bool, error: &ErrorMessage) -> Step {
     match error.code {
         ErrorCode::Fork if copied => Ok(()),
         ErrorCode::Fork => Err(found(world, "never-forks", &error.text)),
+        ErrorCode::Pruned => Err(found(world, "durable", &error.text)),
         ErrorCode::Poison | ErrorCode::Denied => Err(found(world, "never-rewrites", &error.text)),
         _ => Ok(()),
     }
