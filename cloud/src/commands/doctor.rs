@@ -1,4 +1,5 @@
-//! `doctor`: what is frozen, why, and what would thaw it; whether anything is in quarantine.
+//! `doctor`: what is frozen, why, and what would thaw it; whether anything is in quarantine, or
+//! was lost here and pruned at its device.
 //!
 //! Invariant: exits with 3 while anything is, so that a monitor can ask. The
 //! rule of what is frozen when is the engine's.
@@ -15,6 +16,7 @@ pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result 
     let health = ask(dir, "doctor", Ask::Doctor { accept_loss }).await?;
     let frozen = &health["frozen"];
     let quarantined = health["quarantine"].as_array().map_or(0, Vec::len);
+    let pruned = health["pruned"].as_array().map_or(&[][..], Vec::as_slice);
     if json {
         print(&health)?;
     } else {
@@ -28,9 +30,28 @@ pub(crate) async fn run(dir: &DataDir, accept_loss: bool, json: bool) -> Result 
                 "In quarantine: {quarantined}; `tallyroll quarantine` tells what, and why."
             ))?;
         }
+        for gap in pruned {
+            print(lost(gap))?;
+        }
     }
-    let well = frozen.is_null() && quarantined == 0;
+    let well = frozen.is_null() && quarantined == 0 && pruned.is_empty();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
+}
+
+fn lost(gap: &Value) -> String {
+    let text = |key: &str| gap[key].as_str().unwrap_or_default();
+    let whose = gap["name"].as_str().unwrap_or(text("device"));
+    format!(
+        "Since {}: the {} log of {} goes no further here than before seq {} of epoch {}. This cloud lost what follows\n\
+         after it had confirmed it, and the device pruned it since. Other logs go on. Restore a newer backup of the\n\
+         cloud; without one, `tallyroll retire {}` ends this log, and the device is enrolled anew.",
+        time(gap["since"].as_u64().unwrap_or_default()),
+        text("class"),
+        printable(whose),
+        gap["from-seq"],
+        text("epoch"),
+        printable(whose),
+    )
 }
 
 fn story(frozen: &Value) -> String {

@@ -1,5 +1,5 @@
 //! Answers about the cloud's own health: what is frozen, and who could thaw it; what is in
-//! quarantine.
+//! quarantine; what was lost here and pruned at its device.
 //!
 //! Invariant: says what the engine says, with names put beside the devices; what is
 //! accepted is durable before it is answered.
@@ -10,7 +10,9 @@ use super::quarantine::{QuarantineLine, lines};
 use crate::keeper::Replica;
 use serde::Serialize;
 use tallyroll_engine::Result;
-use tallyroll_schema::{DeviceId, Wall};
+use tallyroll_engine::hub::Gap;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
 
 /// How the cloud stands.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,20 @@ use tallyroll_schema::{DeviceId, Wall};
 pub(super) struct Health {
     frozen: Option<Frozen>,
     quarantine: Vec<QuarantineLine>,
+    pruned: Vec<GapLine>,
+}
+
+/// What this cloud lost and its device pruned.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct GapLine {
+    #[serde(flatten)]
+    whose: Named,
+    log: LogId,
+    epoch: EpochId,
+    class: Option<LogClass>,
+    from_seq: u64,
+    since: Wall,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,5 +75,12 @@ fn health(replica: &Replica) -> Result<Health> {
         reported: recovery.reported.into_iter().map(named).collect(),
         missing: recovery.missing.into_iter().map(named).collect(),
     });
-    Ok(Health { frozen, quarantine: lines(replica)? })
+    let logs = replica.hub.logs()?;
+    let pruned = replica.hub.gaps()?.into_iter().map(|gap| {
+        let Gap { device, log, epoch, from: from_seq, since } = gap;
+        let class = logs.iter().find(|one| one.log == log).map(|one| one.class);
+        GapLine { whose: named(device), log, epoch, class, from_seq, since }
+    });
+    let pruned = pruned.collect();
+    Ok(Health { frozen, quarantine: lines(replica)?, pruned })
 }

@@ -73,7 +73,8 @@ mod tests {
         assert_eq!(parse_bytes("64MiB"), Ok(64 << 20));
         assert_eq!(parse_bytes("4194304"), Ok(4 << 20));
         assert_eq!(parse_bytes("2G"), Ok(2 << 30));
-        for wrong in ["", "MiB", "-5M", "1.5GiB", "64MB", "99999999999GiB", "18446744073709551616"] {
+        for wrong in ["", "MiB", "-5M", "1.5GiB", "64MB", "99999999999GiB", "18446744073709551616"]
+        {
             assert!(parse_bytes(wrong).is_err_and(|told| told.contains("64MiB")), "{wrong}");
         }
         assert!(parse_bytes("4095KiB").is_err_and(|told| told.contains("too little")));

@@ -11,7 +11,8 @@ use tallyroll_schema::event::counts::{Charge, RateCard};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::limits::EVENT_COUNT_MAX;
 use tallyroll_schema::{
-    Credits, DecodeError, DeviceId, EpochId, Event, Hash, Position, Record, SubjectId, UserAlias, Wall, Writer,
+    Credits, DecodeError, DeviceId, EpochId, Event, Hash, Position, Record, SubjectId, UserAlias,
+    Wall, Writer,
 };
 
 /// Whose usage, where, when. Months count from year 0, in UTC.

@@ -17,8 +17,8 @@ use crate::log::{Opened, Tip, open};
 use crate::merge::Refusal;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, PrunedRow, ReceiptRow, SnapshotRow, TipRow,
-    divergence_key, epoch_key, seq_key, split_epoch_key,
+    BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, PrunedRow, ReceiptRow, SnapshotRow,
+    TipRow, divergence_key, epoch_key, seq_key, split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::sync::Reply;

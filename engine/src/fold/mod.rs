@@ -15,7 +15,8 @@ use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
-    CommitPosition, DecodeError, DeviceId, EpochId, Hash, LogId, Position, Record, Records, TenantId,
+    CommitPosition, DecodeError, DeviceId, EpochId, Hash, LogId, Position, Record, Records,
+    TenantId,
 };
 
 /// The next seq of each epoch: what lies below has been folded.

@@ -188,9 +188,7 @@ fn a_cloud_that_lost_what_was_pruned_is_told_so_and_the_other_log_goes_on() {
     assert_eq!(pruned(&device), [0, 4]);
 
     let said = talk(&mut device, &mut old);
-    let gone = |message: &&Message| {
-        matches!(message, Message::Error(error) if error.code == ErrorCode::Pruned && error.text.contains("newer backup"))
-    };
+    let gone = |message: &&Message| matches!(message, Message::Error(error) if error.code == ErrorCode::Pruned && error.text.contains("newer backup"));
     assert_eq!(said.iter().filter(gone).count(), 1, "{said:?}");
     assert_eq!(old.counts().usage(), device.counts().usage(), "the ledger is refilled");
     let gaps = old.gaps().expect("reads");

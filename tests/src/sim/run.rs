@@ -14,6 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// So many histories of a hundred have devices that prune.
+const PRUNING_PERCENT: u64 = 20;
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -11,8 +11,10 @@ use super::network::Side;
 use super::planted::Planted;
 use super::truth::{Ask, Fate, Figures, Input, Noted};
 use super::world::{Step, World};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::{SpoolJob, decide};
+use tallyroll_engine::device::Retention;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::UnknownEvent;
 use tallyroll_schema::event::alerts::HeartbeatSent;
@@ -265,13 +267,13 @@ impl World {
         if !self.plan.prunes {
             return Ok(());
         }
-        let before = process.counts().clone();
-        let had_room = process.has_room();
+        process.set_retention(Retention { keep: Duration::MAX, limit: None });
         process.set_reserve(false);
         let pruned = process.prune(now);
         process.set_reserve(true);
-        let same = *process.counts() == before;
-        let Some(bytes) = self.device_outcome(index, pruned)? else { return Ok(()) };
+        if let Some(bytes) = self.device_outcome(index, pruned)? {
+            self.trace.note(self.now, format_args!("device {index} prunes {bytes} bytes"));
+        }
         Ok(())
     }
 
