@@ -11,16 +11,17 @@ use crate::identity::{Enrolment, Keys};
 use crate::link::{self, LinkState, tls};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::io::Write;
+use tallyroll_engine::device::Retention;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-/// Runs the device in `dir` until SIGTERM or SIGINT.
+/// Runs the device in `dir` until SIGTERM or SIGINT; it prunes what `retention` does not keep.
 ///
 /// # Errors
 /// Not joined, held by another process, files or sockets that cannot be used,
 /// or a failed write.
-pub async fn run(dir: &DataDir) -> Result<()> {
+pub async fn run(dir: &DataDir, retention: Retention) -> Result<()> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
     let _lock = match place(dir, "run").await? {
         Place::Ours(lock) => lock,
@@ -29,6 +30,7 @@ pub async fn run(dir: &DataDir) -> Result<()> {
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let trust = tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?;
     let (desk, running) = open_desk(dir, enrolment.clone())?;
+    desk.keeper.query(move |device| device.set_retention(retention)).await.into_diagnostic()?;
     let listener = control::listen(dir)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot listen on {}", dir.socket().display()))?;

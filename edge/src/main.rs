@@ -9,6 +9,7 @@ mod commands;
 
 use clap::{Parser, Subcommand};
 use commands::import::ImportArguments;
+use commands::run::RunArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tallyroll_edge::agent;
@@ -43,7 +44,7 @@ enum Command {
         pin: String,
     },
     /// Run the agent: keep the link, answer commands.
-    Run,
+    Run(RunArguments),
     /// Show how far events have come: durable here, durable at the cloud.
     Status {
         /// Show it again each second.
@@ -141,7 +142,7 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
             println!("joined as {} ({})", enrolment.name, enrolment.device);
             println!("next: tallyroll-edge run --data {}", dir.root().display());
         }
-        Command::Run => agent::run(&dir).await?,
+        Command::Run(run) => agent::run(&dir, run.retention()).await?,
         Command::Status { watch, json } => commands::status::show(&dir, watch, json).await?,
         Command::Record { json } => return commands::record::run(&dir, json).await,
         Command::View { what, json } => {

@@ -2,14 +2,14 @@
 //! spot, or of a peer's own, given back to it with the heads it signed.
 //!
 //! Invariant: what is sent is what is stored, verbatim, and continues what the
-//! peer says it holds; where that differs, nothing is sent. A month of batches
-//! costs one signature a burst.
+//! peer says it holds; where that differs, nothing is sent. What was pruned is no other
+//! history: the peer is told. A month of batches costs one signature a burst.
 
 use crate::keys::Signer;
 use crate::log::hash_before;
 use crate::merge::{Burst, Refusal};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, HeadRow, LogRow, epoch_key};
+use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::sync::{Fetch, Reply};
 use crate::{Error, Result};
@@ -22,6 +22,10 @@ use tallyroll_schema::{Head, Position, SignedHead};
 /// Storage failed.
 pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -> Result<Reply> {
     let Fetch { log, epoch, from, after, bytes_max } = ask;
+    let pruned = rows.get::<PrunedRow>(&(log, epoch))?;
+    if let Some(row) = pruned.filter(|row| row.covers(from)) {
+        return Ok(Reply::NotFetched(log, epoch, Refusal::Pruned { from, end: row.next_seq }));
+    }
     if hash_before(rows, log, epoch, from)? != Some(after) {
         return Ok(Reply::NotFetched(log, epoch, Refusal::Fork { seq: from }));
     }
@@ -32,12 +36,15 @@ pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -
     let mut closed: Option<(usize, SignedHead)> = None;
     let first = BatchRow::key(&(log, epoch, from));
     rows.scan::<BatchRow>(&epoch_key(log, epoch), &first, &mut |_, row| {
+        let header = row.batch.header();
         bytes += row.batch.bytes().len();
         let sendable = if ours { !batches.is_empty() } else { closed.is_some() };
         if bytes > bytes_max && sendable {
             return Ok(ControlFlow::Break(()));
         }
-        let header = row.batch.header();
+        if end.is_some_and(|(next, _)| pruned.is_some_and(|row| row.covers(next))) {
+            return Ok(ControlFlow::Break(())); // the first batch, which is never pruned
+        }
         if header.first_seq != end.map_or(from, |(next, _)| next) {
             return Err(Error::corrupt("batch", format!("gap before seq {}", header.first_seq)));
         }

@@ -8,7 +8,7 @@
 
 use crate::log::{Opened, Tip, admit_opening, closes, hash_before, open, read_genesis};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
+use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result, keys};
 use tallyroll_schema::event::log::LogOpened;
@@ -96,6 +96,17 @@ pub enum Refusal {
          with `tallyroll quarantine`"
     )]
     QuarantineFull(String),
+    /// It was receipted and is kept here no more.
+    #[error(
+        "seq {from} is asked for, and the device pruned its events before seq {end} after the cloud had confirmed \
+         them: restore a newer backup of the cloud, or retire this device and enrol it anew"
+    )]
+    Pruned {
+        /// The first seq that was asked for.
+        from: u64,
+        /// The first one after the pruned ones.
+        end: u64,
+    },
     /// It does not verify.
     #[error("it does not verify: {0}")]
     Poison(String),
@@ -215,6 +226,10 @@ fn begin<S: Store>(rows: &Rows<'_, S>, burst: &Burst, held: Tip) -> Result<Tip> 
     }
     match hash_before(rows, log, epoch, first)? {
         Some(hash) => Ok(Tip { next_seq: first, hash }),
+        // Nothing to compare it with.
+        None if is_pruned(rows, (log, epoch), first)? => {
+            Err(Refusal::Gap { expected: held.next_seq, found: first }.into())
+        }
         // Signed, and laid out otherwise than what is held: its writer wrote twice.
         None => Err(Refusal::Fork { seq: first }.into()),
     }
@@ -252,6 +267,10 @@ fn held_as<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<Option<Tip>> {
     let end =
         |row: BatchRow| Some(Tip { next_seq: row.batch.header().end_seq().ok()?, hash: row.hash });
     Ok(held.and_then(end))
+}
+
+fn is_pruned<S: Store>(rows: &Rows<'_, S>, epoch: (LogId, EpochId), seq: u64) -> Result<bool> {
+    Ok(rows.get::<PrunedRow>(&epoch)?.is_some_and(|row| row.covers(seq)))
 }
 
 /// The head, whose signature holds, must be that of the last batch. One that is neither that nor

@@ -212,17 +212,8 @@ fn a_branch_that_filled_its_own_disk_ends_its_jobs_and_syncs_when_there_is_room(
         let branch = Branch::joined(dir.join("branch"), &cloud.enroll("branch"));
         cloud.stop();
         let mut acknowledged = Vec::new();
-        let mut random = File::open("/dev/urandom").unwrap();
         let lines = wait_for(PATIENCE * 4, "the disk is full", || {
-            let mut lines = String::new();
-            for _ in 0..500 {
-                let mut noise = [0_u8; 120];
-                random.read_exact(&mut noise).unwrap();
-                let noise: String = noise.iter().map(|byte| format!("{byte:02x}")).collect();
-                let act = serde_json::json!({"kind": "pages.printed", "user": "anna", "impressions": 1, "media": noise});
-                lines += &format!("{act}\n");
-            }
-            let ran = branch.run_with(&["record"], lines.as_bytes());
+            let ran = branch.run_with(&["record"], noisy_pages(500).as_bytes());
             acknowledged.extend(ran.stdout.lines().map(str::to_owned));
             (ran.code() == Some(TEMPORARY)).then_some(ran.stderr)
         });
@@ -235,6 +226,94 @@ fn a_branch_that_filled_its_own_disk_ends_its_jobs_and_syncs_when_there_is_room(
         cloud.start_again();
         books_agree(&cloud, &branch, acknowledged);
     });
+}
+
+/// Printed pages in JSON Lines, with noise that nothing makes smaller.
+fn noisy_pages(count: usize) -> String {
+    let mut random = File::open("/dev/urandom").unwrap();
+    let mut lines = String::new();
+    for _ in 0..count {
+        let mut noise = [0_u8; 120];
+        random.read_exact(&mut noise).unwrap();
+        let noise: String = noise.iter().map(|byte| format!("{byte:02x}")).collect();
+        let act = serde_json::json!({"kind": "pages.printed", "user": "anna", "impressions": 1, "media": noise});
+        lines += &format!("{act}\n");
+    }
+    lines
+}
+
+/// Events of a branch that are pruned there.
+fn pruned(branch: &Branch) -> u64 {
+    let status = branch.json(&["status"]);
+    let logs = status["logs"].as_array().unwrap().iter();
+    logs.filter_map(|log| log["pruned"]["events"].as_u64()).sum()
+}
+
+/// Nothing but the cloud's word is waited for: what it confirmed makes room for new work, again and again.
+#[test]
+fn a_branch_that_filled_its_disk_prunes_what_the_cloud_confirmed_and_goes_on_by_itself() {
+    let name = "pressure::a_branch_that_filled_its_disk_prunes_what_the_cloud_confirmed_and_goes_on_by_itself";
+    where_disks_can_be_mounted(name, |dir| {
+        let _disk = Disk::mount(dir.join("branch"), 10).unwrap();
+        let cloud = Cloud::start(dir.join("cloud"));
+        let branch = Branch::joined(dir.join("branch"), &cloud.enroll("branch"));
+        let agent = branch.agent_id();
+        let (mut acknowledged, mut refusals) = (Vec::new(), 0);
+        // More than three times what the disk takes.
+        wait_until(PATIENCE * 6, "a hundred thousand pages and more are recorded", || {
+            let ran = branch.run_with(&["record"], noisy_pages(1000).as_bytes());
+            acknowledged.extend(ran.stdout.lines().map(str::to_owned));
+            match ran.code() {
+                Some(0) => {}
+                Some(TEMPORARY) => {
+                    refusals += 1;
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                other => panic!("{other:?}: {}", ran.stderr),
+            }
+            acknowledged.len() >= 150_000
+        });
+        assert!(pruned(&branch) > 50_000, "{} of {}", pruned(&branch), acknowledged.len());
+        acknowledged.extend(record_when_there_is_room(&branch));
+        assert_eq!(branch.agent_id(), agent, "nobody restarted it");
+        let told = branch.run(&["status"]).succeeded();
+        assert!(told.contains("pruned here; the cloud has them"), "{told}");
+        books_agree(&cloud, &branch, acknowledged);
+    });
+}
+
+#[test]
+fn a_branch_keeps_to_its_limit_and_its_backup_has_the_same_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let mut branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    let mut acknowledged = Vec::new();
+    for _ in 0..8 {
+        let ran = branch.run_with(&["record"], noisy_pages(5000).as_bytes());
+        acknowledged.extend(ran.succeeded().lines().map(str::to_owned));
+    }
+    branch.wait_synced(SOON);
+    assert_eq!(pruned(&branch), 0);
+    let totals = branch.json(&["view", "totals"]);
+    let store = branch.data().join("store.redb");
+    let len = || std::fs::metadata(&store).unwrap().len();
+    let before = len();
+    assert!(before > 8 << 20, "{before} bytes");
+
+    branch.stop();
+    let refused = branch.run(&["run", "--disk-limit", "4MB"]).failed(2);
+    assert!(refused.contains("64MiB"), "{refused}");
+    branch.start_with(&["--disk-limit", "4MiB", "--retain", "30d"]);
+    wait_until(SOON, "it prunes", || pruned(&branch) > 20_000);
+    wait_until(SOON, "the file is short again", || len() <= 8 << 20);
+    assert_eq!(branch.json(&["view", "totals"])["rows"], totals["rows"]);
+
+    let (backup, restored) = (dir.path().join("backup"), Branch::new(dir.path().join("restored")));
+    drop(branch.run(&["backup", backup.to_str().unwrap()]).succeeded());
+    drop(restored.run(&["restore", backup.to_str().unwrap()]).succeeded());
+    assert_eq!(restored.json(&["view", "totals"])["rows"], totals["rows"]);
+    assert_eq!(pruned(&restored), pruned(&branch));
+    books_agree(&cloud, &branch, acknowledged);
 }
 
 #[test]

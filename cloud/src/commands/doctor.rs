@@ -1,4 +1,5 @@
-//! `doctor`: what is frozen, why, and what would thaw it; whether anything is in quarantine.
+//! `doctor`: what is frozen, why, and what would thaw it; whether anything is in quarantine, or
+//! was lost here and pruned at its device.
 //!
 //! Invariant: exits with 3 while anything is, so that a monitor can ask. The
 //! rule of what is frozen when is the engine's.
@@ -20,6 +21,7 @@ pub(crate) async fn run(
     let health = ask(dir, "doctor", Ask::Doctor { accept_loss, await_devices }).await?;
     let frozen = &health["frozen"];
     let quarantined = health["quarantine"].as_array().map_or(0, Vec::len);
+    let pruned = health["pruned"].as_array().map_or(&[][..], Vec::as_slice);
     if json {
         print(&health)?;
     } else {
@@ -46,8 +48,11 @@ pub(crate) async fn run(
                 "In quarantine: {quarantined}; `tallyroll quarantine` tells what, and why."
             ))?;
         }
+        for gap in pruned {
+            print(lost(gap))?;
+        }
     }
-    let well = frozen.is_null() && quarantined == 0;
+    let well = frozen.is_null() && quarantined == 0 && pruned.is_empty();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
 }
 
@@ -57,6 +62,22 @@ fn names(devices: &Value) -> Option<String> {
     let name = |one: &Value| printable(one["name"].as_str().or(one["device"].as_str())?).into();
     let names: Vec<String> = all.filter_map(name).collect();
     if names.is_empty() { None } else { Some(names.join(", ")) }
+}
+
+fn lost(gap: &Value) -> String {
+    let text = |key: &str| gap[key].as_str().unwrap_or_default();
+    let whose = gap["name"].as_str().unwrap_or(text("device"));
+    format!(
+        "Since {}: the {} log of {} goes no further here than before seq {} of epoch {}. This cloud lost what follows\n\
+         after it had confirmed it, and the device pruned it since. Other logs go on. Restore a newer backup of the\n\
+         cloud; without one, `tallyroll retire {}` ends this log, and the device is enrolled anew.",
+        time(gap["since"].as_u64().unwrap_or_default()),
+        text("class"),
+        printable(whose),
+        gap["from-seq"],
+        text("epoch"),
+        printable(whose),
+    )
 }
 
 fn story(frozen: &Value) -> String {

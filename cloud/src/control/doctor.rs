@@ -1,5 +1,5 @@
 //! Answers about the cloud's own health: what is frozen, and who could thaw it; what is in
-//! quarantine.
+//! quarantine; what was lost here and pruned at its device.
 //!
 //! Invariant: says what the engine says, with names put beside the devices; what is
 //! accepted is durable before it is answered.
@@ -10,8 +10,9 @@ use super::quarantine::{QuarantineLine, lines};
 use crate::keeper::Replica;
 use serde::Serialize;
 use tallyroll_engine::Result;
-use tallyroll_engine::hub::{DeviceRecord, Standing};
-use tallyroll_schema::{DeviceId, Wall};
+use tallyroll_engine::hub::{DeviceRecord, Gap, Standing};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
 
 /// How the cloud stands.
 #[derive(Debug, Serialize)]
@@ -23,6 +24,20 @@ pub(super) struct Health {
     /// Devices that are here on their own evidence.
     readmitted: Vec<Named>,
     quarantine: Vec<QuarantineLine>,
+    pruned: Vec<GapLine>,
+}
+
+/// What this cloud lost and its device pruned.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct GapLine {
+    #[serde(flatten)]
+    whose: Named,
+    log: LogId,
+    epoch: EpochId,
+    class: Option<LogClass>,
+    from_seq: u64,
+    since: Wall,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,5 +95,12 @@ fn health(replica: &Replica) -> Result<Health> {
     let readmitted = replica.hub.fleet().devices().iter().filter(believed);
     let readmitted = readmitted.map(|(device, _)| named(*device)).collect();
     let accounts_since = replica.hub.accounts_since();
-    Ok(Health { frozen, accounts_since, readmitted, quarantine: lines(replica)? })
+    let logs = replica.hub.logs()?;
+    let pruned = replica.hub.gaps()?.into_iter().map(|gap| {
+        let Gap { device, log, epoch, from: from_seq, since } = gap;
+        let class = logs.iter().find(|one| one.log == log).map(|one| one.class);
+        GapLine { whose: named(device), log, epoch, class, from_seq, since }
+    });
+    let pruned = pruned.collect();
+    Ok(Health { frozen, accounts_since, readmitted, quarantine: lines(replica)?, pruned })
 }

@@ -31,6 +31,21 @@ pub(crate) async fn show(dir: &DataDir, watch: bool, json: bool) -> Result<()> {
     }
 }
 
+/// What of a log is at the cloud only.
+fn pruned(log: &Value) -> Option<String> {
+    let count = |key: &str| log["pruned"][key].as_u64().unwrap_or_default();
+    let up_to = i64::try_from(log["pruned"]["up-to"].as_u64()?).ok()?;
+    let up_to = jiff::Timestamp::from_millisecond(up_to).ok()?;
+    Some(format!(
+        "{:<10}{} events of epoch {}, {} bytes, up to {:.0}, pruned here; the cloud has them",
+        log["class"].as_str().unwrap_or_default(),
+        count("events"),
+        log["epoch"].as_str().unwrap_or_default(),
+        count("bytes"),
+        up_to,
+    ))
+}
+
 fn describe(status: &Value) -> String {
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
     let link = match status["link"].as_str() {
@@ -47,9 +62,13 @@ fn describe(status: &Value) -> String {
         format!("cloud   {}", text("cloud")),
         format!("link    {link}"),
     ];
+    let mut told = Vec::new();
     for log in status["logs"].as_array().into_iter().flatten() {
         let count = |key: &str| log[key].as_u64().unwrap_or_default();
         let (here, cloud) = (count("durable-local"), count("durable-cloud"));
+        if let Some(line) = pruned(log) {
+            told.push(line);
+        }
         if log["open"] == false {
             let epoch = log["epoch"].as_str().unwrap_or_default();
             let class = log["class"].as_str().unwrap_or_default();
@@ -64,6 +83,7 @@ fn describe(status: &Value) -> String {
             here.saturating_sub(cloud),
         ));
     }
+    lines.extend(told);
     if status["unconfirmed"].as_bool() == Some(true) {
         lines.push(
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),

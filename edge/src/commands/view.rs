@@ -37,6 +37,11 @@ pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
     if let Some(unread @ 1..) = answer["incomplete"].as_u64() {
         println!("incomplete ({unread}): written by a newer version");
     }
+    if let Some(pruned @ 1..) = answer["pruned"].as_u64() {
+        println!(
+            "{pruned} of these events are pruned here; the figures hold them, the cloud has them"
+        );
+    }
     Ok(())
 }
 

@@ -55,6 +55,8 @@ pub enum Answer {
         rows: Vec<TotalsRow>,
         /// Records this build does not understand.
         incomplete: u64,
+        /// Events in these figures that are pruned here.
+        pruned: u64,
     },
     /// To [`Ask::Balances`].
     Balances {
@@ -62,6 +64,8 @@ pub enum Answer {
         rows: Vec<BalanceRow>,
         /// Records this build does not understand.
         incomplete: u64,
+        /// Events in these figures that are pruned here.
+        pruned: u64,
     },
     /// To [`Ask::Backup`].
     Backup(Box<Made>),
@@ -147,7 +151,7 @@ impl Desk {
 
     async fn report(
         &self,
-        read: fn(&Report<'_>) -> Answer,
+        read: fn(&Report<'_>, u64) -> Answer,
     ) -> Result<Result<Answer, String>, Gone> {
         let name = self.enrolment.name.clone();
         let read = move |device: &mut DiskDevice| {
@@ -161,18 +165,19 @@ impl Desk {
                 },
                 device_name: &|of| (of == own).then(|| name.clone()),
             };
-            Ok(read(&report))
+            let pruned = device.pruned_from_view().map_err(|why| why.to_string())?;
+            Ok(read(&report, pruned))
         };
         self.keeper.query(read).await
     }
 }
 
-fn totals(report: &Report<'_>) -> Answer {
-    Answer::Totals { rows: report.totals(), incomplete: report.counts.incomplete() }
+fn totals(report: &Report<'_>, pruned: u64) -> Answer {
+    Answer::Totals { rows: report.totals(), incomplete: report.counts.incomplete(), pruned }
 }
 
-fn balances(report: &Report<'_>) -> Answer {
-    Answer::Balances { rows: report.balances(), incomplete: report.counts.incomplete() }
+fn balances(report: &Report<'_>, pruned: u64) -> Answer {
+    Answer::Balances { rows: report.balances(), incomplete: report.counts.incomplete(), pruned }
 }
 
 /// Opens the socket; the caller holds the directory's lock, so a file that is

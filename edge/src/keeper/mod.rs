@@ -288,6 +288,7 @@ impl Keeping {
         loop {
             self.seal_if_due()?;
             self.mind_room()?;
+            self.prune()?;
             match runtime.block_on(self.wait(&mut queue, &mut waiting)) {
                 0 if queue.is_closed() && queue.is_empty() => break,
                 _ => self.work(core::mem::take(&mut waiting))?,
@@ -300,7 +301,8 @@ impl Keeping {
     /// Waits for jobs, the link's coming up, or the time to seal.
     async fn wait(&mut self, queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>) -> usize {
         let linked = *self.linked.borrow_and_update();
-        let due = self.device.seal_due(linked);
+        let due =
+            [self.device.seal_due(linked), self.device.prune_due()].into_iter().flatten().min();
         let now = self.clock.now().monotonic;
         let pause = due.map_or(Duration::MAX, |due| due.saturating_sub(now));
         tokio::select! {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: no room ends nothing here. What could not be done is said to whoever
 //! asked, and done when there is room; whether there is, is tried every few seconds
-//! by sealing, and told to those who watch [`Progress`](super::Progress).
+//! by sealing and pruning, and told to those who watch [`Progress`](super::Progress).
 
 use super::Keeping;
 use tallyroll_engine::device::Now;
@@ -14,6 +14,21 @@ impl Keeping {
     pub(super) fn seal(&mut self, now: Now) -> Result<(), Error> {
         if unless_full(self.device.seal(now))? == Some(true) {
             self.progress.send_modify(|progress| progress.sealed += 1);
+        }
+        Ok(())
+    }
+
+    /// Prunes what need not be kept; on a full disk that makes room for the reserve.
+    pub(super) fn prune(&mut self) -> Result<(), Error> {
+        let now = self.clock.now();
+        let pruned = unless_full(self.device.prune(now))?.unwrap_or(0);
+        if pruned > 0 {
+            info!(bytes = pruned, "pruned what the cloud confirmed; it has it");
+        }
+        if pruned > 0 && !self.device.has_room() {
+            self.reserve.restore();
+            self.seal(now)?;
+            self.mind_room()?;
         }
         Ok(())
     }

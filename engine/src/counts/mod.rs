@@ -5,6 +5,7 @@
 //! gives the same figures; impressions, sheets and pages stay apart. How names
 //! come to stand beside aliases is left to the rims.
 
+mod base;
 pub mod card;
 mod decide;
 mod report;

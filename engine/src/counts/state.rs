@@ -11,7 +11,8 @@ use tallyroll_schema::event::counts::{Charge, RateCard};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::limits::EVENT_COUNT_MAX;
 use tallyroll_schema::{
-    Credits, DeviceId, EpochId, Event, Hash, Position, Record, SubjectId, UserAlias, Wall, Writer,
+    Credits, DecodeError, DeviceId, EpochId, Event, Hash, Position, Record, SubjectId, UserAlias,
+    Wall, Writer,
 };
 
 /// Whose usage, where, when. Months count from year 0, in UTC.
@@ -261,6 +262,14 @@ impl View for Counts {
 
     fn restore(archive: &[u8]) -> Option<Self> {
         super::snapshot::restore(archive)
+    }
+
+    fn to_base(&self) -> Vec<u8> {
+        super::base::encode(self)
+    }
+
+    fn from_base(base: &[u8]) -> Result<Self, DecodeError> {
+        super::base::decode(base)
     }
 }
 

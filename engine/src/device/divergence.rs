@@ -14,10 +14,11 @@ use crate::counts::Counts;
 use crate::fold::View;
 use crate::log::journal::JournalFile;
 use crate::log::{Opened, Tip, open};
+use crate::merge::Refusal;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, ReceiptRow, SnapshotRow, TipRow,
-    divergence_key, epoch_key, seq_key, split_epoch_key,
+    BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, PrunedRow, ReceiptRow, SnapshotRow,
+    TipRow, divergence_key, epoch_key, seq_key, split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::sync::Reply;
@@ -59,6 +60,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         } else {
             Tip::START
         };
+        let pruned = rows.get::<PrunedRow>(&key)?.filter(|row| row.next_seq > kept.next_seq);
+        if let Some(PrunedRow { next_seq: end, .. }) = pruned {
+            let from = kept.next_seq; // what was there can neither be set aside nor sent
+            return Ok(Reply::NotFetched(log, epoch, Refusal::Pruned { from, end }));
+        }
         if let Some(row) = before.filter(|_| deeper) {
             set_aside(&mut rows, key, row.number, kept)?;
             rows.delete::<ReceiptRow>(&key);

@@ -13,6 +13,7 @@ mod imports;
 mod own_log;
 mod people;
 mod proof;
+mod prune;
 mod retire;
 mod room;
 mod seal;
@@ -22,6 +23,7 @@ mod sync;
 #[cfg(test)]
 mod room_tests;
 
+pub use prune::{Pruned, Retention};
 pub use retire::Retirement;
 pub use room::ends_work;
 pub use status::{LogStatus, Status};
@@ -38,6 +40,7 @@ use crate::{Error, Kind, Result};
 use core::time::Duration;
 use imports::Imports;
 use own_log::OwnLog;
+use prune::Pruning;
 use retire::Decided;
 use room::Room;
 use tallyroll_schema::event::counts::RateCard;
@@ -93,6 +96,7 @@ pub struct Device<F, S> {
     entropy: [u8; 32],
     last_seal: Option<Duration>,
     room: Room,
+    pruning: Pruning,
     closed: bool,
 }
 
@@ -140,6 +144,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             entropy: nonces,
             last_seal: None,
             room: Room::default(),
+            pruning: Pruning::default(),
             closed: false,
         };
         for section in &sections {
@@ -386,6 +391,15 @@ impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
 
     pub(crate) fn restart(self, now: Now) -> Self {
         self.copy(now)
+    }
+
+    /// Its views are folded anew.
+    pub(crate) fn without_snapshots(mut self, now: Now) -> Self {
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        rows.delete::<crate::store::rows::SnapshotRow>(&<Counts as crate::fold::View>::NAME.into());
+        let changes = rows.into_changes();
+        self.store.commit(changes).expect("commits");
+        self.restart(now)
     }
 
     /// As software would that does not know that the device is retired.

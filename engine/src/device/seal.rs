@@ -67,6 +67,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
 
+        let sealed = self.ledger.tail.len() + self.telemetry.tail.len();
+        self.pruning.grown = self.pruning.grown.saturating_add(sealed as u64);
         self.journal_state = journal_state;
         self.journal.reset(generation);
         self.ledger.sealed(ledger);

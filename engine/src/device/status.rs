@@ -3,11 +3,11 @@
 //! Invariant: each figure is a count of events of one epoch, and
 //! `accepted >= durable_local >= sealed`, `durable_local >= durable_cloud`.
 
-use super::{Device, Retirement, own_log::OwnLog};
+use super::{Device, Pruned, Retirement, own_log::OwnLog};
 use crate::Result;
 use crate::log::journal::JournalFile;
 use crate::store::Store;
-use crate::store::rows::{ReceiptRow, TipRow, split_epoch_key};
+use crate::store::rows::{PrunedRow, ReceiptRow, TipRow, split_epoch_key};
 use core::ops::ControlFlow;
 use serde::Serialize;
 use tallyroll_schema::event::log::LogClass;
@@ -34,6 +34,8 @@ pub struct LogStatus {
     pub durable_cloud: u64,
     /// The newest receipt.
     pub receipt: Option<Receipt>,
+    /// What is kept here no more; it counts as durable, for the cloud has it.
+    pub pruned: Option<Pruned>,
 }
 
 /// A device's standing.
@@ -101,6 +103,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             sealed,
             durable_cloud: receipt.map_or(0, |receipt| receipt.head.position.seq + 1),
             receipt,
+            pruned: self.rows().get::<PrunedRow>(&(log, epoch))?.map(Pruned::from),
         })
     }
 }

@@ -88,7 +88,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
                 self.directory_stored(&aliases)?;
                 Ok(Reply::Done)
             }
-            Effect::StoreDirectory(_) => Ok(Reply::Done), // the cloud's; the session refuses it
+            // The cloud's; the session refuses them.
+            Effect::StoreDirectory(_) | Effect::PrunedThere(..) => Ok(Reply::Done),
         }
     }
 

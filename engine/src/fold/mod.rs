@@ -7,7 +7,7 @@
 
 use crate::log::{Opened, open};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, CommitRow, LogRow, SnapshotRow, TipRow};
+use crate::store::rows::{BaseRow, BatchRow, CommitRow, LogRow, PrunedRow, SnapshotRow, TipRow};
 use crate::store::rows::{epoch_key, split_epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::{Error, Result};
@@ -15,7 +15,8 @@ use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, Hash, LogId, Position, Record, Records, TenantId,
+    CommitPosition, DecodeError, DeviceId, EpochId, Hash, LogId, Position, Record, Records,
+    TenantId,
 };
 
 /// The next seq of each epoch: what lies below has been folded.
@@ -49,6 +50,19 @@ pub trait View: Default {
 
     /// The state back from bytes, or `None` when this build cannot use them.
     fn restore(archive: &[u8]) -> Option<Self>;
+
+    /// What it holds of pruned records, for ever: a view of logs that are pruned has it.
+    fn to_base(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// That back from its bytes.
+    ///
+    /// # Errors
+    /// When the bytes are none.
+    fn from_base(_base: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self::default())
+    }
 }
 
 /// A view and the cut it stands at.
@@ -63,14 +77,19 @@ pub struct Replay<V> {
 const SNAPSHOT_RECORDS: u64 = 16 * 1024;
 
 impl<V: View> Replay<V> {
-    /// The view at everything committed: from its snapshot, if one fits, and the
-    /// batches after it.
+    /// The view at everything committed: from its snapshot, if one fits, or else from what it
+    /// holds of pruned batches, and the batches after that.
     ///
     /// # Errors
     /// Storage failed or a batch is corrupt.
     pub fn load<S: Store>(rows: &Rows<'_, S>) -> Result<Self> {
         let snapshot = rows.get::<SnapshotRow>(&V::NAME.into()).ok().flatten();
-        let mut replay = snapshot.and_then(Self::from_snapshot).unwrap_or_default();
+        let base = Self::base(rows)?;
+        let reaches = |replay: &Self| {
+            base.cut.iter().all(|(epoch, end)| replay.cut.get(epoch).is_some_and(|at| at >= end))
+        };
+        let snapshot = snapshot.and_then(Self::from_snapshot).filter(reaches);
+        let mut replay = snapshot.unwrap_or(base);
         let mut epochs = Vec::new();
         rows.scan::<TipRow>(&[], &[], &mut |key, _| {
             epochs.extend(split_epoch_key(key));
@@ -80,6 +99,31 @@ impl<V: View> Replay<V> {
             replay.catch_up(rows, log, epoch)?;
         }
         Ok(replay)
+    }
+
+    /// The view at what was pruned, and at nothing else.
+    pub(crate) fn base<S: Store>(rows: &Rows<'_, S>) -> Result<Self> {
+        let mut epochs = Vec::new();
+        rows.scan::<PrunedRow>(&[], &[], &mut |key, row| {
+            epochs.extend(split_epoch_key(key).map(|epoch| (epoch, row.next_seq)));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let mut replay = Self::default();
+        for (epoch, end) in epochs {
+            if V::CLASSES.contains(&genesis(rows, epoch.0)?.class) {
+                replay.cut.insert(epoch, end);
+            }
+        }
+        if let Some(BaseRow { base }) = rows.get(&V::NAME.into())? {
+            let corrupt = |why| Error::corrupt("what was kept of pruned events", why);
+            replay.view = V::from_base(&base).map_err(corrupt)?;
+        }
+        Ok(replay)
+    }
+
+    /// Writes the view as what is kept of pruned batches, into the commit that deletes them.
+    pub(crate) fn put_base<S: Store>(&self, rows: &mut Rows<'_, S>) {
+        rows.put(&V::NAME.into(), &BaseRow { base: self.view.to_base() });
     }
 
     /// The view at a past commit position, folded from the first one on.

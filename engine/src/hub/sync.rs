@@ -128,6 +128,10 @@ impl<S: Store> Hub<S> {
                     reported.push(device);
                     Reply::Done
                 }
+                Effect::PrunedThere(log, epoch) => {
+                    self.note_gap(&mut rows, now, device, (log, epoch))?;
+                    Reply::Done
+                }
                 // The device's; the session refuses them.
                 Effect::KeepReceipt(_)
                 | Effect::DirectoryStored(_)

@@ -8,7 +8,7 @@ use super::{Tip, seal};
 use crate::Result;
 use crate::merge::Refusal;
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, ChildRow, HeadRow, TipRow, epoch_key, seq_key};
+use crate::store::rows::{BatchRow, ChildRow, HeadRow, PrunedRow, TipRow, epoch_key, seq_key};
 use crate::store::{Rows, Store};
 use tallyroll_schema::event::log::EpochOpened;
 use tallyroll_schema::{EpochId, Event, Hash, Head, LogId, Position, Record, Records, Timestamp};
@@ -76,19 +76,21 @@ pub(crate) fn admit_opening<S: Store>(
     Ok(())
 }
 
-/// Whether a batch that is held ends at this head.
+/// Whether a batch that is held ends at this head. What was pruned was receipted, so it is believed.
 pub(crate) fn holds<S: Store>(rows: &Rows<'_, S>, head: &Head) -> Result<bool> {
     let Position { log, epoch, seq } = head.position;
     // The first two see what the commit under way holds, the third what lies in the store.
     let signed = rows.get::<HeadRow>(&(log, epoch, seq))?.map(|HeadRow(signed)| signed.head);
     let alone = rows.get::<BatchRow>(&(log, epoch, seq))?;
     let alone = alone.filter(|row| row.batch.header().count == 1).map(|row| row.hash);
+    let pruned = rows.get::<PrunedRow>(&(log, epoch))?.is_some_and(|row| row.covers(seq));
     Ok(signed == Some(*head)
+        || pruned
         || alone == Some(head.hash)
         || hash_before(rows, log, epoch, seq.saturating_add(1))? == Some(head.hash))
 }
 
-/// The chain's value before `seq`, if a stored batch ends there.
+/// The chain's value before `seq`, if a stored batch ends there, or what was pruned does.
 pub(crate) fn hash_before<S: Store>(
     rows: &Rows<'_, S>,
     log: LogId,
@@ -97,6 +99,10 @@ pub(crate) fn hash_before<S: Store>(
 ) -> Result<Option<Hash>> {
     if seq == 0 {
         return Ok(Some(Hash::ZERO));
+    }
+    let pruned = rows.get::<PrunedRow>(&(log, epoch))?.filter(|row| row.next_seq == seq);
+    if let Some(row) = pruned {
+        return Ok(Some(row.hash));
     }
     let before = rows.last_before::<BatchRow>(&epoch_key(log, epoch), &seq_key(log, epoch, seq))?;
     Ok(before.filter(|row| row.batch.header().end_seq() == Ok(seq)).map(|row| row.hash))

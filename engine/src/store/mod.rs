@@ -60,11 +60,17 @@ pub enum Table {
     Quarantine = 16,
     /// Its bursts, verbatim.
     QuarantineBurst = 17,
+    /// How far each epoch of our own is pruned.
+    Pruned = 18,
+    /// What views hold of what was pruned.
+    Base = 19,
+    /// What this cloud lost and its device pruned.
+    Gap = 20,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -83,6 +89,9 @@ impl Table {
         Self::Child,
         Self::Quarantine,
         Self::QuarantineBurst,
+        Self::Pruned,
+        Self::Base,
+        Self::Gap,
     ];
 }
 
@@ -121,6 +130,31 @@ pub trait Store {
     /// [`Error::Full`]: none of them, and the same may succeed once there is room. After any
     /// other error it is unknown which; the caller must not go on with this store.
     fn commit(&mut self, changes: Changes) -> Result<()>;
+
+    /// Bytes of its file; those of which nothing was ever written may take no room on the disk.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn file_bytes(&self) -> Result<u64> {
+        Ok(0) // in memory
+    }
+
+    /// Of these, bytes in use. Reads all of it.
+    ///
+    /// # Errors
+    /// Storage failed.
+    fn used_bytes(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Gives what is free within the file back to the disk, as far as nobody reads it. Nothing
+    /// that is committed changes.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    fn shrink(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One persisted thing: its table, its key, its bytes.

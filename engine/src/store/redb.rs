@@ -6,6 +6,8 @@
 //! Two-phase commit and quick repair are on for every commit. After a write that
 //! found no room the database is opened again, as it was; after a failed sync never.
 
+mod space;
+
 use super::backend::Backend;
 use super::{Changes, Store, Table, Visit};
 use crate::planted::{Bug, planted};
@@ -188,6 +190,9 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Child => "15-child",
         Table::Quarantine => "16-quarantine",
         Table::QuarantineBurst => "17-quarantine-burst",
+        Table::Pruned => "18-pruned",
+        Table::Base => "19-base",
+        Table::Gap => "20-gap",
     })
 }
 
@@ -229,6 +234,18 @@ impl Store for RedbStore {
             },
             done => done,
         }
+    }
+
+    fn file_bytes(&self) -> Result<u64> {
+        self.file_len()
+    }
+
+    fn used_bytes(&self) -> Result<u64> {
+        self.allocated()
+    }
+
+    fn shrink(&mut self) -> Result<()> {
+        self.compact()
     }
 }
 

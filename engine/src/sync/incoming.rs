@@ -108,6 +108,7 @@ impl Incoming {
             Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
                 ErrorCode::Fork
             }
+            Refusal::Pruned { .. } => ErrorCode::Pruned,
             Refusal::Poison(_) | Refusal::Quarantined { .. } | Refusal::QuarantineFull(_) => {
                 ErrorCode::Poison
             }

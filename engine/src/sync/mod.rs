@@ -17,6 +17,8 @@ mod pair;
 #[cfg(test)]
 mod pair_tests;
 #[cfg(test)]
+mod prune_tests;
+#[cfg(test)]
 mod quarantine_tests;
 #[cfg(test)]
 mod rebuilt_tests;
@@ -114,6 +116,8 @@ pub enum Effect {
     CaughtUp(LogId, EpochId),
     /// As a device: the cloud has less of these epochs of its own logs than we do. Offer them.
     GiveBack(Vec<(LogId, EpochId)>),
+    /// As the cloud: the device pruned what comes next in this epoch of its own.
+    PrunedThere(LogId, EpochId),
     /// As a device: the epoch of the cloud's accounts.
     Accounts(EpochId),
 }

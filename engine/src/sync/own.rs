@@ -45,6 +45,11 @@ impl OwnLogs {
     pub(super) fn is_diverging(&self) -> bool {
         self.diverging
     }
+
+    /// They stay what they were.
+    pub(super) fn stays(&mut self) {
+        self.diverging = false;
+    }
 }
 
 impl Session {

@@ -98,9 +98,18 @@ type Wire = VecDeque<(StreamKind, Message)>;
 /// Runs sessions until neither end has anything to say and none is to start over; returns every
 /// message to the hub.
 pub(super) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
+    talk_at(device, hub, 9)
+}
+
+/// The same, at some second.
+pub(super) fn talk_at(
+    device: &mut TestDevice,
+    hub: &mut Hub<MemoryStore>,
+    at: u64,
+) -> Vec<Message> {
     let mut seen = Vec::new();
     for _ in 0..8 {
-        if !talk_once(device, hub, &mut seen) {
+        if !talk_once(device, hub, at, &mut seen) {
             return seen;
         }
     }
@@ -108,7 +117,12 @@ pub(super) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<M
 }
 
 /// Runs one session; returns whether it is to start over.
-fn talk_once(device: &mut TestDevice, hub: &mut Hub<MemoryStore>, seen: &mut Vec<Message>) -> bool {
+fn talk_once(
+    device: &mut TestDevice,
+    hub: &mut Hub<MemoryStore>,
+    at: u64,
+    seen: &mut Vec<Message>,
+) -> bool {
     let id = device.id();
     let (opening, theirs) = (device.opening().expect("reads"), hub.opening(id).expect("reads"));
     let mut edge = Session::new(config(Role::Device, id), opening, Duration::ZERO);
@@ -119,7 +133,7 @@ fn talk_once(device: &mut TestDevice, hub: &mut Hub<MemoryStore>, seen: &mut Vec
             match output {
                 Output::Send { stream, message } => up.push_back((stream, message)),
                 Output::Perform(effect) => {
-                    edge.complete(device.perform(now(9), effect).expect("is performed"));
+                    edge.complete(device.perform(now(at), effect).expect("is performed"));
                 }
                 Output::Close(error) if error.retryable => return true,
                 Output::Close(error) => panic!("the edge closed: {error:?}"),
@@ -129,7 +143,7 @@ fn talk_once(device: &mut TestDevice, hub: &mut Hub<MemoryStore>, seen: &mut Vec
             match output {
                 Output::Send { stream, message } => down.push_back((stream, message)),
                 Output::Perform(effect) => {
-                    let replies = hub.perform(now(9), vec![(id, effect)]).expect("is performed");
+                    let replies = hub.perform(now(at), vec![(id, effect)]).expect("is performed");
                     replies.into_iter().for_each(|reply| cloud.complete(reply));
                 }
                 Output::Close(error) => panic!("the cloud closed: {error:?}"),

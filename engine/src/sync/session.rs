@@ -220,6 +220,14 @@ impl Session {
                     epoch: None,
                 });
             }
+            Reply::NotFetched(log, epoch, refusal @ Refusal::Pruned { .. }) => {
+                self.own.stays(); // nothing was set aside
+                self.outgoing.stop(log);
+                let (text, log, epoch) = (refusal.to_string(), Some(log), Some(epoch));
+                let code = ErrorCode::Pruned;
+                self.stop(ErrorMessage { code, retryable: false, log, text, epoch });
+                self.pump();
+            }
             _ if self.own.is_diverging() => {} // what our logs were is not what they will be
             Reply::Persisted { epoch, next_seq, hash, receipt, bytes } => {
                 self.incoming.persisted(epoch, next_seq, hash);
@@ -283,6 +291,10 @@ impl Session {
             Some(log) => {
                 self.outgoing.stop(log);
                 self.diverge(&error);
+                let place = error.epoch.filter(|_| error.code == ErrorCode::Pruned);
+                if let Some(epoch) = place.filter(|_| self.config.role == Role::Cloud) {
+                    self.perform(Effect::PrunedThere(log, epoch));
+                }
                 self.note(error);
             }
             None => {

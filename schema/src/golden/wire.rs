@@ -73,6 +73,14 @@ fn messages() -> Vec<(&'static str, Message)> {
         ),
         ("fork", Message::Fork(SIGNED_HEAD)),
         ("error", Message::Error(error(Some(LOG), Some(EPOCH)))),
+        (
+            "error.pruned",
+            Message::Error(ErrorMessage {
+                code: ErrorCode::Pruned,
+                retryable: false,
+                ..error(Some(LOG), Some(EPOCH))
+            }),
+        ),
         ("error.minimal", Message::Error(error(None, None))),
         (
             "directory",

@@ -159,6 +159,9 @@ pub enum ErrorCode {
     /// know is read as this, so that its text still arrives.
     #[n(6)]
     Internal,
+    /// Pruned what is asked for, after it was receipted.
+    #[n(7)]
+    Pruned,
 }
 
 impl<'b, C> Decode<'b, C> for ErrorCode {
@@ -170,6 +173,7 @@ impl<'b, C> Decode<'b, C> for ErrorCode {
             3 => Self::Poison,
             4 => Self::Fork,
             5 => Self::Busy,
+            7 => Self::Pruned,
             _ => Self::Internal,
         })
     }

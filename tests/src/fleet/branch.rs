@@ -81,12 +81,22 @@ impl Branch {
     /// When it does not come up.
     #[track_caller]
     pub fn start(&mut self) {
-        let started =
-            wait_for(PATIENCE, "the directory is free for the agent", || match self.try_start() {
+        self.start_with(&[]);
+    }
+
+    /// Starts the agent with options of `run`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    #[track_caller]
+    pub fn start_with(&mut self, options: &[&str]) {
+        let started = wait_for(PATIENCE, "the directory is free for the agent", || {
+            match self.try_start_with(options) {
                 Ok(agent) => Some(agent),
                 Err(ran) if ran.code() == Some(TEMPORARY) => None,
                 Err(ran) => panic!("the agent does not start: {ran:?}"),
-            });
+            }
+        });
         self.agent = Some(started);
     }
 
@@ -95,7 +105,12 @@ impl Branch {
     /// # Errors
     /// It ended before it was ready.
     pub fn try_start(&self) -> Result<Process, Ran> {
-        Process::start(&mut self.command(&["run"]), &self.data.with_extension("stderr"))
+        self.try_start_with(&[])
+    }
+
+    fn try_start_with(&self, options: &[&str]) -> Result<Process, Ran> {
+        let arguments = [&["run"], options].concat();
+        Process::start(&mut self.command(&arguments), &self.data.with_extension("stderr"))
     }
 
     /// Ends the agent with SIGKILL.

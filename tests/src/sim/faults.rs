@@ -122,6 +122,9 @@ pub struct Plan {
     pub redb: bool,
     /// Whether a device records so much at once that windows fill and views are stored.
     pub bulk: bool,
+    /// Whether devices prune what is receipted whenever they seal by themselves. Not where a cloud
+    /// loses its tail: then what was pruned is gone, and said to be.
+    pub prunes: bool,
     /// Bytes of batches an end takes before it gives credit.
     pub window: u32,
     /// One way of a message.
@@ -147,6 +150,7 @@ impl Plan {
             span: Duration::from_secs(spans[entropy.index(spans.len())]),
             redb,
             bulk: !redb && entropy.percent(3),
+            prunes: false,
             window: [8, 32, 256][entropy.index(3)] * 1024,
             latency: Duration::from_millis([1, 20, 250][entropy.index(3)]),
             sector_bytes: [512, 4096][entropy.index(2)],

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use tallyroll_engine::log::journal::Journal;
 use tallyroll_engine::log::open;
 use tallyroll_engine::store::Rows;
-use tallyroll_engine::store::rows::{BatchRow, DeviceLogs, EvidenceRow, JournalState};
+use tallyroll_engine::store::rows::{
+    BatchRow, DeviceLogs, EvidenceRow, JournalState, PrunedRow, split_epoch_key,
+};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Batch, BatchHeader, EpochId, LogId, Position, Records};
@@ -24,6 +26,8 @@ pub struct Image {
     pub batches: BTreeMap<Position, Batch>,
     /// Records of histories that were set aside; several may have stood at a position.
     pub evidence: BTreeMap<Position, Vec<Vec<u8>>>,
+    /// How far each epoch was pruned.
+    pub pruned: BTreeMap<(LogId, EpochId), PrunedRow>,
 }
 
 impl Image {
@@ -55,6 +59,10 @@ impl Image {
             let BatchHeader { epoch, first_seq: seq, .. } = *row.batch.header();
             self.batches.insert(Position { log, epoch, seq }, row.batch.clone());
             self.add((log, epoch), seq, &open(row.batch)?.records)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        rows.scan::<PrunedRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
+            self.pruned.extend(split_epoch_key(key).map(|epoch| (epoch, row)));
             Ok(ControlFlow::Continue(()))
         })?;
         rows.scan::<EvidenceRow>(log.as_bytes(), log.as_bytes(), &mut |_, EvidenceRow(row)| {

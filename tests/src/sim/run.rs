@@ -14,6 +14,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// So many histories of a hundred have devices that prune.
+const PRUNING_PERCENT: u64 = 20;
+
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -104,6 +107,9 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     let mut entropy = Entropy::new(options.seed, history, "plan");
     let mut apart = Entropy::new(options.seed, history, "apart");
     let mut plan = Plan::draw(&mut entropy, &mut apart, &options.faults);
+    // From a source of its own: what else is in a history stays what it was.
+    let prunes = Entropy::new(options.seed, history, "prunes").percent(PRUNING_PERCENT);
+    plan.prunes = prunes && options.bug.is_none() && !plan.has(Fault::TailLost);
     if let Some(planted) = options.planted {
         planted.suit(&mut plan);
     }

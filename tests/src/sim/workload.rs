@@ -11,8 +11,10 @@ use super::network::Side;
 use super::planted::Planted;
 use super::truth::{Ask, Fate, Figures, Input, Noted};
 use super::world::{Step, World};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::{SpoolJob, decide};
+use tallyroll_engine::device::Retention;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::UnknownEvent;
 use tallyroll_schema::event::alerts::HeartbeatSent;
@@ -251,10 +253,28 @@ impl World {
         let sealed = process.seal(now);
         let Some(sealed) = self.device_outcome(index, sealed)? else { return Ok(()) };
         self.trace.note(self.now, format_args!("device {index} seals: {sealed}"));
+        self.prune(index)?;
         let Some(process) = &self.devices[index].process else { return Ok(()) };
         let offers = process.offers();
         let Some(offers) = self.device_outcome(index, offers)? else { return Ok(()) };
         self.with_session(index, |session| session.grew(offers))
+    }
+
+    /// Prunes as on a full disk, where devices do that.
+    fn prune(&mut self, index: usize) -> Step {
+        let now = self.devices[index].clock.show(self.now);
+        let Some(process) = &mut self.devices[index].process else { return Ok(()) };
+        if !self.plan.prunes {
+            return Ok(());
+        }
+        process.set_retention(Retention { keep: Duration::MAX, limit: None });
+        process.set_reserve(false);
+        let pruned = process.prune(now);
+        process.set_reserve(true);
+        if let Some(bytes) = self.device_outcome(index, pruned)? {
+            self.trace.note(self.now, format_args!("device {index} prunes {bytes} bytes"));
+        }
+        Ok(())
     }
 
     /// Sets the rim's timer for the next seal.

@@ -5,17 +5,20 @@
 //! kept as they are.
 
 mod alias;
+mod base;
 mod batch;
 mod child;
 mod commit;
 mod directory;
 mod divergence;
 mod evidence;
+mod gap;
 mod head;
 mod import;
 mod invite;
 mod log;
 mod meta;
+mod pruned;
 mod quarantine;
 mod receipt;
 mod snapshot;
@@ -23,17 +26,20 @@ mod spool_job;
 mod tip;
 
 pub use alias::AliasRow;
+pub use base::BaseRow;
 pub use batch::BatchRow;
 pub use child::ChildRow;
 pub use commit::CommitRow;
 pub use directory::{DirectoryKey, DirectoryRow};
 pub use divergence::DivergenceRow;
 pub use evidence::{EvidenceRow, divergence_key};
+pub use gap::GapRow;
 pub use head::HeadRow;
-pub use import::ImportRow;
+pub use import::{ImportRow, PrunedLine};
 pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
 pub use meta::{CloudLogs, CloudRecovery, DeviceHistory, DeviceLogs, JournalState, MetaKey};
+pub use pruned::PrunedRow;
 pub use quarantine::{QuarantineBurstRow, QuarantineEntry, QuarantineRow};
 pub use receipt::ReceiptRow;
 pub use snapshot::SnapshotRow;

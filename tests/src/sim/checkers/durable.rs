@@ -24,16 +24,32 @@ pub(crate) fn device(world: &World, index: usize, redb: bool) -> Step {
     on_its_disk(world, index, &image)
 }
 
-/// What a machine acknowledged lies where it was, or with the evidence.
+/// What a machine acknowledged lies where it was, or with the evidence; or it was pruned, once a
+/// receipt covered it.
 fn on_its_disk(world: &World, index: usize, image: &Image) -> Step {
     let life = world.devices[index].life;
     for ((_, position), noted) in world.truth.acknowledged.range(of(life)) {
+        let pruned = image.pruned.get(&(position.log, position.epoch));
+        if pruned.is_some_and(|pruned| pruned.covers(position.seq)) {
+            receipted(world, index, position)?;
+            continue;
+        }
         let aside = image.evidence.get(position);
         if !aside.is_some_and(|records| records.iter().any(|record| noted.is(record))) {
             holds(world, &image.records, position, noted, &format!("device {index}"))?;
         }
     }
     Ok(())
+}
+
+/// Only what the cloud has may be pruned.
+fn receipted(world: &World, index: usize, position: &Position) -> Step {
+    let receipt = world.truth.receipts.get(&(position.log, position.epoch));
+    if receipt.is_some_and(|receipt| receipt.head.position.seq >= position.seq) {
+        return Ok(());
+    }
+    let what = format!("device {index} pruned {position}, of which there is no receipt");
+    Err(world.violation("durable", what))
 }
 
 fn of(life: u64) -> impl std::ops::RangeBounds<(u64, Position)> {

@@ -52,6 +52,7 @@ pub(crate) fn refused(
             }
             Ok(())
         }
+        Refusal::Pruned { .. } => Err(found(world, "durable", &refusal.to_string())),
         Refusal::Poison(_)
         | Refusal::Denied(_)
         | Refusal::Closed { .. }
@@ -67,6 +68,7 @@ pub(crate) fn told(world: &World, (copied, apart): (bool, bool), error: &ErrorMe
         ErrorCode::Fork => Err(found(world, "never-forks", &error.text)),
         ErrorCode::Poison if copied => Ok(()),
         ErrorCode::Poison | ErrorCode::Denied if apart => Ok(()),
+        ErrorCode::Pruned => Err(found(world, "durable", &error.text)),
         ErrorCode::Poison | ErrorCode::Denied => Err(found(world, "never-rewrites", &error.text)),
         _ => Ok(()),
     }

@@ -68,6 +68,27 @@ impl Store for SimStore {
             Self::Redb(store) => store.commit(changes),
         }
     }
+
+    fn file_bytes(&self) -> Result<u64> {
+        match self {
+            Self::Memory { .. } => Ok(0),
+            Self::Redb(store) => store.file_bytes(),
+        }
+    }
+
+    fn used_bytes(&self) -> Result<u64> {
+        match self {
+            Self::Memory { .. } => Ok(0),
+            Self::Redb(store) => store.used_bytes(),
+        }
+    }
+
+    fn shrink(&mut self) -> Result<()> {
+        match self {
+            Self::Memory { .. } => Ok(()),
+            Self::Redb(store) => store.shrink(),
+        }
+    }
 }
 
 fn commit_error(source: std::io::Error) -> Error {

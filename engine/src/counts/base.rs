@@ -1,0 +1,128 @@
+//! The counts of pruned batches, as they are kept for ever.
+//!
+//! Invariant: what a device's own ledger can add to the view is in here, and is read back as it
+//! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
+//! is never pruned at a device.
+
+use super::state::{Counts, Usage, UsageKey};
+use minicbor::{Decode, Encode};
+use tallyroll_schema::{DecodeError, DeviceId, Hash, Position, UserAlias};
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Base {
+    #[n(0)]
+    usage: Vec<BaseUsage>,
+    #[n(1)]
+    resubmitted: Vec<(Position, Hash)>,
+    #[n(2)]
+    incomplete: u64,
+    #[n(3)]
+    misplaced: u64,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct BaseUsage {
+    #[n(0)]
+    device: DeviceId,
+    #[n(1)]
+    user: UserAlias,
+    #[n(2)]
+    month: u32,
+    #[n(3)]
+    impressions: u64,
+    #[n(4)]
+    sheets: u64,
+    #[n(5)]
+    captured: u64,
+    #[n(6)]
+    converted: u64,
+    #[n(7)]
+    sent: u64,
+    #[n(8)]
+    saved: u64,
+    /// Thousandths of a credit, big-endian, as is the next.
+    #[cbor(n(9), with = "minicbor::bytes")]
+    charged: [u8; 16],
+    #[cbor(n(10), with = "minicbor::bytes")]
+    unbacked: [u8; 16],
+}
+
+pub(super) fn encode(counts: &Counts) -> Vec<u8> {
+    let usage = counts.usage.iter().map(|(key, usage)| BaseUsage {
+        device: key.device,
+        user: key.user,
+        month: key.month,
+        impressions: usage.impressions,
+        sheets: usage.sheets,
+        captured: usage.captured,
+        converted: usage.converted,
+        sent: usage.sent,
+        saved: usage.saved,
+        charged: usage.charged.to_be_bytes(),
+        unbacked: usage.unbacked.to_be_bytes(),
+    });
+    let base = Base {
+        usage: usage.collect(),
+        resubmitted: counts.resubmitted.iter().copied().collect(),
+        incomplete: counts.incomplete,
+        misplaced: counts.misplaced,
+    };
+    minicbor::to_vec(base).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
+    let Base { usage, resubmitted, incomplete, misplaced } = minicbor::decode(bytes)?;
+    let usage = usage.into_iter().map(|row| {
+        let key = UsageKey { device: row.device, user: row.user, month: row.month };
+        let usage = Usage {
+            impressions: row.impressions,
+            sheets: row.sheets,
+            captured: row.captured,
+            converted: row.converted,
+            sent: row.sent,
+            saved: row.saved,
+            charged: i128::from_be_bytes(row.charged),
+            unbacked: i128::from_be_bytes(row.unbacked),
+        };
+        (key, usage)
+    });
+    let (usage, resubmitted) = (usage.collect(), resubmitted.into_iter().collect());
+    Ok(Counts { usage, resubmitted, incomplete, misplaced, ..Counts::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::{EpochId, LogId};
+
+    #[test]
+    fn reads_back_and_damage_is_no_panic() {
+        let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
+        let usage = Usage {
+            impressions: 3,
+            sheets: 4,
+            captured: 5,
+            converted: 6,
+            sent: 7,
+            saved: 8,
+            charged: 1 << 90,
+            unbacked: -9,
+        };
+        let epoch = EpochId { counter: 1, nonce: [6; 16] };
+        let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
+        let counts = Counts {
+            usage: [(key, usage)].into(),
+            resubmitted: [(position, Hash([7; 32]))].into(),
+            incomplete: 10,
+            misplaced: 11,
+            ..Counts::default()
+        };
+        let bytes = encode(&counts);
+        assert_eq!(decode(&bytes), Ok(counts));
+        for len in 0..bytes.len() {
+            assert!(decode(&bytes[..len]).is_err());
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! A device that prunes what the cloud confirmed, and whom that concerns: itself after a restart,
+//! copies of it, a cloud that lost its tail.
+//!
+//! Invariant: no figure and no counted line changes by it, what no receipt covers stays, and what is
+//! gone is said to be gone, never to be another history.
+
+use super::pair::{TestDevice, capture, enrol, hub, now, talk, talk_at};
+use crate::counts::{Counts, decide};
+use crate::device::{LogStatus, Retention};
+use crate::hub::Hub;
+use crate::store::MemoryStore;
+use core::time::Duration;
+use tallyroll_schema::event::alerts::HeartbeatSent;
+use tallyroll_schema::event::counts::{ColorMode, CountSource};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::{Bytes, UnknownEvent};
+use tallyroll_schema::wire::{ErrorCode, Message};
+use tallyroll_schema::{Act, Event, Hash, JobId, UserAlias};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const KEEP_ALL: Retention = Retention { keep: Duration::MAX, limit: None };
+const JOB: JobId = JobId([40; 8]);
+
+/// An event of some 40 KB that no compression makes smaller.
+fn noise(number: u64) -> Event {
+    let mut body = vec![0; 40_000];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut body);
+    Event::Unknown(UnknownEvent { code: 0x7fff, version: 9, body: Bytes(body) })
+}
+
+fn record(device: &mut TestDevice, at: u64, class: LogClass, event: Event) {
+    device.commit(now(at), &[(class, event)]).expect("commits");
+    device.seal(now(at)).expect("seals");
+}
+
+/// A line of a page log, a running total of [`JOB`].
+fn print_line(device: &mut TestDevice, line: u8, total: u32) {
+    let act = Act::Print {
+        job: Some(JobId([line; 8])),
+        user: "a".into(),
+        impressions: 2,
+        sheets: None,
+        color: ColorMode::Unknown,
+        sides: None,
+        media: None,
+        source: CountSource::PageLog,
+        job_number: Some(17),
+        acted_at: None,
+        spool_job: Some(JOB),
+        running_total: Some(total),
+    };
+    let event = decide(&device.card(), act, JobId([line; 8]), UserAlias([8; 16]));
+    record(device, 20 + u64::from(line), LogClass::Ledger, event.expect("is priced"));
+}
+
+fn logs(device: &TestDevice) -> [LogStatus; 2] {
+    let logs = device.status().expect("reads").logs;
+    [0, 1].map(|at| logs[at].clone())
+}
+
+fn pruned(device: &TestDevice) -> [u64; 2] {
+    logs(device).map(|log| log.pruned.map_or(0, |pruned| pruned.events))
+}
+
+/// Prunes as on a full disk.
+fn press(device: &mut TestDevice, at: u64) -> u64 {
+    device.set_reserve(false);
+    let bytes = device.prune(now(at)).expect("prunes");
+    device.set_reserve(true);
+    bytes
+}
+
+fn assert_same(device: &TestDevice, before: &Counts) {
+    assert_eq!(device.counts(), before);
+}
+
+fn seal_and_talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
+    device.seal(now(900)).expect("seals");
+    talk(device, hub)
+}
+
+#[test]
+fn telemetry_goes_first_then_the_ledger_and_never_what_no_receipt_covers() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    for number in 0..60 {
+        capture(&mut device, 1, 10);
+        record(&mut device, 10, LogClass::Ledger, noise(number));
+        record(&mut device, 10, LogClass::Telemetry, noise(1000 + number));
+    }
+    assert_eq!(press(&mut device, 100), 0, "nothing is kept for less until that is said");
+    device.set_retention(KEEP_ALL);
+    assert_eq!(press(&mut device, 200), 0, "nothing is receipted");
+    talk(&mut device, &mut hub);
+    for number in 0..5 {
+        record(&mut device, 300, LogClass::Ledger, noise(2000 + number));
+        record(&mut device, 300, LogClass::Telemetry, noise(3000 + number));
+    }
+    assert_eq!(device.prune(now(400)).expect("prunes"), 0, "there is room");
+    let before = device.counts().clone();
+
+    press(&mut device, 500);
+    let [ledger, telemetry] = pruned(&device);
+    assert_eq!(telemetry, 59, "all but the last that the receipt covers, and the first batch");
+    assert!((1..118).contains(&ledger), "{ledger} events of the ledger");
+    assert_same(&device, &before);
+    assert_eq!(press(&mut device, 501), 0, "not again within seconds");
+    let mut device = device.restart(now(600));
+    assert_same(&device, &before);
+    device.set_retention(KEEP_ALL);
+    press(&mut device, 700);
+    assert_eq!(pruned(&device), [118, 59]);
+    assert_eq!(press(&mut device, 800), 0);
+    let mut device = device.restart(now(900));
+    assert_same(&device, &before);
+
+    let told = logs(&device);
+    let standing = |log: &LogStatus| (log.durable_local, log.sealed, log.durable_cloud);
+    assert_eq!(told.map(|log| standing(&log)), [(126, 126, 121), (66, 66, 61)]);
+    talk(&mut device, &mut hub);
+    assert_eq!(hub.counts(), device.counts(), "and what was not receipted arrives");
+    assert_eq!(hub.counts(), hub.restart(now(1000)).counts());
+    let [ledger, telemetry] = logs(&device);
+    assert_eq!((ledger.durable_cloud, telemetry.durable_cloud), (126, 66));
+}
+
+#[test]
+fn old_telemetry_goes_by_itself_and_the_ledger_stays() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let beat = || Event::from(HeartbeatSent { uptime_seconds: 1 });
+    for day in 0..5 {
+        record(&mut device, day * 86_400, LogClass::Telemetry, beat());
+        record(&mut device, day * 86_400, LogClass::Ledger, beat());
+    }
+    // A clock that is ten years ahead makes nothing old: the cloud's word counts, too.
+    talk(&mut device, &mut hub);
+    device.set_retention(Retention { keep: DAY * 2, limit: None });
+    device.prune(now(3650 * 86_400)).expect("prunes");
+    assert_eq!(pruned(&device), [0, 0], "it talked at second 9");
+
+    record(&mut device, 5 * 86_400, LogClass::Telemetry, beat());
+    talk_at(&mut device, &mut hub, 5 * 86_400);
+    device.set_retention(Retention { keep: DAY * 2, limit: None });
+    device.prune(now(5 * 86_400)).expect("prunes");
+    assert_eq!(pruned(&device), [0, 3], "of the days 0, 1 and 2, and not of day 3");
+    let up_to = logs(&device)[1].pruned.map(|pruned| pruned.up_to);
+    assert_eq!(up_to, Some(now(2 * 86_400).wall));
+}
+
+/// The snapshot is a cache; what cannot be folded again is kept otherwise.
+#[test]
+fn totals_are_the_same_with_and_without_a_snapshot() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    for round in 0..100 {
+        for _ in 0..200 {
+            capture(&mut device, 1, 10 + round);
+        }
+        device.seal(now(10 + round)).expect("seals");
+        talk(&mut device, &mut hub);
+    }
+    device.set_retention(KEEP_ALL);
+    let before = device.counts().clone();
+    press(&mut device, 500);
+    assert!(pruned(&device)[0] > 19_000);
+    let device = device.restart(now(600));
+    assert_same(&device, &before);
+    let device = device.without_snapshots(now(700));
+    assert_same(&device, &before);
+    assert_eq!(hub.counts(), device.counts());
+}
+
+#[test]
+fn a_cloud_that_lost_what_was_pruned_is_told_so_and_the_other_log_goes_on() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let mut old = hub.restart(now(20));
+    for number in 0..5 {
+        capture(&mut device, 1, 30 + number);
+        record(&mut device, 30 + number, LogClass::Telemetry, noise(number));
+    }
+    talk_at(&mut device, &mut hub, 90);
+    device.set_retention(Retention { keep: Duration::ZERO, limit: None });
+    device.prune(now(100)).expect("prunes");
+    assert_eq!(pruned(&device), [0, 4]);
+
+    let said = talk(&mut device, &mut old);
+    let gone = |message: &&Message| matches!(message, Message::Error(error) if error.code == ErrorCode::Pruned && error.text.contains("newer backup"));
+    assert_eq!(said.iter().filter(gone).count(), 1, "{said:?}");
+    assert_eq!(old.counts().usage(), device.counts().usage(), "the ledger is refilled");
+    let gaps = old.gaps().expect("reads");
+    let telemetry = logs(&device)[1].clone();
+    let told: Vec<_> = gaps.iter().map(|gap| (gap.device, gap.log, gap.from)).collect();
+    assert_eq!(told, [(device.id(), telemetry.log, 1)]);
+    assert_eq!(old.restart(now(200)).gaps().expect("reads"), gaps);
+    assert!(!device.is_unconfirmed().expect("reads"), "that was no other history");
+    assert_eq!(device.status().expect("reads").logs.len(), 2, "and no new epoch");
+
+    // A newer backup has it.
+    let mut newer = hub.restart(now(300));
+    assert!(newer.gaps().expect("reads").is_empty());
+    record(&mut device, 400, LogClass::Telemetry, noise(9));
+    talk(&mut device, &mut newer);
+    assert_eq!(logs(&device)[1].durable_cloud, telemetry.durable_cloud + 1);
+}
+
+/// Other histories hang on what was pruned: a perfect copy and an older one.
+#[test]
+fn copies_of_a_device_that_prunes_end_with_the_same_figures_and_lines() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let mut oldest = device.copy(now(11));
+    for (line, total) in [(1, 2), (2, 4), (3, 6)] {
+        print_line(&mut device, line, total);
+    }
+    seal_and_talk(&mut device, &mut hub);
+    device.set_retention(KEEP_ALL);
+    press(&mut device, 100);
+    assert_eq!(pruned(&device)[0], 2);
+    let mut copy = device.copy(now(110));
+    let mut moved = device.moved_copy(now(110), Hash([8; 32]));
+    moved.set_retention(KEEP_ALL);
+    print_line(&mut moved, 5, 10);
+    assert_eq!(press(&mut moved, 115), 0, "the cloud may hold another history");
+
+    print_line(&mut device, 4, 8);
+    capture(&mut device, 1, 120);
+    seal_and_talk(&mut device, &mut hub);
+    device.set_retention(KEEP_ALL);
+    press(&mut device, 200);
+    capture(&mut copy, 2, 130);
+    copy.seal(now(130)).expect("seals");
+    copy.set_retention(KEEP_ALL);
+    seal_and_talk(&mut copy, &mut hub);
+    seal_and_talk(&mut oldest, &mut hub);
+    capture(&mut device, 4, 320);
+    seal_and_talk(&mut device, &mut hub);
+    for round in 0..3 {
+        for one in [&mut device, &mut copy, &mut oldest] {
+            seal_and_talk(one, &mut hub);
+            one.set_retention(KEEP_ALL);
+            press(one, 400 + round * 10);
+        }
+    }
+    for one in [device, copy, oldest] {
+        for one in [one.copy(now(500)), one.without_snapshots(now(500))] {
+            assert_eq!(one.counts().usage(), hub.counts().usage());
+            for line in 1..5 {
+                assert!(one.is_imported(JobId([line; 8])).expect("reads"), "line {line}");
+            }
+            assert_eq!(one.spool_job(JOB).expect("reads").impressions(), 8);
+        }
+    }
+}
