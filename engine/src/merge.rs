@@ -1,17 +1,20 @@
 //! Merging: what makes a burst from a peer part of the logs held here.
 //!
 //! Invariant: a batch is admitted only if it continues its epoch without a gap,
-//! its chain ends at the burst's head and the head is signed by the writer that
-//! the log's genesis names. What is held already is recognised, byte for byte;
+//! its chain ends at the burst's head and the head is signed by the key that is in
+//! force there. What is held already is recognised, byte for byte;
 //! another history at the same place is a fork, never an overwrite. Who may
 //! bring which log is the caller's [`Admission`].
 
-use crate::log::{Opened, Tip, admit_opening, closes, open, read_genesis};
+use crate::log::{
+    AFTER_ROTATION, Opened, Tip, admit_opening, check_rotation, closes, in_force, open,
+    read_genesis, read_opening, rotation,
+};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Result, keys};
-use tallyroll_schema::event::log::LogOpened;
+use tallyroll_schema::event::log::{KeyRotated, LogOpened};
 use tallyroll_schema::{
     Batch, DecodeError, EpochId, LogId, Position, QuarantineId, SignedHead, TenantId,
 };
@@ -119,10 +122,40 @@ pub struct Admitted {
     pub new: Vec<Opened>,
     /// The epoch's end afterwards.
     pub tip: Tip,
+    /// The change of keys that the burst ends with, if it is new here.
+    pub rotated: Option<KeyRotated>,
 }
 
-/// Says whether a peer may bring a log with this genesis.
-pub type Admission<'a> = dyn Fn(LogId, &LogOpened) -> Result<(), Refusal> + 'a;
+/// Says what a peer may bring.
+pub trait Admission {
+    /// Whether it may bring a log with this genesis.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_bring(&self, log: LogId, genesis: &LogOpened) -> Result<(), Refusal>;
+
+    /// Whether it may bring events that do not descend from all changes of their log's keys.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_ignore_rotation(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Whether it may change its keys so.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_rotate(&self, _event: &KeyRotated) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl<F: Fn(LogId, &LogOpened) -> Result<(), Refusal>> Admission for F {
+    fn may_bring(&self, log: LogId, genesis: &LogOpened) -> Result<(), Refusal> {
+        self(log, genesis)
+    }
+}
 
 /// Admits a burst: writes its new batches, tip and head into `rows`.
 ///
@@ -132,7 +165,7 @@ pub type Admission<'a> = dyn Fn(LogId, &LogOpened) -> Result<(), Refusal> + 'a;
 pub fn admit<S: Store>(
     rows: &mut Rows<'_, S>,
     burst: Burst,
-    allowed: &Admission<'_>,
+    allowed: &impl Admission,
 ) -> Result<Admitted> {
     let (log, epoch) = burst.epoch();
     let known: Option<LogRow> = rows.get(&log)?;
@@ -140,13 +173,13 @@ pub fn admit<S: Store>(
         Some(LogRow(genesis)) => genesis.clone(),
         None => genesis_of(rows.tenant(), &burst)?,
     };
-    allowed(log, &genesis)?;
+    allowed.may_bring(log, &genesis)?;
 
     let row = rows.get::<TipRow>(&(log, epoch))?;
     let mut closed = row.filter(|row| row.closed == Some(true)).map(|row| row.next_seq);
     let held = row.map_or(Tip::START, Tip::from);
     let mut tip = held;
-    let (mut new, mut hashes) = (Vec::new(), Vec::new());
+    let (mut new, mut hashes, mut rotated) = (Vec::new(), Vec::new(), None);
     for batch in burst.batches {
         let header = *batch.header();
         if (header.log, header.epoch) != (log, epoch) && !planted(Bug::OtherEpochsBatch) {
@@ -159,22 +192,43 @@ pub fn admit<S: Store>(
         if let Some(seq) = closed {
             return Err(Refusal::Closed { seq }.into());
         }
+        if rotated.is_some() {
+            return Err(Refusal::from(AFTER_ROTATION).into());
+        }
         let opened = open(batch).map_err(Refusal::from)?;
         let gap = Refusal::Gap { expected: tip.next_seq, found: header.first_seq };
         tip = tip.advance(rows.tenant(), &opened.batch, &opened.records).ok_or(gap)?;
         if closes(&opened.records)? {
             closed = Some(tip.next_seq);
         }
+        rotated = rotation(&opened.records).map_err(Refusal::from)?;
         hashes.push(tip.hash);
         new.push(opened);
     }
-    let signed = keys::verify_head(rows.tenant(), &genesis.writer, &burst.head);
+    let first = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch);
+    let opening = first.and_then(|first| read_opening(epoch, &first.records));
+    let place = burst.head.head.position;
+    let writer = in_force(rows, &genesis, place, opening)?;
+    let signed = keys::verify_head(rows.tenant(), &writer.key, &burst.head);
     if !signed && !planted(Bug::SignatureUnchecked) {
         return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
     }
     check_head(&burst.head, tip, new.is_empty())?;
-    if let Some(first) = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch) {
+    if writer.superseded && !new.is_empty() {
+        allowed.may_ignore_rotation()?;
+    }
+    let rotations = match &rotated {
+        Some(event) => {
+            allowed.may_rotate(event)?;
+            Some(check_rotation(rows, &genesis, (place, &writer.key), event)?)
+        }
+        None => None,
+    };
+    if let Some(first) = first {
         admit_opening(rows, log, epoch, &first.records)?;
+    }
+    if let Some(rotations) = rotations {
+        rows.put(&log, &rotations);
     }
 
     if known.is_none() {
@@ -189,7 +243,7 @@ pub fn admit<S: Store>(
         rows.put(&(log, epoch), &TipRow { closed, ..tip.into() });
         rows.put(&(log, epoch, burst.head.head.position.seq), &HeadRow(burst.head));
     }
-    Ok(Admitted { genesis, new, tip })
+    Ok(Admitted { genesis, new, tip, rotated })
 }
 
 /// A log unknown here must begin with the record that makes its id.

@@ -38,14 +38,13 @@ struct Known {
     revoked: Option<String>,
 }
 
-fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Known, Error> {
-    let hub = &replica.hub;
-    let found = hub.fleet().by_tls_fingerprint(&Hash(fingerprint.0));
-    let (device, record) = found.ok_or_else(|| {
-        Error::Rejected("no device with this certificate is enrolled here".into())
-    })?;
-    let (name, tenant) = (record.name.clone(), hub.tenant());
+fn recognise(replica: &mut Replica, fingerprint: Fingerprint) -> Result<Known, Error> {
+    let now = replica.now();
+    let hub = &mut replica.hub;
+    let (device, record) = hub.recognise(now, &Hash(fingerprint.0))?;
+    let name = record.name.clone();
     let revoked = refuse_if_revoked(record).err().map(|why| why.to_string());
+    let tenant = hub.tenant();
     Ok(Known { tenant, device, name, opening: hub.opening(device)?, revoked })
 }
 

@@ -60,11 +60,13 @@ pub enum Table {
     Quarantine = 16,
     /// Its bursts, verbatim.
     QuarantineBurst = 17,
+    /// Where each log's keys were changed.
+    Rotations = 18,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -83,6 +85,7 @@ impl Table {
         Self::Child,
         Self::Quarantine,
         Self::QuarantineBurst,
+        Self::Rotations,
     ];
 }
 

@@ -188,6 +188,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Child => "15-child",
         Table::Quarantine => "16-quarantine",
         Table::QuarantineBurst => "17-quarantine-burst",
+        Table::Rotations => "18-rotations",
     })
 }
 

@@ -18,6 +18,8 @@ mod pair;
 mod pair_tests;
 #[cfg(test)]
 mod quarantine_tests;
+#[cfg(test)]
+mod rotation_tests;
 mod session;
 
 pub use session::{Role, Session, SessionConfig};

@@ -1,10 +1,12 @@
 //! Samples of the events of people and of the fleet.
 //!
-//! Invariant: the sample of a kind sets every field; no kind here has an optional
-//! one. Which files they become is left to the tests above.
+//! Invariant: the first sample of a kind sets every field; a minimal one sets no
+//! optional one. Which files they become is left to the tests above.
 
 use super::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, SUBJECT};
-use crate::event::fleet::{DeviceEnrolled, DeviceRetired, DeviceRevoked};
+use crate::event::fleet::{
+    DeviceCertificateUsed, DeviceEnrolled, DeviceKeysRotated, DeviceRetired, DeviceRevoked,
+};
 use crate::event::people::{SubjectForgotten, SubjectLinked};
 use crate::event::quarantine::{QuarantineDiscarded, QuarantineOpened, QuarantineReleased};
 use crate::{Event, Head, PublicKey, QuarantineId};
@@ -24,6 +26,14 @@ pub(super) fn samples() -> Vec<Event> {
         .into(),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),
+        DeviceKeysRotated {
+            device: DEVICE,
+            signing_key: PublicKey([0xcc; 32]),
+            tls_fingerprint: Some(HASH),
+            rotation: POSITION,
+        }
+        .into(),
+        DeviceCertificateUsed { device: DEVICE, tls_fingerprint: HASH }.into(),
         QuarantineOpened {
             id: QUARANTINE,
             device: DEVICE,
@@ -53,6 +63,18 @@ pub(super) fn samples() -> Vec<Event> {
             count: 12,
             hash: HASH,
             reason: "a thief's".into(),
+        }
+        .into(),
+    ]
+}
+
+pub(super) fn minimal_samples() -> Vec<Event> {
+    vec![
+        DeviceKeysRotated {
+            device: DEVICE,
+            signing_key: PublicKey([0xcc; 32]),
+            tls_fingerprint: None,
+            rotation: POSITION,
         }
         .into(),
     ]

@@ -51,6 +51,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
         uploads::minimal_samples(),
         services::minimal_samples(),
         printing::minimal_samples(),
+        fleet::minimal_samples(),
     ];
     domains.into_iter().flatten().collect()
 }
