@@ -21,6 +21,7 @@ mod pressure;
 mod proxy;
 mod quarantine;
 mod revoked;
+mod rotation;
 mod soak;
 mod tcp;
 mod tls;
