@@ -55,6 +55,7 @@ pub fn device(dir: &Path) -> Result<Device<Disk, RedbStore>, Box<dyn std::error:
     let config = DeviceConfig {
         tenant: TENANT,
         signer: Signer::from_seed(&[2; 32]),
+        next_signer: None,
         cloud_key: PublicKey([3; 32]),
         public_log: LogId([4; 32]),
         anchor: None,

@@ -28,7 +28,7 @@ pub async fn run(dir: &DataDir, retention: Retention) -> Result<()> {
         Place::Served => dir.lock("run")?, // says who has it
     };
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
-    let trust = tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?;
+    drop(tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?); // damaged keys end it here
     let (desk, running) = open_desk(dir, enrolment.clone())?;
     desk.keeper.query(move |device| device.set_retention(retention)).await.into_diagnostic()?;
     let listener = control::listen(dir)
@@ -41,7 +41,7 @@ pub async fn run(dir: &DataDir, retention: Retention) -> Result<()> {
     let (state, link) = watch::channel(LinkState::Connecting);
     let desk = Desk { link: Some(link), ..desk };
     let serving = tokio::spawn(clients::serve(listener, desk.clone()));
-    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), enrolment, trust, state));
+    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), dir.clone(), enrolment, state));
     println!("ready device={} data={}", desk.enrolment.name, dir.root().display());
     std::io::stdout().flush().into_diagnostic()?;
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: keys are made here, once, and never leave; both files are readable
 //! by their owner alone. The keys are written before the first request to join,
-//! so that a lost answer can be asked for again with the same keys.
+//! so that a lost answer can be asked for again with the same keys. New ones lie
+//! beside the old until [`crate::rekeying`] has them take over.
 
 use crate::data_dir::DataDir;
 use crate::link::tls::DeviceTls;
@@ -21,6 +22,18 @@ pub struct Keys {
     /// Signs its heads.
     pub signer: Signer,
     /// Proves it to the cloud.
+    pub tls: DeviceTls,
+    /// Those that are to follow.
+    pub next: Option<NextKeys>,
+    /// What proved it before, newest first.
+    pub older_tls: Vec<DeviceTls>,
+}
+
+/// Keys that are to follow.
+pub struct NextKeys {
+    /// Signs.
+    pub signer: Signer,
+    /// Proves.
     pub tls: DeviceTls,
 }
 
@@ -87,6 +100,25 @@ struct KeyFile {
     signing_seed: Hash,
     tls_certificate: Bytes,
     tls_key: Bytes,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<NextFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    older_tls: Vec<TlsFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct NextFile {
+    signing_seed: Hash,
+    tls_certificate: Bytes,
+    tls_key: Bytes,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TlsFile {
+    tls_certificate: Bytes,
+    tls_key: Bytes,
 }
 
 const KEYS: &str = "keys.json";
@@ -101,16 +133,45 @@ impl Keys {
         if let Some(keys) = Self::load(dir)? {
             return Ok(keys);
         }
-        let tls = DeviceTls::generate().map_err(|why| IdentityError::Keys(why.to_string()))?;
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut()).map_err(|why| IdentityError::Keys(why.to_string()))?;
-        let file = KeyFile {
-            signing_seed: Hash(*seed),
-            tls_certificate: Bytes(tls.certificate.to_vec()),
-            tls_key: Bytes(tls.key_pkcs8.to_vec()),
-        };
+        let NextFile { signing_seed, tls_certificate, tls_key } = generate()?;
+        let (next, older_tls) = (None, Vec::new());
+        let file = KeyFile { signing_seed, tls_certificate, tls_key, next, older_tls };
         write(dir, KEYS, &file)?;
-        Ok(Self { signer: Signer::from_seed(&seed), tls })
+        Ok(file.into())
+    }
+
+    /// Those that are to follow; makes them when there are none. Durable when it returns.
+    ///
+    /// # Errors
+    /// They cannot be read, made or kept.
+    pub(crate) fn prepare_next(dir: &DataDir) -> Result<NextKeys, IdentityError> {
+        let missing = || IdentityError::NotJoined(dir.root().display().to_string());
+        let mut file = read::<KeyFile>(dir, KEYS)?.ok_or_else(missing)?;
+        let next = match file.next.take() {
+            Some(next) => next,
+            None => {
+                file.next = Some(generate()?);
+                write(dir, KEYS, &file)?;
+                file.next.take().ok_or_else(missing)?
+            }
+        };
+        Ok(next.into())
+    }
+
+    /// Those that were to follow are the device's from now on. Durable when it returns.
+    ///
+    /// # Errors
+    /// They cannot be read or kept.
+    pub(crate) fn promote_next(dir: &DataDir) -> Result<(), IdentityError> {
+        let missing = || IdentityError::NotJoined(dir.root().display().to_string());
+        let mut file = read::<KeyFile>(dir, KEYS)?.ok_or_else(missing)?;
+        let Some(NextFile { signing_seed, tls_certificate, tls_key }) = file.next.take() else {
+            return Ok(());
+        };
+        let old = TlsFile { tls_certificate: file.tls_certificate, tls_key: file.tls_key };
+        file.older_tls.insert(0, old);
+        let older_tls = file.older_tls;
+        write(dir, KEYS, &KeyFile { signing_seed, tls_certificate, tls_key, next: None, older_tls })
     }
 
     /// Whether the directory has keys, whole or damaged.
@@ -125,11 +186,43 @@ impl Keys {
     }
 
     fn load(dir: &DataDir) -> Result<Option<Self>, IdentityError> {
-        let Some(file) = read::<KeyFile>(dir, KEYS)? else { return Ok(None) };
-        let certificate = CertificateDer::from(file.tls_certificate.0);
-        let tls = DeviceTls { certificate, key_pkcs8: Zeroizing::new(file.tls_key.0) };
-        Ok(Some(Self { signer: Signer::from_seed(&file.signing_seed.0), tls }))
+        Ok(read::<KeyFile>(dir, KEYS)?.map(Self::from))
     }
+}
+
+impl From<KeyFile> for Keys {
+    fn from(file: KeyFile) -> Self {
+        let older = file.older_tls.into_iter();
+        Self {
+            signer: Signer::from_seed(&file.signing_seed.0),
+            tls: tls(file.tls_certificate, file.tls_key),
+            next: file.next.map(NextKeys::from),
+            older_tls: older.map(|older| tls(older.tls_certificate, older.tls_key)).collect(),
+        }
+    }
+}
+
+impl From<NextFile> for NextKeys {
+    fn from(file: NextFile) -> Self {
+        let signer = Signer::from_seed(&file.signing_seed.0);
+        Self { signer, tls: tls(file.tls_certificate, file.tls_key) }
+    }
+}
+
+fn tls(certificate: Bytes, key: Bytes) -> DeviceTls {
+    let certificate = CertificateDer::from(certificate.0);
+    DeviceTls { certificate, key_pkcs8: Zeroizing::new(key.0) }
+}
+
+fn generate() -> Result<NextFile, IdentityError> {
+    let tls = DeviceTls::generate().map_err(|why| IdentityError::Keys(why.to_string()))?;
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|why| IdentityError::Keys(why.to_string()))?;
+    Ok(NextFile {
+        signing_seed: Hash(*seed),
+        tls_certificate: Bytes(tls.certificate.to_vec()),
+        tls_key: Bytes(tls.key_pkcs8.to_vec()),
+    })
 }
 
 impl Enrolment {

@@ -16,5 +16,6 @@ mod journal_file;
 pub mod keeper;
 pub mod link;
 pub mod people;
+pub mod rekeying;
 mod reserve;
 mod secret_file;

@@ -77,6 +77,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make new signing and TLS keys, agent running or not; the cloud hears of them by itself.
+    RotateKeys {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make the --data directory of a backup; it must not exist yet.
     Restore {
         /// The backup's directory.
@@ -153,6 +159,7 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
             commands::view::show(&dir, ask, json).await?;
         }
         Command::Backup { to, json } => commands::backup::run(&dir, &to, json).await?,
+        Command::RotateKeys { json } => commands::rotate_keys::run(&dir, json).await?,
         Command::Restore { from, json } => commands::restore::run(&dir, from, json).await?,
         Command::Import { source: ImportSource::PageLog(import) } => {
             return commands::import::run(&dir, import).await;

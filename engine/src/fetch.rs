@@ -1,12 +1,13 @@
 //! Reading batches for a peer: of our own logs, closed by a head signed on the
-//! spot, or of a peer's own, given back to it with the heads it signed.
+//! spot, or of a peer's own, given back to it with the heads it signed; so are our
+//! own of a time whose key we no longer have.
 //!
 //! Invariant: what is sent is what is stored, verbatim, and continues what the
 //! peer says it holds; where that differs, nothing is sent. What was pruned is no other
 //! history: the peer is told. A month of batches costs one signature a burst.
 
 use crate::keys::Signer;
-use crate::log::hash_before;
+use crate::log::{hash_before, in_force, next_rotation};
 use crate::merge::{Burst, Refusal};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, epoch_key};
@@ -20,7 +21,11 @@ use tallyroll_schema::{Head, Position, SignedHead};
 ///
 /// # Errors
 /// Storage failed.
-pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -> Result<Reply> {
+pub(crate) fn fetch<S: Store>(
+    rows: &Rows<'_, S>,
+    signers: &[&Signer],
+    ask: Fetch,
+) -> Result<Reply> {
     let Fetch { log, epoch, from, after, bytes_max } = ask;
     let pruned = rows.get::<PrunedRow>(&(log, epoch))?;
     if let Some(row) = pruned.filter(|row| row.covers(from)) {
@@ -29,9 +34,12 @@ pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -
     if hash_before(rows, log, epoch, from)? != Some(after) {
         return Ok(Reply::NotFetched(log, epoch, Refusal::Fork { seq: from }));
     }
-    let ours = rows
-        .get::<LogRow>(&log)?
-        .is_some_and(|LogRow(genesis)| genesis.writer == signer.public_key());
+    let Some(LogRow(genesis)) = rows.get(&log)? else {
+        return Ok(Reply::NothingThere(log, epoch));
+    };
+    let writer = in_force(rows, &genesis, Position { log, epoch, seq: from }, None)?.key;
+    let signer = signers.iter().find(|signer| signer.public_key() == writer);
+    let (ours, last) = (signer.is_some(), next_rotation(rows, (log, epoch), from)?);
     let (mut batches, mut bytes, mut end) = (Vec::new(), 0, None);
     let mut closed: Option<(usize, SignedHead)> = None;
     let first = BatchRow::key(&(log, epoch, from));
@@ -54,13 +62,14 @@ pub(crate) fn fetch<S: Store>(rows: &Rows<'_, S>, signer: &Signer, ask: Fetch) -
         if !ours && let Some(HeadRow(signed)) = rows.get(&(log, epoch, next - 1))? {
             closed = Some((batches.len(), signed));
         }
-        Ok(ControlFlow::Continue(()))
+        // The next key signs what comes after.
+        Ok(if last == Some(next - 1) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    if !ours {
+    let Some(signer) = signer else {
         let Some((count, head)) = closed else { return Ok(Reply::NothingThere(log, epoch)) };
         batches.truncate(count);
         return Ok(Reply::Fetched(Burst { batches, head }));
-    }
+    };
     let Some((next, hash)) = end else { return Ok(Reply::NothingThere(log, epoch)) };
     let hash = if planted(Bug::SignsBeforeChaining) { after } else { hash };
     let position = Position { log, epoch, seq: next - 1 };

@@ -1,4 +1,4 @@
-//! Signing and verifying heads, receipts and enrolments.
+//! Signing and verifying heads, receipts, enrolments and consents to take over a log.
 //!
 //! Invariant: verification is strict (RFC 8032 with `verify_strict`: no small-order
 //! keys, no malleable signatures). A private key never leaves [`Signer`], which
@@ -6,7 +6,8 @@
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use tallyroll_schema::enrol::JoinRequest;
-use tallyroll_schema::{Commit, Head, PublicKey, Receipt, Signature, SignedHead, TenantId};
+use tallyroll_schema::event::log::KeyRotated;
+use tallyroll_schema::{Commit, Head, LogId, PublicKey, Receipt, Signature, SignedHead, TenantId};
 
 /// A private signing key.
 pub struct Signer {
@@ -46,6 +47,11 @@ impl Signer {
         self.sign(&JoinRequest::signed_bytes(name, tls_fingerprint))
     }
 
+    /// A log's next key agrees to take over from its `old` one.
+    pub fn sign_consent(&self, tenant: TenantId, log: LogId, old: &PublicKey) -> Signature {
+        self.sign(&KeyRotated::consent_bytes(tenant, log, old, &self.public_key()))
+    }
+
     /// A secret of this key's holder for another use, named by `context`, over
     /// public `material`.
     pub(crate) fn derive_secret(&self, context: &str, material: &[u8]) -> [u8; 32] {
@@ -73,6 +79,12 @@ pub fn verify_head(tenant: TenantId, writer: &PublicKey, head: &SignedHead) -> b
 pub fn verify_receipt(tenant: TenantId, cloud: &PublicKey, receipt: &Receipt) -> bool {
     let bytes = Receipt::signed_bytes(tenant, &receipt.head, &receipt.commit);
     verify(cloud, &bytes, &receipt.signature)
+}
+
+/// Whether a log's next key agreed to take over from its `old` one.
+pub fn verify_consent(tenant: TenantId, log: LogId, old: &PublicKey, event: &KeyRotated) -> bool {
+    let bytes = KeyRotated::consent_bytes(tenant, log, old, &event.writer);
+    verify(&event.writer, &bytes, &event.consent)
 }
 
 /// Whether an enrolment's signing key vouches for the TLS key it came with.

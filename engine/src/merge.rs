@@ -1,17 +1,20 @@
 //! Merging: what makes a burst from a peer part of the logs held here.
 //!
 //! Invariant: a batch is admitted only if it continues its epoch without a gap,
-//! its chain ends at the burst's head and the head is signed by the writer that
-//! the log's genesis names. What is held already is recognised, byte for byte;
+//! its chain ends at the burst's head and the head is signed by the key that is in
+//! force there. What is held already is recognised, byte for byte;
 //! another history at the same place is a fork, never an overwrite. Who may
 //! bring which log is the caller's [`Admission`].
 
-use crate::log::{Opened, Tip, admit_opening, closes, hash_before, open, read_genesis};
+use crate::log::{
+    AFTER_ROTATION, InForce, Opened, Tip, admit_opening, check_rotation, closes, hash_before,
+    in_force, open, read_genesis, read_opening, rotation,
+};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result, keys};
-use tallyroll_schema::event::log::LogOpened;
+use tallyroll_schema::event::log::{EpochOpened, KeyRotated, LogOpened};
 use tallyroll_schema::{
     Batch, DecodeError, EpochId, Head, LogId, Position, QuarantineId, SignedHead, TenantId,
 };
@@ -130,10 +133,40 @@ pub struct Admitted {
     pub new: Vec<Opened>,
     /// The epoch's end afterwards.
     pub tip: Tip,
+    /// The change of keys that the burst ends with, if it is new here.
+    pub rotated: Option<KeyRotated>,
 }
 
-/// Says whether a peer may bring a log with this genesis.
-pub type Admission<'a> = dyn Fn(LogId, &LogOpened) -> Result<(), Refusal> + 'a;
+/// Says what a peer may bring.
+pub trait Admission {
+    /// Whether it may bring a log with this genesis.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_bring(&self, log: LogId, genesis: &LogOpened) -> Result<(), Refusal>;
+
+    /// Whether it may bring events that do not descend from all changes of their log's keys.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_ignore_rotation(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Whether it may change its keys so.
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_rotate(&self, _event: &KeyRotated) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl<F: Fn(LogId, &LogOpened) -> Result<(), Refusal>> Admission for F {
+    fn may_bring(&self, log: LogId, genesis: &LogOpened) -> Result<(), Refusal> {
+        self(log, genesis)
+    }
+}
 
 /// Admits a burst: writes its new batches, tip and head into `rows`.
 ///
@@ -143,7 +176,7 @@ pub type Admission<'a> = dyn Fn(LogId, &LogOpened) -> Result<(), Refusal> + 'a;
 pub fn admit<S: Store>(
     rows: &mut Rows<'_, S>,
     burst: Burst,
-    allowed: &Admission<'_>,
+    allowed: &impl Admission,
 ) -> Result<Admitted> {
     let (log, epoch) = burst.epoch();
     let known: Option<LogRow> = rows.get(&log)?;
@@ -151,18 +184,18 @@ pub fn admit<S: Store>(
         Some(LogRow(genesis)) => genesis.clone(),
         None => genesis_of(rows.tenant(), &burst)?,
     };
-    allowed(log, &genesis)?;
+    allowed.may_bring(log, &genesis)?;
 
     let row = rows.get::<TipRow>(&(log, epoch))?;
     let mut closed = row.filter(|row| row.closed == Some(true)).map(|row| row.next_seq);
     let held = row.map_or(Tip::START, Tip::from);
-    let signed = keys::verify_head(rows.tenant(), &genesis.writer, &burst.head);
-    if !signed && !planted(Bug::SignatureUnchecked) {
-        return Err(Refusal::Poison("its head is not signed by the log's writer".into()).into());
-    }
-    let mut tip = begin(rows, &burst, held)?;
+    let Some(mut tip) = begin(rows, &burst, held)? else {
+        // Signed, and laid out otherwise than what is held: its writer wrote twice.
+        writer_of(rows, &genesis, &burst.head, None)?;
+        return Err(Refusal::Fork { seq: first_seq(&burst) }.into());
+    };
     let mut differs = None;
-    let (mut new, mut hashes) = (Vec::new(), Vec::new());
+    let (mut new, mut hashes, mut rotated) = (Vec::new(), Vec::new(), None);
     for batch in burst.batches {
         let header = *batch.header();
         if (header.log, header.epoch) != (log, epoch) && !planted(Bug::OtherEpochsBatch) {
@@ -185,20 +218,41 @@ pub fn admit<S: Store>(
         if let Some(seq) = closed {
             return Err(Refusal::Closed { seq }.into());
         }
+        if rotated.is_some() {
+            return Err(Refusal::from(AFTER_ROTATION).into());
+        }
         let opened = open(batch).map_err(Refusal::from)?;
         tip = advanced(rows, tip, &opened)?;
         if closes(&opened.records)? {
             closed = Some(tip.next_seq);
         }
+        rotated = rotation(&opened.records).map_err(Refusal::from)?;
         hashes.push(tip.hash);
         new.push(opened);
     }
+    let first = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch);
+    let opening = first.and_then(|first| read_opening(epoch, &first.records));
+    let place = burst.head.head.position;
+    let writer = writer_of(rows, &genesis, &burst.head, opening)?;
     check_head(rows, &burst.head.head, tip)?;
     if let Some(seq) = differs {
         return Err(Refusal::Fork { seq }.into());
     }
-    if let Some(first) = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch) {
+    if writer.superseded && !new.is_empty() {
+        allowed.may_ignore_rotation()?;
+    }
+    let rotations = match &rotated {
+        Some(event) => {
+            allowed.may_rotate(event)?;
+            Some(check_rotation(rows, &genesis, (place, &writer.key), event)?)
+        }
+        None => None,
+    };
+    if let Some(first) = first {
         admit_opening(rows, log, epoch, &first.records)?;
+    }
+    if let Some(rotations) = rotations {
+        rows.put(&log, &rotations);
     }
 
     if known.is_none() {
@@ -214,24 +268,41 @@ pub fn admit<S: Store>(
         rows.put(&(log, epoch, burst.head.head.position.seq), &HeadRow(burst.head));
     }
     let tip = if new.is_empty() { held } else { tip };
-    Ok(Admitted { genesis, new, tip })
+    Ok(Admitted { genesis, new, tip, rotated })
 }
 
-/// The end of what a burst continues, as it is held.
-fn begin<S: Store>(rows: &Rows<'_, S>, burst: &Burst, held: Tip) -> Result<Tip> {
+/// Who signs there; the head is signed by it.
+fn writer_of<S: Store>(
+    rows: &Rows<'_, S>,
+    genesis: &LogOpened,
+    head: &SignedHead,
+    opening: Option<EpochOpened>,
+) -> Result<InForce> {
+    let writer = in_force(rows, genesis, head.head.position, opening)?;
+    if keys::verify_head(rows.tenant(), &writer.key, head) || planted(Bug::SignatureUnchecked) {
+        return Ok(writer);
+    }
+    Err(Refusal::Poison("its head is not signed by the log's writer".into()).into())
+}
+
+fn first_seq(burst: &Burst) -> u64 {
+    burst.batches.first().map_or(0, |batch| batch.header().first_seq)
+}
+
+/// The end of what a burst continues, as it is held, if a batch ends there.
+fn begin<S: Store>(rows: &Rows<'_, S>, burst: &Burst, held: Tip) -> Result<Option<Tip>> {
     let (log, epoch) = burst.epoch();
-    let first = burst.batches.first().map_or(held.next_seq, |batch| batch.header().first_seq);
-    if first >= held.next_seq {
-        return Ok(held);
+    let first = first_seq(burst);
+    if burst.is_empty() || first >= held.next_seq {
+        return Ok(Some(held));
     }
     match hash_before(rows, log, epoch, first)? {
-        Some(hash) => Ok(Tip { next_seq: first, hash }),
+        Some(hash) => Ok(Some(Tip { next_seq: first, hash })),
         // Nothing to compare it with.
         None if is_pruned(rows, (log, epoch), first)? => {
             Err(Refusal::Gap { expected: held.next_seq, found: first }.into())
         }
-        // Signed, and laid out otherwise than what is held: its writer wrote twice.
-        None => Err(Refusal::Fork { seq: first }.into()),
+        None => Ok(None),
     }
 }
 

@@ -10,6 +10,10 @@ use crate::limits::{ENROLMENT_BYTES_MAX, NAME_BYTES_MAX, PIN_BYTES_MAX};
 use crate::{DecodeError, Signature};
 use minicbor::{Decode, Encode};
 
+/// What a cloud tells who shows a certificate that it never enrolled. A device that changed its
+/// keys then tries an older one: the cloud may have lost that it did.
+pub const UNKNOWN_CERTIFICATE: &str = "no device with this certificate is enrolled here";
+
 /// The ALPN of an enrolment.
 pub const ALPN_ENROL: &[u8] = b"tallyroll-enrol/1";
 /// The name in every server's certificate, which devices ask for wherever the cloud may be.

@@ -22,6 +22,7 @@ mod proxy;
 mod quarantine;
 mod rebuilt;
 mod revoked;
+mod rotation;
 mod soak;
 mod tcp;
 mod tls;

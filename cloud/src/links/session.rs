@@ -42,14 +42,15 @@ struct Known {
 }
 
 /// The device of a certificate; none, if it is not known and may show that it was.
-fn recognise(replica: &Replica, fingerprint: Fingerprint) -> Result<Option<Known>, Error> {
-    let hub = &replica.hub;
-    let found = hub.fleet().by_tls_fingerprint(&Hash(fingerprint.0));
-    let Some((device, record)) = found else {
+fn recognise(replica: &mut Replica, fingerprint: Fingerprint) -> Result<Option<Known>, Error> {
+    let now = replica.now();
+    let hub = &mut replica.hub;
+    let Some((device, record)) = hub.recognise(now, &Hash(fingerprint.0))? else {
         return if hub.may_readmit() { Ok(None) } else { Err(hub.unknown_device()) };
     };
-    let (name, tenant) = (record.name.clone(), hub.tenant());
+    let name = record.name.clone();
     let revoked = refuse_if_revoked(record).err().map(|why| why.to_string());
+    let tenant = hub.tenant();
     Ok(Some(Known { tenant, device, name, opening: hub.opening(device)?, revoked }))
 }
 

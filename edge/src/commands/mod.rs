@@ -7,6 +7,7 @@ pub(crate) mod backup;
 pub(crate) mod import;
 pub(crate) mod record;
 pub(crate) mod restore;
+pub(crate) mod rotate_keys;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod view;

@@ -15,10 +15,12 @@ use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{DiskDevice, Gone, Keeper};
 use crate::link::LinkState;
+use crate::rekeying::{self, RekeyingError, Rotated};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
 use tokio::net::UnixListener;
@@ -41,6 +43,8 @@ pub enum Ask {
         /// Where: an absolute path, for the agent may stand elsewhere than who asks.
         to: PathBuf,
     },
+    /// Change the keys.
+    RotateKeys,
 }
 
 /// What is answered, but for recording.
@@ -69,6 +73,8 @@ pub enum Answer {
     },
     /// To [`Ask::Backup`].
     Backup(Box<Made>),
+    /// To [`Ask::RotateKeys`].
+    Rotated(Rotated),
     /// It cannot be answered now; ask again.
     Busy {
         /// What takes the places, or the room.
@@ -118,6 +124,13 @@ impl Desk {
             Ask::Balances => self.report(balances).await,
             Ask::Record => Ok(Err("recording is a stream".into())),
             Ask::Backup { to } => self.backup(to).await,
+            Ask::RotateKeys => Ok(match rekeying::rotate(&self.dir, &self.keeper).await {
+                Ok(rotated) => Ok(Answer::Rotated(rotated)),
+                Err(RekeyingError::Engine(why)) if why.kind() == Kind::Full => {
+                    Ok(Answer::Busy { busy: why.to_string() })
+                }
+                Err(why) => Err(why.to_string()),
+            }),
         };
         match answered {
             Ok(Ok(answer)) => answer,

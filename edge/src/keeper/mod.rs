@@ -12,7 +12,7 @@ mod room;
 pub use recording::{Entry, Recorded};
 
 use crate::data_dir::DataDir;
-use crate::identity::{Enrolment, Keys};
+use crate::identity::{Enrolment, Keys, NextKeys};
 use crate::journal_file::DiskFile;
 use crate::reserve::Reserve;
 use core::time::Duration;
@@ -22,11 +22,11 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tallyroll_engine::Error;
-use tallyroll_engine::device::{Device, DeviceConfig, Now};
+use tallyroll_engine::device::{Device, DeviceConfig, Now, Rotation};
 use tallyroll_engine::store::{RedbMoment, RedbStore};
 use tallyroll_engine::sync::{Effect, Reply};
-use tallyroll_schema::{ClockQuality, Wall};
+use tallyroll_engine::{Error, Kind};
+use tallyroll_schema::{ClockQuality, Hash, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A device's replica on real files.
@@ -43,6 +43,7 @@ enum Job {
     Record { entries: Vec<Entry>, reply: oneshot::Sender<Vec<Recorded>> },
     Perform { effect: Effect, reply: oneshot::Sender<Reply> },
     Moment { reply: oneshot::Sender<Result<(RedbMoment, Wall), Error>> },
+    RotateKeys { next: NextKeys, reply: oneshot::Sender<Result<(), Error>> },
     Query(Query),
 }
 
@@ -55,6 +56,8 @@ pub struct Progress {
     pub minted: u64,
     /// Whether new work is refused because there is no room on the disk.
     pub full: bool,
+    /// Whether the cloud has confirmed new keys that are not yet used.
+    pub rekeyed: bool,
 }
 
 /// A handle to the keeper.
@@ -123,6 +126,7 @@ fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDe
     let config = DeviceConfig {
         tenant: enrolment.tenant,
         signer: keys.signer,
+        next_signer: keys.next.map(|next| next.signer),
         cloud_key: enrolment.cloud_key,
         public_log: enrolment.public_log,
         anchor,
@@ -225,6 +229,16 @@ impl Keeper {
     pub async fn moment(&self) -> Result<Result<(RedbMoment, Wall), Error>, Gone> {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(Job::Moment { reply }).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Has new keys sign from now on.
+    ///
+    /// # Errors
+    /// The keeper has ended; or, within, the device refuses it.
+    pub async fn rotate_keys(&self, next: NextKeys) -> Result<Result<(), Error>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::RotateKeys { next, reply }).await.map_err(|_| Gone)?;
         answer.await.map_err(|_| Gone)
     }
 
@@ -336,6 +350,7 @@ impl Keeping {
                 Job::Perform { effect, reply } => {
                     self.record(core::mem::take(&mut recordings))?;
                     let answer = unless_full(self.device.perform(self.clock.now(), effect))?;
+                    self.watch_rotation()?;
                     if let Some(answer) = answer {
                         drop(reply.send(answer)); // the session may be gone
                     }
@@ -350,13 +365,36 @@ impl Keeping {
                     };
                     drop(reply.send(moment.map(|moment| (moment, now.wall)))); // or nobody waits
                 }
+                Job::RotateKeys { next, reply } => {
+                    self.record(core::mem::take(&mut recordings))?;
+                    let fingerprint = Hash(next.tls.fingerprint().0);
+                    let now = self.clock.now();
+                    let rotated = self.device.rotate_keys(now, next.signer, fingerprint);
+                    self.progress.send_modify(|progress| progress.sealed += 1);
+                    match rotated {
+                        Err(why) if why.kind() == Kind::Closed => return Err(why),
+                        rotated => drop(reply.send(rotated)), // the asker may be gone
+                    }
+                }
                 Job::Query(query) => {
                     self.record(core::mem::take(&mut recordings))?;
                     query(&mut self.device);
+                    self.watch_rotation()?;
                 }
             }
         }
         self.record(recordings)
+    }
+
+    /// After whatever may have moved a change of keys.
+    fn watch_rotation(&self) -> Result<(), Error> {
+        let rekeyed = self.device.rotation()? == Rotation::Confirmed;
+        self.progress.send_if_modified(|progress| {
+            let changed = progress.rekeyed != rekeyed;
+            progress.rekeyed = rekeyed;
+            changed
+        });
+        Ok(())
     }
 
     fn record(

@@ -26,7 +26,7 @@ impl Keeping {
             info!(bytes = pruned, "pruned what the cloud confirmed; it has it");
         }
         if pruned > 0 && !self.device.has_room() {
-            self.reserve.restore();
+            self.reserve.restore()?;
             self.seal(now)?;
             self.mind_room()?;
         }

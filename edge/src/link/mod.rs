@@ -11,12 +11,15 @@ pub mod session;
 mod streams;
 pub mod tls;
 
+use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
+use crate::rekeying::settle;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use connect::{Line, Place, Transport};
 use core::time::Duration;
 use serde::Serialize;
+use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
 use tls::Pinned;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -32,6 +35,9 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 const QUIC_PAUSE_MIN: Duration = Duration::from_secs(10);
 /// It costs a few packets, and a network that blocks UDP seldom changes its mind.
 const QUIC_PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Why a session ends that goes on with new keys.
+const REKEYED: &str = "the cloud has confirmed this device's new keys: linking again with them";
 
 /// What is known of the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,23 +70,33 @@ pub enum LinkState {
 /// The keeper has ended.
 pub async fn keep_up(
     keeper: Keeper,
+    dir: DataDir,
     enrolment: Enrolment,
-    trust: Pinned,
     state: watch::Sender<LinkState>,
 ) -> Result<(), Gone> {
     let place = Place { cloud: enrolment.cloud.clone(), tls_port: enrolment.tls_port };
     let mut pause = exponential(PAUSE_MIN, PAUSE_MAX);
+    let mut older = 0;
     loop {
         let began = tokio::time::Instant::now();
-        let why = match place.connect(&trust).await {
-            Ok(line) => {
-                keeper.set_linked(true);
-                let ended = stay(&keeper, &enrolment, line, &place, &trust, &state).await;
-                keeper.set_linked(false);
-                ended?
-            }
+        let attempt = async {
+            let trust = trust(&dir, &keeper, &enrolment, older).await?;
+            let line = place.connect(&trust).await?;
+            keeper.set_linked(true);
+            let ended = stay(&keeper, &enrolment, line, &place, &trust, &state).await;
+            keeper.set_linked(false);
+            Ok::<_, String>(ended)
+        };
+        let why = match attempt.await {
+            Ok(ended) => ended?,
             Err(why) => why,
         };
+        // A cloud that lost what it knew may still know an older one.
+        older = if why.contains(UNKNOWN_CERTIFICATE) { older + 1 } else { 0 };
+        if why == REKEYED {
+            info!(why);
+            continue;
+        }
         warn!(cloud = %enrolment.cloud, %why, "not linked");
         state.send_replace(LinkState::Down { why });
         if began.elapsed() >= STABLE_AFTER {
@@ -94,6 +110,18 @@ pub async fn keep_up(
     }
 }
 
+/// Whom to trust, and by which certificate to be known: the newest, or one before it.
+async fn trust(
+    dir: &DataDir,
+    keeper: &Keeper,
+    enrolment: &Enrolment,
+    older: usize,
+) -> Result<Pinned, String> {
+    let certificates = settle(dir, keeper).await.map_err(|why| why.to_string())?;
+    let shown = certificates.get(older % certificates.len().max(1)).ok_or("no certificate")?;
+    tls::session_config(enrolment.authority, shown).map_err(|why| why.to_string())
+}
+
 /// Runs a session until it ends; returns why. From TCP it changes over to QUIC as soon as that
 /// connects: the next session goes on where this one was.
 async fn stay(
@@ -104,6 +132,7 @@ async fn stay(
     trust: &Pinned,
     state: &watch::Sender<LinkState>,
 ) -> Result<String, Gone> {
+    let mut progress = keeper.progress();
     loop {
         let is_by_tcp = line.transport() == Transport::Tcp;
         let session = session::run(keeper, enrolment, line, state);
@@ -113,6 +142,7 @@ async fn stay(
                 info!("QUIC is let through again");
                 line = quic;
             }
+            Ok(_) = progress.wait_for(|progress| progress.rekeyed) => return Ok(REKEYED.into()),
             ended = session => return ended,
         }
     }

@@ -13,12 +13,12 @@ use super::{Device, Now, timestamp};
 use crate::counts::Counts;
 use crate::fold::View;
 use crate::log::journal::JournalFile;
-use crate::log::{Opened, Tip, open};
+use crate::log::{Opened, Tip, forget_rotations, open};
 use crate::merge::Refusal;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, PrunedRow, ReceiptRow, SnapshotRow,
-    TipRow, divergence_key, epoch_key, seq_key, split_epoch_key,
+    BatchRow, DeviceHistory, DivergenceRow, EvidenceRow, HeadRow, PrunedRow, ReceiptRow,
+    SnapshotRow, TipRow, divergence_key, epoch_key, seq_key, split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::sync::Reply;
@@ -164,10 +164,12 @@ fn set_aside<S: Store>(
     for row in batches {
         let first_seq = row.batch.header().first_seq;
         rows.delete::<BatchRow>(&(log, epoch, first_seq));
+        rows.delete::<HeadRow>(&(log, epoch, row.batch.header().end_seq()?.saturating_sub(1)));
         if !planted(Bug::EvidenceDropped) {
             rows.put(&(log, epoch, number, first_seq), &EvidenceRow(row));
         }
     }
+    forget_rotations(rows, (log, epoch), kept.next_seq)?;
     if kept == Tip::START {
         rows.delete::<TipRow>(&(log, epoch));
         rows.delete::<ReceiptRow>(&(log, epoch));
@@ -201,9 +203,13 @@ fn missing<S: Store>(
                 return Ok(());
             }
             let (resubmitted_from, bytes) = match record.event() {
-                Ok(Event::EpochOpened(_) | Event::LogOpened(_) | Event::LogClosed(_)) => {
-                    return Ok(());
-                }
+                // Said anew where it still holds.
+                Ok(
+                    Event::EpochOpened(_)
+                    | Event::LogOpened(_)
+                    | Event::LogClosed(_)
+                    | Event::KeyRotated(_),
+                ) => return Ok(()),
                 // It stands for an event set aside before: that one's place is told.
                 Ok(Event::EventResubmitted(again)) => (again.resubmitted_from, again.record.0),
                 _ => (Position { log, epoch, seq }, record.bytes.to_vec()),

@@ -16,6 +16,7 @@ mod proof;
 mod prune;
 mod retire;
 mod room;
+mod rotate;
 mod seal;
 mod status;
 mod sync;
@@ -26,6 +27,7 @@ mod room_tests;
 pub use prune::{Pruned, Retention};
 pub use retire::Retirement;
 pub use room::ends_work;
+pub use rotate::Rotation;
 pub use status::{LogStatus, Status};
 
 use crate::counts::{Counts, SpoolJob, card};
@@ -57,6 +59,8 @@ pub struct DeviceConfig {
     pub tenant: TenantId,
     /// The device's signing key.
     pub signer: Signer,
+    /// The one that is to follow it, or already did, while the cloud may not know yet.
+    pub next_signer: Option<Signer>,
     /// The cloud's signing key.
     pub cloud_key: PublicKey,
     /// The tenant's public log.
@@ -128,7 +132,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let hybrid = newest_time(&rows, logs.ledger)?.max(newest_time(&rows, logs.telemetry)?);
         let (journal, sections) =
             Journal::open(file, journal_state.key.0, journal_state.generation)?;
-        let id = DeviceId::of_key(tenant, &config.signer.public_key());
+        let id = DeviceId::of_key(tenant, &ledger.genesis.writer); // also after its key changed
         let mut device = Self {
             config,
             id,
@@ -408,8 +412,10 @@ impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
     }
 
     fn copy_at(&self, now: Now, anchor: Option<Hash>) -> Self {
-        let seed = self.config.signer.seed();
-        let config = DeviceConfig { signer: Signer::from_seed(&seed), anchor, ..self.config };
+        let again = |signer: &Signer| Signer::from_seed(&signer.seed());
+        let (signer, next_signer) =
+            (again(&self.config.signer), self.config.next_signer.as_ref().map(again));
+        let config = DeviceConfig { signer, next_signer, anchor, ..self.config };
         let file = self.journal.file().clone();
         // Entropy of its own, as each start of a process has.
         let nonces = crate::log::journal::test_entropy();

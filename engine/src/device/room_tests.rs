@@ -114,6 +114,7 @@ fn open(disk: &Disk, journal: &Entries) -> Result<TestDevice> {
     let config = DeviceConfig {
         tenant: TenantId([1; 16]),
         signer: Signer::from_seed(&[2; 32]),
+        next_signer: None,
         cloud_key: PublicKey([3; 32]),
         public_log: LogId([4; 32]),
         anchor: None,

@@ -77,7 +77,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     fn carry_out(&mut self, now: Now, effect: Effect) -> Result<Reply> {
         match effect {
             Effect::Persist(burst) => self.persist(burst),
-            Effect::Fetch(ask) => fetch(&self.rows(), &self.config.signer, ask),
+            Effect::Fetch(ask) => fetch(&self.rows(), &self.signers(), ask),
             Effect::KeepReceipt(receipt) => self.keep_receipt(now, receipt),
             Effect::Diverged(log, epoch) => self.diverged(now, log, epoch),
             Effect::Surveyed => self.surveyed(),
@@ -100,7 +100,9 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             return Ok(Reply::Refused { epoch, refusal, bytes });
         }
         let mut rows = Rows::new(self.config.tenant, &self.store);
-        let admitted = match admit(&mut rows, burst, &|log, genesis| self.may_hold(log, genesis)) {
+        let admitted = match admit(&mut rows, burst, &|log: LogId, genesis: &LogOpened| {
+            self.may_hold(log, genesis)
+        }) {
             Ok(admitted) => admitted,
             Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
             Err(error) => return self.closing(Err(error)),

@@ -1,12 +1,14 @@
 //! The fleet view: which devices there are, by which keys, in what standing.
 //!
 //! Invariant: folded from the accounts log alone. Retired and revoked are final
-//! for a device's keys; a machine that comes back enrols anew.
+//! for a device; a machine that comes back enrols anew. A certificate is one
+//! device's for ever, whether it is still accepted or not.
 
 use crate::fold::{Origin, View};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use tallyroll_schema::event::fleet::DeviceKeysRotated;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, Event, Hash, Position, PublicKey, Record, Wall};
 
@@ -32,6 +34,8 @@ pub struct DeviceRecord {
     pub signing_key: PublicKey,
     /// Of its TLS certificate.
     pub tls_fingerprint: Hash,
+    /// Of those before it, accepted until it shows the newest one.
+    pub older_tls_fingerprints: Vec<Hash>,
     /// Its standing.
     pub standing: Standing,
     /// Since when, by the cloud's clock.
@@ -40,6 +44,13 @@ pub struct DeviceRecord {
     pub enrolled_at: Wall,
     /// Where its enrolment stood, if it is here on its own evidence: the accounts were lost.
     pub readmitted: Option<Position>,
+}
+
+impl DeviceRecord {
+    /// Whether the device may show this TLS certificate.
+    pub fn accepts(&self, fingerprint: &Hash) -> bool {
+        self.tls_fingerprint == *fingerprint || self.older_tls_fingerprints.contains(fingerprint)
+    }
 }
 
 /// The devices.
@@ -60,10 +71,9 @@ impl Fleet {
         self.devices.get(&device)
     }
 
-    /// The device whose TLS certificate this is.
-    pub fn by_tls_fingerprint(&self, fingerprint: &Hash) -> Option<(DeviceId, &DeviceRecord)> {
-        let device = *self.by_tls_fingerprint.get(fingerprint)?;
-        Some((device, self.devices.get(&device)?))
+    /// The device whose TLS certificate this is or was.
+    pub(super) fn shown_by(&self, fingerprint: &Hash) -> Option<DeviceId> {
+        self.by_tls_fingerprint.get(fingerprint).copied()
     }
 
     /// The device of a name that is not revoked or retired, or else of that id.
@@ -98,6 +108,20 @@ impl Fleet {
         }
     }
 
+    fn fold_rotation(&mut self, event: &DeviceKeysRotated) {
+        let Some(record) = self.devices.get_mut(&event.device) else { return };
+        record.signing_key = event.signing_key;
+        let Some(new) = event.tls_fingerprint.filter(|new| *new != record.tls_fingerprint) else {
+            return;
+        };
+        // Two devices may name one certificate in the same commit: it is the first one's.
+        if *self.by_tls_fingerprint.entry(new).or_insert(event.device) == event.device {
+            record.older_tls_fingerprints.retain(|older| *older != new);
+            let old = core::mem::replace(&mut record.tls_fingerprint, new);
+            record.older_tls_fingerprints.push(old);
+        }
+    }
+
     fn set_standing(&mut self, device: DeviceId, standing: Standing, since: Wall) {
         if let Some(record) = self.devices.get_mut(&device)
             && record.standing != Standing::Revoked
@@ -109,7 +133,7 @@ impl Fleet {
 
 impl View for Fleet {
     const NAME: &'static str = "fleet";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const CLASSES: &'static [LogClass] = &[LogClass::Accounts];
 
     fn fold(&mut self, _origin: &Origin, record: &Record<'_>) {
@@ -121,6 +145,7 @@ impl View for Fleet {
                     name: event.name,
                     signing_key: event.signing_key,
                     tls_fingerprint: event.tls_fingerprint,
+                    older_tls_fingerprints: Vec::new(),
                     standing: Standing::Active,
                     standing_since: at,
                     enrolled_at: at,
@@ -133,6 +158,14 @@ impl View for Fleet {
             }
             Ok(Event::DeviceRevoked(event)) => {
                 self.set_standing(event.device, Standing::Revoked, at);
+            }
+            Ok(Event::DeviceKeysRotated(event)) => self.fold_rotation(&event),
+            Ok(Event::DeviceCertificateUsed(event)) => {
+                if let Some(record) = self.devices.get_mut(&event.device)
+                    && record.tls_fingerprint == event.tls_fingerprint
+                {
+                    record.older_tls_fingerprints.clear();
+                }
             }
             _ => {}
         }

@@ -5,6 +5,7 @@
 //! receipts and decisions leave only after it. Views are folded from what was
 //! committed and from nothing else. Clock, entropy and names are arguments.
 
+mod admission;
 mod decide;
 mod enrol;
 mod fleet;
@@ -66,7 +67,7 @@ pub struct Hub<S> {
     logs: CloudLogs,
     device_logs: BTreeMap<DeviceId, (LogId, EpochId)>,
     /// Each device's ledger and telemetry, so that it has one of each.
-    written_by: BTreeMap<(PublicKey, LogClass), LogId>,
+    written_by: BTreeMap<(DeviceId, LogClass), LogId>,
     last_commit: CommitPosition,
     hybrid: HybridTime,
     fleet: Replay<Fleet>,
@@ -238,7 +239,7 @@ fn number_first<S: Store>(rows: &mut Rows<'_, S>, now: Now, logs: CloudLogs) {
     rows.put(&(), &logs);
 }
 
-type KnownLogs = (BTreeMap<DeviceId, (LogId, EpochId)>, BTreeMap<(PublicKey, LogClass), LogId>);
+type KnownLogs = (BTreeMap<DeviceId, (LogId, EpochId)>, BTreeMap<(DeviceId, LogClass), LogId>);
 
 fn known_logs<S: Store>(rows: &Rows<'_, S>) -> Result<KnownLogs> {
     let (mut device_logs, mut written_by) = KnownLogs::default();
@@ -247,7 +248,10 @@ fn known_logs<S: Store>(rows: &Rows<'_, S>) -> Result<KnownLogs> {
         if let Some(LogRow(genesis)) = rows.get(&log)? {
             match genesis.about {
                 Some(device) => drop(device_logs.insert(device, (log, epoch))),
-                None => drop(written_by.insert((genesis.writer, genesis.class), log)),
+                None => {
+                    let writer = DeviceId::of_key(rows.tenant(), &genesis.writer);
+                    written_by.insert((writer, genesis.class), log);
+                }
             }
         }
         Ok(ControlFlow::Continue(()))

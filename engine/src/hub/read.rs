@@ -6,8 +6,8 @@
 use super::{Fleet, Hub};
 use crate::counts::Counts;
 use crate::fold::Replay;
-use crate::keys::{verify_head, verify_receipt};
-use crate::log::{Tip, holds, open, read_genesis, read_opening};
+use crate::keys::{verify_consent, verify_head, verify_receipt};
+use crate::log::{Tip, holds, in_force, open, read_genesis, read_opening, rotation};
 use crate::store::rows::{
     BatchRow, CommitRow, DirectoryKey, DirectoryRow, HeadRow, LogRow, ReceiptRow, TipRow,
     epoch_key, seq_key, split_epoch_key,
@@ -18,7 +18,8 @@ use core::ops::ControlFlow;
 use serde::Serialize;
 use tallyroll_schema::event::log::{EpochOpened, LogClass, LogOpened};
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, Head, LogId, Position, Receipt, Record, Records, Wall,
+    CommitPosition, DeviceId, EpochId, Head, LogId, Position, PublicKey, Receipt, Record, Records,
+    Wall,
 };
 
 /// One log's epoch as held.
@@ -161,10 +162,11 @@ impl<S: Store> Hub<S> {
         let (mut tip, mut borne_out) = (Tip::START, false);
         let at = |seq| Position { log, epoch, seq };
         let rows = self.rows();
+        let mut key = in_force(&rows, &genesis, at(0), None)?.key;
         let prefix = epoch_key(log, epoch);
         let walked = rows.scan::<BatchRow>(&prefix, &prefix, &mut |_, row| {
             let seq = tip.next_seq;
-            match self.verify_batch(&genesis, (log, epoch), tip, row) {
+            match self.verify_batch(&genesis, &mut key, (log, epoch), tip, row) {
                 Ok((next, signed)) => {
                     (tip, found.batches) = (next, found.batches + 1);
                     found.signed = if signed { next.next_seq } else { found.signed };
@@ -230,10 +232,12 @@ impl<S: Store> Hub<S> {
         })
     }
 
-    /// The tip after a stored batch and whether a signed head closes it.
+    /// The tip after a stored batch and whether a signed head closes it. `key` is the one in
+    /// force there; where the batch changes it, the next one afterwards.
     fn verify_batch(
         &self,
         genesis: &LogOpened,
+        key: &mut PublicKey,
         (log, epoch): (LogId, EpochId),
         tip: Tip,
         row: BatchRow,
@@ -267,15 +271,22 @@ impl<S: Store> Hub<S> {
         if genesis.writer == self.public_key() {
             return Ok((next, true)); // our own; signed when sent
         }
-        let key = (log, epoch, next.next_seq - 1);
-        let head: Option<HeadRow> = self.rows().get(&key).map_err(|why| why.to_string())?;
-        match head {
-            None => Ok((next, false)),
-            Some(HeadRow(head)) => {
-                let holds = verify_head(self.config.tenant, &genesis.writer, &head)
-                    && Some(head.head) == next.head(log, epoch);
-                if holds { Ok((next, true)) } else { Err("a head's signature or hash".into()) }
+        let place = (log, epoch, next.next_seq - 1);
+        let head: Option<HeadRow> = self.rows().get(&place).map_err(|why| why.to_string())?;
+        let rotated = rotation(&opened.records).map_err(|why| why.to_string())?;
+        if let Some(HeadRow(head)) = &head {
+            let holds = verify_head(self.config.tenant, key, head)
+                && Some(head.head) == next.head(log, epoch);
+            if !holds {
+                return Err("a head's signature or hash".into());
             }
         }
+        if let Some(event) = rotated {
+            if head.is_none() || !verify_consent(self.config.tenant, log, key, &event) {
+                return Err("its keys are changed without the old or the new one's word".into());
+            }
+            *key = event.writer;
+        }
+        Ok((next, head.is_some()))
     }
 }

@@ -14,12 +14,10 @@ use crate::store::Store;
 use crate::store::rows::CloudRecovery;
 use crate::sync::Effect;
 use crate::{Error, Result};
+use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
 use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::wire::{EnrolmentProof, Hello};
 use tallyroll_schema::{Batch, DeviceId, Event, Hash, Position, Records, Wall};
-
-/// What a device is told that is not known and proves nothing.
-const UNKNOWN: &str = "no device with this certificate is enrolled here";
 
 impl<S: Store> Hub<S> {
     /// Whether a device that is not known may prove that it was enrolled.
@@ -38,7 +36,7 @@ impl<S: Store> Hub<S> {
         let lost_before = self.logs.commit_epoch > 1 && !self.may_readmit();
         let hint = "; this cloud once lost some of its accounts: if the device was enrolled before that, \
             `tallyroll doctor --await-devices` at the cloud lets it come back";
-        Error::Rejected(format!("{UNKNOWN}{}", if lost_before { hint } else { "" }))
+        Error::Rejected(format!("{UNKNOWN_CERTIFICATE}{}", if lost_before { hint } else { "" }))
     }
 
     /// Freezes, and waits for devices that are not known until an administrator accepts that no
@@ -72,13 +70,15 @@ impl<S: Store> Hub<S> {
         }
         let proof = hello.enrolment.as_ref().ok_or_else(|| {
             Error::Rejected(format!(
-                "{UNKNOWN}, and it shows nothing that proves that it was; have it enrolled anew, with a new data \
+                "{UNKNOWN_CERTIFICATE}, and it shows nothing that proves that it was; have it enrolled anew, with a new data \
                  directory and an invitation by `tallyroll enroll`"
             ))
         })?;
         let (enrolled, position, burst) =
             self.proven(proof, hello.device, tls_fingerprint).ok_or_else(|| {
-                Error::Rejected(format!("{UNKNOWN}, and what it shows does not prove that it was"))
+                Error::Rejected(format!(
+                    "{UNKNOWN_CERTIFICATE}, and what it shows does not prove that it was"
+                ))
             })?;
         let device = enrolled.device;
         if self.fleet().device(device).is_some() {

@@ -35,12 +35,9 @@ impl<S: Store> Hub<S> {
     /// # Errors
     /// Storage failed.
     pub fn is_drained(&self, device: DeviceId) -> Result<bool> {
-        let Some(record) = self.fleet().device(device) else { return Ok(false) };
         let rows = self.rows();
         for class in [LogClass::Ledger, LogClass::Telemetry] {
-            let Some(log) = self.written_by.get(&(record.signing_key, class)) else {
-                return Ok(false);
-            };
+            let Some(log) = self.written_by.get(&(device, class)) else { return Ok(false) };
             let mut drained = true;
             rows.scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, tip| {
                 // An epoch that another one continues ended, whether it was closed or not.

@@ -6,6 +6,7 @@
 //! sessions share one store commit, and each is answered after it.
 
 use super::Hub;
+use super::admission::Brought;
 use super::stage::Staged;
 use crate::device::Now;
 use crate::fetch::fetch;
@@ -21,10 +22,10 @@ use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
-use tallyroll_schema::event::log::{LogClass, LogOpened};
-use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId, PublicKey};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId};
 
-pub(super) type NewLogs = BTreeMap<(PublicKey, LogClass), LogId>;
+pub(super) type NewLogs = BTreeMap<(DeviceId, LogClass), LogId>;
 
 impl<S: Store> Hub<S> {
     /// What a session with a device begins with. One that is revoked is told nothing; what it has
@@ -33,11 +34,11 @@ impl<S: Store> Hub<S> {
     /// # Errors
     /// An unknown device; storage failed.
     pub fn opening(&self, device: DeviceId) -> Result<Opening> {
-        let key = self.fleet().known(device)?.signing_key;
+        self.fleet().known(device)?;
         let rows = self.rows();
         let (mut held, mut receipts) = (Vec::new(), Vec::new());
         for class in [LogClass::Ledger, LogClass::Telemetry] {
-            let Some(log) = self.written_by.get(&(key, class)) else { continue };
+            let Some(log) = self.written_by.get(&(device, class)) else { continue };
             rows.scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
                 held.extend(split_epoch_key(key).map(|epoch| (epoch, Tip::from(row))));
                 Ok(ControlFlow::Continue(()))
@@ -112,7 +113,7 @@ impl<S: Store> Hub<S> {
                 Effect::Persist(burst) => {
                     self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
                 }
-                Effect::Fetch(ask) => fetch(&rows, &self.config.signer, ask)?,
+                Effect::Fetch(ask) => fetch(&rows, &[&self.config.signer], ask)?,
                 Effect::StoreDirectory(entries) => {
                     let aliases = entries.iter().map(|entry| entry.alias).collect();
                     for entry in entries {
@@ -236,25 +237,30 @@ impl<S: Store> Hub<S> {
             let refusal = Refusal::Ended { seq: tip.next_seq };
             return Ok(Reply::Refused { epoch, refusal, bytes });
         }
-        let allowed = |log, genesis: &LogOpened| self.may_bring(device, log, genesis, new_logs);
+        let allowed = Brought { hub: self, device, new_logs };
         let admitted = match admit(rows, burst, &allowed) {
             Ok(admitted) => admitted,
             Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
             Err(error) => return Err(error),
         };
         if admitted.genesis.writer != self.public_key() {
-            new_logs.insert((admitted.genesis.writer, admitted.genesis.class), epoch.0);
+            let writer = DeviceId::of_key(self.config.tenant, &admitted.genesis.writer);
+            new_logs.insert((writer, admitted.genesis.class), epoch.0);
         }
         let any_new = !admitted.new.is_empty();
         for opened in admitted.new {
             staged.accept(rows, now, &admitted.genesis, opened)?;
+        }
+        let commit_of_burst = staged.commit;
+        if let Some(event) = admitted.rotated {
+            self.note_rotation(rows, staged, now, device, (epoch, admitted.tip), event)?;
         }
         let Tip { next_seq, hash } = admitted.tip;
         let held = rows.get::<ReceiptRow>(&epoch)?.map(|ReceiptRow(receipt)| receipt);
         let receipt = match admitted.tip.head(epoch.0, epoch.1) {
             _ if admitted.genesis.writer == self.public_key() => None,
             Some(head) if any_new || held.is_none() => {
-                let commit = Commit { position: staged.commit, received_at: now.wall };
+                let commit = Commit { position: commit_of_burst, received_at: now.wall };
                 let receipt = self.sign(head, commit);
                 rows.put(&epoch, &ReceiptRow(receipt));
                 Some(receipt)
@@ -262,40 +268,6 @@ impl<S: Store> Hub<S> {
             _ => held,
         };
         Ok(Reply::Persisted { epoch, next_seq, hash, receipt, bytes })
-    }
-
-    fn may_bring(
-        &self,
-        device: DeviceId,
-        log: LogId,
-        genesis: &LogOpened,
-        new_logs: &NewLogs,
-    ) -> Result<(), Refusal> {
-        let denied = |why: &str| Err(Refusal::Denied(why.into()));
-        let Some(record) = self.fleet().device(device) else {
-            return denied("this device is not enrolled");
-        };
-        let ours = match genesis.class {
-            LogClass::Public => log == self.logs.public.0,
-            LogClass::Device => genesis.about == Some(device),
-            LogClass::Accounts | LogClass::Ledger | LogClass::Telemetry => false,
-        };
-        let by_us = genesis.writer == self.public_key() || planted(Bug::DeviceAuthorsDecisions);
-        if ours && by_us {
-            return Ok(()); // given back
-        }
-        let own = matches!(genesis.class, LogClass::Ledger | LogClass::Telemetry);
-        let by_it = genesis.writer == record.signing_key || planted(Bug::OthersLogsBrought);
-        if !own || !by_it {
-            return denied("a device brings its own ledger and telemetry");
-        }
-        let place = (genesis.writer, genesis.class);
-        match self.written_by.get(&place).or_else(|| new_logs.get(&place)) {
-            Some(first) if *first != log && !planted(Bug::SecondLedger) => {
-                denied("this device has a log of this class already")
-            }
-            _ => Ok(()),
-        }
     }
 
     fn sign(&self, head: Head, commit: Commit) -> tallyroll_schema::Receipt {

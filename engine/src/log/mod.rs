@@ -8,10 +8,14 @@ mod epoch;
 pub mod journal;
 mod newest;
 mod seal;
+mod writer;
 
 pub(crate) use epoch::{admit_opening, epoch_nonce, hash_before, holds, open_epoch, read_opening};
 pub(crate) use newest::{is_closed, newest_time};
 pub use seal::{Opened, open, seal};
+pub(crate) use writer::{
+    AFTER_ROTATION, InForce, check_rotation, forget_rotations, in_force, next_rotation, rotation,
+};
 
 use crate::planted::{Bug, planted};
 use tallyroll_schema::event::log::{LogClosed, LogOpened};

@@ -66,11 +66,13 @@ pub enum Table {
     Base = 19,
     /// What this cloud lost and its device pruned.
     Gap = 20,
+    /// Where each log's keys were changed.
+    Rotations = 21,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -92,6 +94,7 @@ impl Table {
         Self::Pruned,
         Self::Base,
         Self::Gap,
+        Self::Rotations,
     ];
 }
 

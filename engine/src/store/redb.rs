@@ -193,6 +193,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Pruned => "18-pruned",
         Table::Base => "19-base",
         Table::Gap => "20-gap",
+        Table::Rotations => "21-rotations",
     })
 }
 

@@ -22,6 +22,8 @@ mod prune_tests;
 mod quarantine_tests;
 #[cfg(test)]
 mod rebuilt_tests;
+#[cfg(test)]
+mod rotation_tests;
 mod session;
 
 pub use session::{Role, Session, SessionConfig};

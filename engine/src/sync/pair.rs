@@ -74,6 +74,7 @@ pub(super) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDev
     let config = DeviceConfig {
         tenant: welcome.tenant,
         signer,
+        next_signer: None,
         cloud_key: welcome.cloud_key,
         public_log: welcome.public_log,
         anchor: Some(Hash([9; 32])),

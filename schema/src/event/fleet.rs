@@ -1,8 +1,9 @@
 //! Events of the fleet: which devices belong to it, by which keys.
 //!
 //! Invariant: a device is what its `device.enrolled` says until `device.retired`
-//! or `device.revoked`; both are final for these keys. The first two are told in
-//! the device's log, too, so that it can show them to a cloud that lost its accounts.
+//! or `device.revoked`; both are final for it. Its keys are those of its last
+//! `device.keys-rotated`, if there is one. That it is enrolled or retired is told in its
+//! own log, too, so that it can show it to a cloud that lost its accounts.
 
 use super::body;
 use crate::{DeviceId, Hash, Position, PublicKey};
@@ -46,5 +47,31 @@ body! {
         /// Why.
         #[n(1)]
         pub reason: String,
+    }
+
+    /// The cloud took in that a device changed its keys.
+    pub struct DeviceKeysRotated {
+        /// The device.
+        #[n(0)]
+        pub device: DeviceId,
+        /// Signs its heads from now on.
+        #[n(1)]
+        pub signing_key: PublicKey,
+        /// Fingerprint of the TLS certificate that is accepted from now on, if that changed too.
+        #[n(2)]
+        pub tls_fingerprint: Option<Hash>,
+        /// Where the device said so.
+        #[n(3)]
+        pub rotation: Position,
+    }
+
+    /// A device showed its newest TLS certificate: none from before is accepted any more.
+    pub struct DeviceCertificateUsed {
+        /// The device.
+        #[n(0)]
+        pub device: DeviceId,
+        /// Fingerprint of the certificate.
+        #[n(1)]
+        pub tls_fingerprint: Hash,
     }
 }

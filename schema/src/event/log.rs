@@ -106,7 +106,8 @@ body! {
         pub decision: Position,
     }
 
-    /// The writer's key changes; the head that covers this is signed by the old one.
+    /// The writer's key changes. It closes its batch and its burst: the head there is signed by the
+    /// old key, every later one by the new.
     pub struct KeyRotated {
         /// The new signing key.
         #[n(0)]
@@ -114,6 +115,9 @@ body! {
         /// By the new key, over [`KeyRotated::consent_bytes`]: it agreed to take over.
         #[n(1)]
         pub consent: Signature,
+        /// In a ledger: fingerprint of the TLS certificate that its device shows from now on.
+        #[n(2)]
+        pub tls_fingerprint: Option<Hash>,
     }
 }
 
@@ -123,6 +127,9 @@ impl LogClosed {
 }
 
 impl KeyRotated {
+    /// Its kind's number: a change of keys is told without reading other bodies.
+    pub const KIND: u16 = 0x0003;
+
     /// The bytes that a log's next key signs to take over from its `old` one.
     pub fn consent_bytes(
         tenant: TenantId,
@@ -147,8 +154,10 @@ mod tests {
     use crate::Event;
 
     #[test]
-    fn a_log_is_closed_by_the_kind_that_says_so() {
-        let named = Event::KINDS.iter().find(|(_, name, _)| *name == "log.closed");
-        assert_eq!(named.map(|(kind, _, _)| *kind), Some(LogClosed::KIND));
+    fn logs_are_closed_and_keys_rotated_by_the_kinds_that_say_so() {
+        for (kind, name) in [(LogClosed::KIND, "log.closed"), (KeyRotated::KIND, "key.rotated")] {
+            let named = Event::KINDS.iter().find(|(_, known, _)| *known == name);
+            assert_eq!(named.map(|(kind, _, _)| *kind), Some(kind));
+        }
     }
 }

@@ -245,6 +245,10 @@ events! {
     0x0702 "device.retired" v 1 Cloud DeviceRetired;
     /// A device is no longer trusted.
     0x0703 "device.revoked" v 1 Cloud DeviceRevoked;
+    /// A device changed its keys.
+    0x0704 "device.keys-rotated" v 1 Cloud DeviceKeysRotated;
+    /// A device showed its newest certificate.
+    0x0705 "device.certificate-used" v 1 Cloud DeviceCertificateUsed;
     /// Something a device brought was put into quarantine.
     0x0710 "quarantine.opened" v 1 Cloud QuarantineOpened;
     /// What was in quarantine is to be taken in.

@@ -59,6 +59,7 @@ pub(super) fn formats() -> String {
         EVENT_COUNT_MAX,
         EPOCHS_MAX,
         OWN_EPOCHS_MAX,
+        ROTATIONS_MAX,
         QUARANTINE_ENTRIES_MAX,
         QUARANTINE_BYTES_MAX
     ];

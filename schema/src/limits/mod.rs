@@ -54,6 +54,8 @@ pub const EVENT_COUNT_MAX: u64 = u32::MAX as u64;
 pub const EPOCHS_MAX: usize = 1024;
 /// Epochs a device opens in one log before it asks to be enrolled anew: something copies it for ever.
 pub const OWN_EPOCHS_MAX: u32 = 256;
+/// Times a log's keys may change: four times a year for sixteen years. All are looked at with each burst.
+pub const ROTATIONS_MAX: usize = 64;
 /// Entries a device may have open in quarantine: one for each of its epochs that may be under way, and a few that it
 /// invents. What it brings beyond is counted, not kept.
 pub const QUARANTINE_ENTRIES_MAX: usize = 8;

@@ -96,6 +96,7 @@ impl Party {
         let config = DeviceConfig {
             tenant: self.tenant,
             signer: Signer::from_seed(&self.device),
+            next_signer: None,
             cloud_key: Signer::from_seed(&self.cloud).public_key(),
             public_log,
             anchor: Some(Hash([anchor; 32])),

@@ -121,6 +121,7 @@ impl DeviceMachine {
         DeviceConfig {
             tenant: TENANT,
             signer: Signer::from_seed(&self.seed),
+            next_signer: None,
             cloud_key: self.cloud_key,
             public_log: self.public_log,
             anchor: Some(self.anchor),

@@ -21,6 +21,7 @@ mod meta;
 mod pruned;
 mod quarantine;
 mod receipt;
+mod rotations;
 mod snapshot;
 mod spool_job;
 mod tip;
@@ -42,6 +43,7 @@ pub use meta::{CloudLogs, CloudRecovery, DeviceHistory, DeviceLogs, JournalState
 pub use pruned::PrunedRow;
 pub use quarantine::{QuarantineBurstRow, QuarantineEntry, QuarantineRow};
 pub use receipt::ReceiptRow;
+pub use rotations::{Rotation, RotationsRow};
 pub use snapshot::SnapshotRow;
 pub use spool_job::SpoolJobRow;
 pub use tip::TipRow;

@@ -1,10 +1,12 @@
 //! Samples of the events of people and of the fleet.
 //!
-//! Invariant: the sample of a kind sets every field, a minimal one no optional field.
-//! Which files they become is left to the tests above.
+//! Invariant: the first sample of a kind sets every field; a minimal one sets no
+//! optional one. Which files they become is left to the tests above.
 
 use super::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, SUBJECT};
-use crate::event::fleet::{DeviceEnrolled, DeviceRetired, DeviceRevoked};
+use crate::event::fleet::{
+    DeviceCertificateUsed, DeviceEnrolled, DeviceKeysRotated, DeviceRetired, DeviceRevoked,
+};
 use crate::event::people::{SubjectForgotten, SubjectLinked};
 use crate::event::quarantine::{QuarantineDiscarded, QuarantineOpened, QuarantineReleased};
 use crate::{Event, Head, Position, PublicKey, QuarantineId};
@@ -18,6 +20,14 @@ pub(super) fn samples() -> Vec<Event> {
         enrolled(Some(POSITION)),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),
+        DeviceKeysRotated {
+            device: DEVICE,
+            signing_key: PublicKey([0xcc; 32]),
+            tls_fingerprint: Some(HASH),
+            rotation: POSITION,
+        }
+        .into(),
+        DeviceCertificateUsed { device: DEVICE, tls_fingerprint: HASH }.into(),
         QuarantineOpened {
             id: QUARANTINE,
             device: DEVICE,
@@ -53,7 +63,16 @@ pub(super) fn samples() -> Vec<Event> {
 }
 
 pub(super) fn minimal_samples() -> Vec<Event> {
-    vec![enrolled(None)]
+    vec![
+        enrolled(None),
+        DeviceKeysRotated {
+            device: DEVICE,
+            signing_key: PublicKey([0xcc; 32]),
+            tls_fingerprint: None,
+            rotation: POSITION,
+        }
+        .into(),
+    ]
 }
 
 fn enrolled(readmitted: Option<Position>) -> Event {

@@ -39,7 +39,12 @@ pub(super) fn samples() -> Vec<Event> {
         }
         .into(),
         LogClosed { decision: Position { log: LOG, epoch: EPOCH, seq: 17 } }.into(),
-        KeyRotated { writer: PublicKey([0xcc; 32]), consent: Signature([0xdd; 64]) }.into(),
+        KeyRotated {
+            writer: PublicKey([0xcc; 32]),
+            consent: Signature([0xdd; 64]),
+            tls_fingerprint: Some(HASH),
+        }
+        .into(),
         DocumentChanged {
             document: "address-book".into(),
             change: Bytes(vec![0x85, 0x6f, 0x4a, 0x83, 0x00, 0xff]),
@@ -65,6 +70,12 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             parent_hash: HASH,
             reason: EpochReason::TailLost,
             divergent: None,
+        }
+        .into(),
+        KeyRotated {
+            writer: PublicKey([0xcc; 32]),
+            consent: Signature([0xdd; 64]),
+            tls_fingerprint: None,
         }
         .into(),
     ]

@@ -163,7 +163,7 @@ impl BatchDecoder {
         let head = self.writer.sign_head(TENANT, head);
         let burst = Burst { batches: vec![batch], head };
         let mut rows = Rows::new(TENANT, &self.store);
-        admit(&mut rows, burst, &|_, _| Ok(())).map_err(|why| why.to_string())
+        admit(&mut rows, burst, &|_: LogId, _: &LogOpened| Ok(())).map_err(|why| why.to_string())
     }
 }
 

@@ -1,0 +1,76 @@
+//! New keys for this device: made, said in its logs, and used, in that order.
+//!
+//! Invariant: at each moment the file of keys holds those that the logs and the cloud
+//! go by. The next ones are durable before the event that names them; the old signing
+//! key is removed, and the new certificate shown, once the cloud has receipted that
+//! event. What was interrupted is taken up again before the next connection.
+
+use crate::data_dir::DataDir;
+use crate::identity::{IdentityError, Keys};
+use crate::keeper::{Gone, Keeper};
+use crate::link::tls::DeviceTls;
+use serde::Serialize;
+use tallyroll_engine::Error;
+use tallyroll_engine::device::Rotation;
+use tallyroll_schema::{Fingerprint, PublicKey};
+
+/// What became of a change of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rotated {
+    /// Signs from now on.
+    pub signing_key: PublicKey,
+    /// Of the certificate that is shown once the cloud has heard of it.
+    pub tls_fingerprint: Fingerprint,
+    /// Whether the cloud had confirmed an earlier call's, and this is that one's.
+    pub under_way: bool,
+}
+
+/// Why keys were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RekeyingError {
+    /// The keeper has ended.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The keys cannot be read, made or kept.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The device refused.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+/// Changes this device's keys; durable when it returns. One change at a time: until the cloud
+/// has confirmed the last one, that one is told again.
+///
+/// # Errors
+/// Nothing was changed, but for new keys that lie ready for the next call.
+pub async fn rotate(dir: &DataDir, keeper: &Keeper) -> Result<Rotated, RekeyingError> {
+    settle(dir, keeper).await?;
+    let under_way = Keys::load_or_create(dir)?.next.is_some();
+    let next = Keys::prepare_next(dir)?;
+    let (signing_key, tls_fingerprint) = (next.signer.public_key(), next.tls.fingerprint());
+    keeper.rotate_keys(next).await??;
+    Ok(Rotated { signing_key, tls_fingerprint, under_way })
+}
+
+/// Brings a change that is under way as far as it can come now; returns the certificates to
+/// show, the one that counts first. Older ones are for a cloud that lost what it knew since.
+///
+/// # Errors
+/// The keys cannot be used; the device refused.
+pub async fn settle(dir: &DataDir, keeper: &Keeper) -> Result<Vec<DeviceTls>, RekeyingError> {
+    let mut keys = Keys::load_or_create(dir)?;
+    if let Some(next) = keys.next.take() {
+        match keeper.query(|device| device.rotation()).await?? {
+            Rotation::Written => {}
+            Rotation::None | Rotation::Prepared => keeper.rotate_keys(next).await??,
+            Rotation::Confirmed => {
+                Keys::promote_next(dir)?;
+                keeper.query(|device| device.drop_old_keys()).await??;
+                keys = Keys::load_or_create(dir)?;
+            }
+        }
+    }
+    Ok([keys.tls].into_iter().chain(keys.older_tls).collect())
+}

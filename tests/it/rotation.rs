@@ -1,0 +1,152 @@
+//! A branch that changes its keys, through real processes: while its agent runs, while it is offline, and killed at it.
+//! Invariant shown here: whatever moment it ends at, the branch goes on with the old keys or the new ones and counts
+//! everything once; once the new certificate was shown, the old one is refused; an old receipt still verifies.
+//! Which signatures the cloud refuses is the engine's and tested there.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_for, wait_until};
+use tempfile::TempDir;
+
+const LINE: &str = r#"{"kind":"pages.captured","user":"anna","pages":1,"color":"color"}"#;
+
+fn linked_branch() -> (TempDir, Cloud, Branch) {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    wait_until(PATIENCE, "the branch is linked", || branch.standing().linked);
+    (dir, cloud, branch)
+}
+
+fn capture(branch: &Branch, pages: usize) {
+    let lines = format!("{LINE}\n").repeat(pages);
+    drop(branch.run_with(&["record"], lines.as_bytes()).succeeded());
+}
+
+fn captured(totals: &Value) -> u64 {
+    let rows = totals["rows"].as_array().unwrap().iter();
+    rows.map(|row| row["captured"].as_u64().unwrap()).sum()
+}
+
+/// Waits until the cloud goes by these keys and no others.
+#[track_caller]
+fn wait_in_use(cloud: &Cloud, keys: &Value) {
+    wait_until(PATIENCE, "the new keys are in use", || {
+        let device = cloud.json(&["devices"])[0].clone();
+        let named = ["signing-key", "tls-fingerprint"].iter().all(|key| device[*key] == keys[*key]);
+        named && device["older-tls-fingerprints"].as_array().is_some_and(Vec::is_empty)
+    });
+}
+
+#[track_caller]
+fn assert_counted(cloud: &Cloud, branch: &Branch, pages: u64) {
+    branch.wait_synced(PATIENCE);
+    assert_eq!(captured(&cloud.json(&["view", "totals"])), pages);
+    assert_eq!(captured(&branch.json(&["view", "totals"])), pages);
+    assert_eq!(cloud.json(&["quarantine"]), Value::Array(Vec::new()));
+    drop(cloud.run(&["log", "verify"]).succeeded());
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy(&entry.path(), &to.join(entry.file_name())),
+            kind if kind.is_file() => {
+                drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap());
+            }
+            _ => {} // a socket
+        }
+    }
+}
+
+#[test]
+fn keys_are_changed_while_the_agent_runs_and_offline_and_old_receipts_hold() {
+    let (dir, mut cloud, mut branch) = linked_branch();
+    capture(&branch, 3);
+    branch.wait_synced(PATIENCE);
+    let logs = cloud.json(&["log", "list"]);
+    let logs = logs.as_array().unwrap().iter();
+    let ledger = logs.clone().find(|log| log["class"] == "ledger").unwrap();
+    let receipt = dir.path().join("receipt.json");
+    std::fs::write(&receipt, ledger["receipt"].to_string()).unwrap();
+
+    let first = branch.json(&["rotate-keys"]);
+    wait_in_use(&cloud, &first);
+    capture(&branch, 2);
+    assert_counted(&cloud, &branch, 5);
+
+    branch.stop();
+    cloud.stop();
+    let second = branch.json(&["rotate-keys"]);
+    assert_ne!(second["signing-key"], first["signing-key"]);
+    let again = branch.json(&["rotate-keys"]);
+    assert_eq!(again["signing-key"], second["signing-key"], "one at a time");
+    assert_eq!((&second["under-way"], &again["under-way"]), (&false.into(), &true.into()));
+    capture(&branch, 4);
+    cloud.start_again();
+    branch.start();
+    wait_in_use(&cloud, &second);
+    capture(&branch, 8);
+    assert_counted(&cloud, &branch, 17);
+    drop(cloud.run(&["log", "verify", "--receipt", receipt.to_str().unwrap()]).succeeded());
+}
+
+#[test]
+fn a_copy_from_before_is_refused_once_the_new_certificate_was_shown() {
+    let (dir, cloud, mut branch) = linked_branch();
+    capture(&branch, 1);
+    branch.wait_synced(PATIENCE);
+    branch.stop();
+    let before = dir.path().join("before");
+    copy(branch.data(), &before);
+    branch.start();
+    let keys = branch.json(&["rotate-keys"]);
+    wait_in_use(&cloud, &keys);
+
+    let mut before = Branch::new(before);
+    capture(&before, 2);
+    before.start();
+    let told = wait_for(PATIENCE, "the copy is told", || {
+        let status = before.json(&["status"]);
+        let why = status["why"].as_str().filter(|_| status["link"] == "down");
+        why.filter(|why| why.contains("shows a certificate from before")).map(str::to_owned)
+    });
+    assert!(told.contains("backup made since") && told.contains("tallyroll enroll"), "{told}");
+    capture(&branch, 4);
+    assert_counted(&cloud, &branch, 5);
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_with_old_or_new_keys() {
+    let (_dir, cloud, mut branch) = linked_branch();
+    let mut pages = 0;
+    for round in 0..12_u64 {
+        // Alone on the files, or through the agent, which is then killed with it.
+        if round % 2 == 0 {
+            branch.kill_9();
+        }
+        let mut command = branch.command(&["rotate-keys"]);
+        let mut rotating = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(round * 5));
+        branch.kill_9();
+        rotating.kill().unwrap();
+        drop(rotating.wait().unwrap());
+        capture(&branch, 1);
+        branch.start();
+        capture(&branch, 1);
+        pages += 2;
+        if round % 3 == 2 {
+            std::thread::sleep(Duration::from_millis(round * 40)); // into receipt and promotion
+            branch.kill_9();
+            branch.start();
+        }
+    }
+    branch.wait_synced(PATIENCE);
+    let keys = branch.json(&["rotate-keys"]);
+    wait_in_use(&cloud, &keys);
+    assert_counted(&cloud, &branch, pages);
+}
