@@ -56,7 +56,7 @@ fn copy(from: &Path, to: &Path) {
         match entry.file_type().unwrap() {
             kind if kind.is_dir() => copy(&entry.path(), &to.join(entry.file_name())),
             kind if kind.is_file() => {
-                drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap());
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
             }
             _ => {} // a socket
         }
@@ -134,7 +134,7 @@ fn killed_at_any_moment_it_goes_on_with_old_or_new_keys() {
         std::thread::sleep(Duration::from_millis(round * 5));
         branch.kill_9();
         rotating.kill().unwrap();
-        drop(rotating.wait().unwrap());
+        rotating.wait().unwrap();
         capture(&branch, 1);
         branch.start();
         capture(&branch, 1);

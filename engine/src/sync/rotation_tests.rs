@@ -158,10 +158,11 @@ fn a_change_without_consent_or_to_a_key_it_had_or_with_more_behind_it_is_poison(
     };
     poison(&old, &[&[unwilling]], "does not consent");
     poison(&old, &[&[same]], "the log has had");
-    poison(&new, &[&[good.clone()]], "not signed by the log's writer");
+    let alone = core::slice::from_ref(&good);
+    poison(&new, &[alone], "not signed by the log's writer");
     poison(&new, &[&[good.clone(), heartbeat()]], "ends its burst");
-    poison(&new, &[&[good.clone()], &[heartbeat()]], "ends its burst");
-    poison(&old, &[&[good.clone()], &[good.clone()]], "ends its burst");
+    poison(&new, &[alone, &[heartbeat()]], "ends its burst");
+    poison(&old, &[alone, alone], "ends its burst");
     let burst = after(&hub, &old, &[&[heartbeat(), good]]);
     assert!(matches!(bring(&mut hub, &device, burst), Reply::Persisted { .. }));
     let back = rotated(&hub, &new, &old).into();
