@@ -56,6 +56,8 @@ bugs! {
     // merge and fetch
     /// A head's signature is not looked at.
     SignatureUnchecked,
+    /// A log's first key is believed for ever, whatever keys came after it.
+    OldKeyBelieved,
     /// A signed head is taken for the last batch's, whatever its hash.
     HeadHashUnchecked,
     /// A batch at a place that is filled passes for the one that fills it.

@@ -43,6 +43,7 @@ pub fn finder(bug: Bug) -> &'static str {
         | RecordCountTrusted
         | OrphanAdmitted
         | SignatureUnchecked
+        | OldKeyBelieved
         | HeadHashUnchecked
         | OtherEpochsBatch
         | ReceiptUnverified

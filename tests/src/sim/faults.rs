@@ -125,6 +125,8 @@ pub struct Plan {
     /// Whether devices prune what is receipted whenever they seal by themselves. Not where a cloud
     /// loses its tail: then what was pruned is gone, and said to be.
     pub prunes: bool,
+    /// Whether devices change their keys.
+    pub rekeys: bool,
     /// Bytes of batches an end takes before it gives credit.
     pub window: u32,
     /// One way of a message.
@@ -151,6 +153,7 @@ impl Plan {
             redb,
             bulk: !redb && entropy.percent(3),
             prunes: false,
+            rekeys: false,
             window: [8, 32, 256][entropy.index(3)] * 1024,
             latency: Duration::from_millis([1, 20, 250][entropy.index(3)]),
             sector_bytes: [512, 4096][entropy.index(2)],

@@ -45,11 +45,13 @@ pub(crate) enum Forgery {
     OtherDevice,
     /// Its device was revoked before it came.
     Revoked,
+    /// A key signed it that its device had before; a stranger's, where there was none.
+    FormerKey,
 }
 
 impl Forgery {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::None,
         Self::Gap,
         Self::OtherRecords,
@@ -63,6 +65,7 @@ impl Forgery {
         Self::Decisions,
         Self::OtherDevice,
         Self::Revoked,
+        Self::FormerKey,
     ];
 
     /// The burst, for a log that ends at `tip` and whose first batch ends at `first`.
@@ -74,7 +77,7 @@ impl Forgery {
         tip: Tip,
         first: Tip,
     ) -> Option<Burst> {
-        let signer = machine.config().signer;
+        let signer = machine.signer_in_force();
         let records = heartbeats(entropy);
         let count = HEARTBEATS;
         let sealed = |log, epoch, seq| seal(log, epoch, seq, count, &records).ok();
@@ -95,6 +98,11 @@ impl Forgery {
             Self::OtherSigner => {
                 let other = Signer::from_seed(&entropy.bytes());
                 burst(&other, (log, epoch), sealed(log, epoch, next)?, tip.hash, &records)
+            }
+            Self::FormerKey => {
+                let former = machine.former_seeds.first().copied();
+                let former = Signer::from_seed(&former.unwrap_or_else(|| entropy.bytes()));
+                burst(&former, (log, epoch), sealed(log, epoch, next)?, tip.hash, &records)
             }
             Self::Length | Self::Count => {
                 let sound = sealed(log, epoch, next)?;

@@ -8,7 +8,7 @@ use super::disk::{Disk, JournalOn, SimStore};
 use super::network::ConnectionId;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use tallyroll_engine::device::{Device, DeviceConfig};
+use tallyroll_engine::device::{Device, DeviceConfig, Rotation};
 use tallyroll_engine::hub::{Hub, HubConfig};
 use tallyroll_engine::keys::Signer;
 use tallyroll_engine::sync::Effect;
@@ -59,7 +59,12 @@ pub struct DeviceMachine {
     pub anchor: Hash,
     /// A copy of its disk, somewhere, and what was acknowledged by then.
     pub backup: Option<Backup>,
-    seed: [u8; 32],
+    /// What its signing key is made of.
+    pub seed: [u8; 32],
+    /// What its next one is made of, while the cloud has not confirmed that.
+    pub next_seed: Option<[u8; 32]>,
+    /// What those before it were made of.
+    pub former_seeds: Vec<[u8; 32]>,
     cloud_key: PublicKey,
     public_log: LogId,
     /// Its disk.
@@ -94,6 +99,8 @@ impl DeviceMachine {
             anchor: Hash([index as u8; 32]),
             backup: None,
             seed,
+            next_seed: None,
+            former_seeds: Vec::new(),
             cloud_key: cloud.0,
             public_log: cloud.1,
             disk,
@@ -121,11 +128,19 @@ impl DeviceMachine {
         DeviceConfig {
             tenant: TENANT,
             signer: Signer::from_seed(&self.seed),
-            next_signer: None,
+            next_signer: self.next_seed.as_ref().map(Signer::from_seed),
             cloud_key: self.cloud_key,
             public_log: self.public_log,
             anchor: Some(self.anchor),
         }
+    }
+
+    /// What signs in its logs now.
+    pub fn signer_in_force(&self) -> Signer {
+        let rotation = self.process.as_ref().and_then(|process| process.rotation().ok());
+        let changed = matches!(rotation, Some(Rotation::Written | Rotation::Confirmed));
+        let next = self.next_seed.filter(|_| changed);
+        Signer::from_seed(&next.unwrap_or(self.seed))
     }
 
     /// Starts a process on a disk, its own or a copy.

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod network;
 pub mod planted;
 mod power;
+mod rekeying;
 pub mod run;
 mod sabotage;
 mod sessions;

@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// So many histories of a hundred have devices that prune.
 const PRUNING_PERCENT: u64 = 20;
+/// And in so many they change their keys.
+const REKEYING_PERCENT: u64 = 20;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -109,6 +111,10 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     let mut plan = Plan::draw(&mut entropy, &mut apart, &options.faults);
     // From a source of its own: what else is in a history stays what it was.
     let prunes = Entropy::new(options.seed, history, "prunes").percent(PRUNING_PERCENT);
+    let rekeys = Entropy::new(options.seed, history, "rekeys").percent(REKEYING_PERCENT);
+    let sought = options.bug.is_none_or(|bug| bug == Bug::OldKeyBelieved);
+    // A copy from before a change is refused for good: the engine's tests and `tests/it`.
+    plan.rekeys = rekeys && sought && !plan.faults.iter().any(|fault| fault.copies());
     plan.prunes = prunes && options.bug.is_none() && !plan.has(Fault::TailLost);
     if let Some(planted) = options.planted {
         planted.suit(&mut plan);

@@ -35,6 +35,8 @@ impl World {
             self.at(until + wait, Happening::Connect(index));
             return Ok(());
         }
+        self.settle_keys(index)?;
+        let machine = &self.devices[index];
         let opening = machine.process.as_ref().map(|process| process.opening());
         let names = machine.process.as_ref().map(|process| process.unstored_directory());
         let (Some(opening), Some(names)) = (opening, names) else { return Ok(()) };

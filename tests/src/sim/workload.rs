@@ -55,6 +55,7 @@ impl World {
                 self.record(0, BULK.0)?;
             }
             _ if self.plan.bulk && self.operations == 60 => self.lose_power_after_sealing(0)?,
+            0..2 if self.plan.rekeys => self.change_keys(index)?,
             0..80 => {
                 let count = [1, 1, 1, 2, 5, 12][self.entropy.index(6)];
                 self.record(index, count)?;
