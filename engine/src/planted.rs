@@ -60,7 +60,7 @@ bugs! {
     OldKeyBelieved,
     /// A signed head is taken for the last batch's, whatever its hash.
     HeadHashUnchecked,
-    /// A batch at a place that is filled passes for the one that fills it.
+    /// Another history at a place that is filled passes for the one that fills it.
     HeldUncompared,
     /// A burst's batches are admitted whichever epoch they name.
     OtherEpochsBatch,

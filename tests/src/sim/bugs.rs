@@ -14,9 +14,7 @@ pub fn finder(bug: Bug) -> &'static str {
         JournalUnsynced | TornEntryAccepted | CommitIgnoresFailure | DeviceGoesOn | HubGoesOn
         | GenerationNotStored | EvidenceDropped => "durable",
         FirstOfCommitCounted | SnapshotWithoutCut | LastArrivedHolds => "converges",
-        BatchesUnchained | HybridTimeIsRaw | ClockForgetsSealed | HeldUncompared => {
-            "never-rewrites"
-        }
+        BatchesUnchained | HybridTimeIsRaw | ClockForgetsSealed => "never-rewrites",
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
@@ -43,6 +41,7 @@ pub fn finder(bug: Bug) -> &'static str {
         | RecordCountTrusted
         | OrphanAdmitted
         | SignatureUnchecked
+        | HeldUncompared
         | OldKeyBelieved
         | HeadHashUnchecked
         | OtherEpochsBatch
