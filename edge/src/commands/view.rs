@@ -47,7 +47,10 @@ pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
 
 /// A name comes from outside and must not steer the terminal it is shown on.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    // Marks that turn the direction of what follows would let one name write over another.
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
@@ -75,6 +78,6 @@ mod tests {
 
     #[test]
     fn a_name_cannot_steer_the_terminal() {
-        assert_eq!(printable("jörg\u{1b}[2J\n"), "jörg\u{fffd}[2J\u{fffd}");
+        assert_eq!(printable("jörg\u{1b}[2J\n\u{202e}"), "jörg\u{fffd}[2J\u{fffd}\u{fffd}");
     }
 }

@@ -1,8 +1,8 @@
 //! One connection's session: the engine's sans-IO session over streams.
 //!
 //! Owns the order of things. Invariant: effects go to the keeper one by one and
-//! come back in that order; nothing is read while more than [`WAITING_MAX`]
-//! messages wait to be written, so a slow peer bounds us. By which way the streams
+//! come back in that order; nothing is read while too much waits to be
+//! written, so a slow peer bounds us, and one that takes nothing is left. By which way the streams
 //! reach the cloud is theirs ([`Streams`]) to know.
 
 use super::LinkState;
@@ -12,6 +12,7 @@ use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
 use core::time::Duration;
 use tallyroll_engine::sync::{Output, Role, Session, SessionConfig};
+use tallyroll_schema::limits::links::STALL_TIMEOUT;
 use tallyroll_schema::wire::Message;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -19,8 +20,6 @@ use tracing::{info, warn};
 
 /// Bytes of the cloud's batches we buffer: rate cards and leases are small.
 const WINDOW_BYTES: u32 = 256 * 1024;
-/// Messages waiting to be written before we stop reading.
-const WAITING_MAX: usize = 256;
 
 /// Runs a session until it ends; returns why, for people. Who drops it leaves the cloud without a word.
 ///
@@ -77,7 +76,7 @@ impl Link<'_> {
     ) -> Result<String, Gone> {
         let mut up = Some(up);
         let mut progress = self.keeper.progress();
-        let mut stops_told = 0;
+        let (mut stops_told, mut stalled_since) = (0, None);
         loop {
             if let Some(why) = self.carry_out().await? {
                 return Ok(why);
@@ -93,7 +92,11 @@ impl Link<'_> {
             }
             let deadline = self.session.deadline().map(|deadline| self.began + deadline);
             let far = Instant::now() + Duration::from_secs(3600);
-            let has_room = self.streams.waiting() < WAITING_MAX;
+            let has_room = self.streams.has_room();
+            let stalled = *stalled_since.get_or_insert_with(Instant::now) + STALL_TIMEOUT;
+            if has_room {
+                stalled_since = None;
+            }
             let written = self.streams.written();
             tokio::select! {
                 arrived = self.streams.arrived.recv(), if has_room => {
@@ -110,7 +113,10 @@ impl Link<'_> {
                         None => return Ok("the cloud closed the link".into()),
                     }
                 }
-                () = written, if !has_room => {}
+                () = written, if !has_room => stalled_since = None,
+                () = tokio::time::sleep_until(stalled), if !has_room => {
+                    return Ok("the cloud takes nothing any more".into());
+                }
                 changed = progress.changed() => {
                     changed.map_err(|_| Gone)?;
                     let news = self.keeper.query(|device| {

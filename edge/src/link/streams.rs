@@ -12,11 +12,13 @@ use core::time::Duration;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tallyroll_schema::wire::{FrameReader, Message, StreamKind, encode_frame};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+/// Messages that wait to be written; beyond, nothing is read.
+const WAITING_MAX: usize = 256;
 /// Messages read ahead of the session.
 const READ_AHEAD: usize = 8;
 /// Read from a stream at once, bytes.
@@ -43,11 +45,18 @@ pub(super) struct Streams {
 struct Waiting {
     count: AtomicUsize,
     fewer: Notify,
+    /// Nothing is written any more; why, is there to be read.
+    broken: AtomicBool,
 }
 
 impl Waiting {
     fn written(&self) {
         self.count.fetch_sub(1, Ordering::Relaxed);
+        self.fewer.notify_one();
+    }
+
+    fn broke(&self) {
+        self.broken.store(true, Ordering::Relaxed);
         self.fewer.notify_one();
     }
 }
@@ -114,9 +123,10 @@ impl Streams {
         }
     }
 
-    /// Messages that wait to be written.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.count.load(Ordering::Relaxed)
+    /// Whether so little waits to be written that more may be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.count.load(Ordering::Relaxed) < WAITING_MAX
+            || self.waiting.broken.load(Ordering::Relaxed)
     }
 
     /// Returns when something was written.
@@ -152,9 +162,9 @@ async fn write_stream(
 ) {
     while let Some(frame) = frames.recv().await {
         if stream.is_none() {
-            let Ok(mut new) = connection.open_uni().await else { return };
+            let Ok(mut new) = connection.open_uni().await else { return waiting.broke() };
             if new.write_all(&[kind.tag()]).await.is_err() {
-                return;
+                return waiting.broke();
             }
             stream = Some(new);
         }
@@ -162,7 +172,7 @@ async fn write_stream(
         // Control before ledgers before telemetry; set here as streams open late.
         let _ = stream.set_priority(-i32::from(kind.tag()));
         if stream.write_all(&frame).await.is_err() {
-            return;
+            return waiting.broke();
         }
         waiting.written();
     }

@@ -10,6 +10,7 @@ mod copy_tests;
 mod incoming;
 #[cfg(test)]
 mod loss_tests;
+mod names;
 mod outgoing;
 mod own;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! Sending logs is `outgoing`, taking them in is `incoming`.
 
 use super::incoming::Incoming;
+use super::names::Names;
 use super::outgoing::Outgoing;
 use super::own::OwnLogs;
 use super::{Effect, Offer, Opening, Output, Reply};
@@ -12,7 +13,6 @@ use crate::merge::Refusal;
 use crate::planted::{Bug, planted};
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use tallyroll_schema::limits::DIRECTORY_ENTRIES_MAX;
 use tallyroll_schema::limits::links::{HELLO_TIMEOUT, STOPS_MAX};
 use tallyroll_schema::wire::{
     DirectoryEntry, ErrorCode, ErrorMessage, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION,
@@ -64,6 +64,7 @@ pub struct Session {
     pub(super) outgoing: Outgoing,
     pub(super) incoming: Incoming,
     outputs: VecDeque<Output>,
+    names: Names,
     stops: Vec<ErrorMessage>,
     /// Epochs of the peer's that are not asked for.
     pub(super) held_up: BTreeMap<(LogId, EpochId), Refusal>,
@@ -93,6 +94,7 @@ impl Session {
             config,
             peer: None,
             hello_by: now.saturating_add(HELLO_TIMEOUT),
+            names: Names::default(),
             outputs: VecDeque::new(),
             stops: Vec::new(),
             closed: false,
@@ -152,8 +154,13 @@ impl Session {
 
     /// Sends names, sealed, to the cloud.
     pub fn offer_directory(&mut self, entries: Vec<DirectoryEntry>) {
-        for entries in entries.chunks(DIRECTORY_ENTRIES_MAX / 2) {
-            self.send(Message::Directory(entries.to_vec()));
+        self.names.offer(entries);
+        self.send_names();
+    }
+
+    fn send_names(&mut self) {
+        if let Some(entries) = self.names.next() {
+            self.send(Message::Directory(entries));
         }
     }
 
@@ -196,6 +203,8 @@ impl Session {
                 self.for_role(Role::Cloud, Effect::StoreDirectory(entries));
             }
             Message::DirectoryStored(aliases) => {
+                self.names.stored(aliases.len());
+                self.send_names();
                 self.for_role(Role::Device, Effect::DirectoryStored(aliases));
             }
             Message::Surveyed(_) => self.handle_surveyed(),

@@ -48,14 +48,14 @@ pub(super) async fn write(
         match timeout(KEEP_ALIVE, queues.next()).await {
             Ok(Some(frame)) => {
                 if write_out(&mut to, &frame).await.is_err() {
-                    return;
+                    return waiting.broke();
                 }
                 waiting.written();
             }
             Ok(None) => return,
             Err(_) => {
                 if write_out(&mut to, &[wire::KEEP_ALIVE]).await.is_err() {
-                    return;
+                    return waiting.broke();
                 }
             }
         }
