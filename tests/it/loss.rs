@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tallyroll_tests::drill::Acts;
-use tallyroll_tests::fleet::{Branch, Cloud};
+use tallyroll_tests::fleet::{Branch, Cloud, wait_until};
 use tallyroll_tests::proxy::{Proxy, ProxyConfig};
 
 const SEED: u64 = 11;
@@ -60,4 +60,27 @@ fn everything_arrives_once_over_a_line_that_loses_a_fifth() {
     drop(cloud.run(&["log", "verify"]).succeeded());
     let stats = proxy.stats();
     assert!(stats.up.lost > 0 && stats.down.lost > 0 && stats.up.cut > 0, "a good line: {stats:?}");
+}
+
+/// Names that are not stored yet were sent again at each commit: both ends had so much to write that neither read, and
+/// the branch did not notice that the cloud had left it.
+#[test]
+fn thousands_of_new_people_stop_no_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    for round in 0..8 {
+        let line = |number| {
+            format!(
+                "{{\"kind\":\"pages.captured\",\"user\":\"user-{round}-{number}\",\"pages\":1,\"color\":\"color\"}}\n"
+            )
+        };
+        let lines: String = (0..2000).map(line).collect();
+        drop(branch.run_with(&["record"], lines.as_bytes()).succeeded());
+    }
+    branch.wait_synced(Duration::from_secs(30));
+    wait_until(Duration::from_secs(90), "each is there by name", || {
+        let balances = cloud.run(&["view", "balances"]).succeeded();
+        balances.lines().filter(|line| line.contains("user-")).count() == 16_000
+    });
 }
