@@ -8,17 +8,19 @@
 mod backend;
 mod copy;
 mod memory;
+mod overlay;
 mod redb;
 pub mod rows;
 
 pub use self::copy::{Contents, LogEvents};
 pub use self::memory::MemoryStore;
+pub use self::overlay::{Rows, VisitRow};
 pub use self::redb::{RedbMoment, RedbStore};
 
-use crate::{Error, Result};
+use crate::Result;
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
-use tallyroll_schema::{DecodeError, TenantId};
+use tallyroll_schema::DecodeError;
 
 /// All that is ever stored. Numbers are for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,9 +106,6 @@ pub type Changes = BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>;
 /// Called with each key and value of a scan.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>> + 'a;
 
-/// Called with each key, without the tenant, and row of a scan.
-pub type VisitRow<'a, R> = dyn FnMut(&[u8], R) -> Result<ControlFlow<()>> + 'a;
-
 /// Ordered tables with atomic, durable commits. One writer.
 pub trait Store {
     /// A value, verified against its checksum.
@@ -178,123 +177,4 @@ pub trait Row: Sized {
     /// # Errors
     /// When the bytes are none.
     fn decode(bytes: &[u8]) -> Result<Self, DecodeError>;
-}
-
-/// One tenant's rows: reads through its own pending changes to the store.
-pub struct Rows<'a, S> {
-    tenant: TenantId,
-    store: &'a S,
-    changes: Changes,
-}
-
-impl<'a, S: Store> Rows<'a, S> {
-    /// The rows of a tenant.
-    pub fn new(tenant: TenantId, store: &'a S) -> Self {
-        Self { tenant, store, changes: Changes::new() }
-    }
-
-    /// The tenant.
-    pub fn tenant(&self) -> TenantId {
-        self.tenant
-    }
-
-    /// A row, pending changes included.
-    ///
-    /// # Errors
-    /// Storage failed or the row is corrupt.
-    pub fn get<R: Row>(&self, key: &R::Key) -> Result<Option<R>> {
-        let key = self.full_key(&R::key(key));
-        match self.changes.get(&(R::TABLE, key.clone())) {
-            Some(pending) => pending.as_deref().map(decode).transpose(),
-            None => self.store.read(R::TABLE, &key)?.as_deref().map(decode).transpose(),
-        }
-    }
-
-    /// Writes a row.
-    pub fn put<R: Row>(&mut self, key: &R::Key, row: &R) {
-        self.changes.insert((R::TABLE, self.full_key(&R::key(key))), Some(row.encode()));
-    }
-
-    /// Deletes a row.
-    pub fn delete<R: Row>(&mut self, key: &R::Key) {
-        self.changes.insert((R::TABLE, self.full_key(&R::key(key))), None);
-    }
-
-    /// Visits committed rows whose key begins with `prefix`, from the key `from`
-    /// on (both without the tenant). Pending changes are not seen.
-    ///
-    /// # Errors
-    /// Storage failed, a row is corrupt, or `visit` failed.
-    pub fn scan<R: Row>(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut VisitRow<'_, R>,
-    ) -> Result<()> {
-        let (first, end) = (self.full_key(from), after_prefix(&self.full_key(prefix)));
-        self.store.scan(R::TABLE, &first, &end, &mut |key, value| {
-            visit(key.get(TenantId::LEN..).unwrap_or_default(), decode(value)?)
-        })
-    }
-
-    /// The last committed row whose key begins with `prefix`.
-    ///
-    /// # Errors
-    /// Storage failed or the row is corrupt.
-    pub fn last<R: Row>(&self, prefix: &[u8]) -> Result<Option<(Vec<u8>, R)>> {
-        let first = self.full_key(prefix);
-        let found = self.store.last(R::TABLE, &first, &after_prefix(&first))?;
-        found
-            .map(|(key, value)| {
-                Ok((key.get(TenantId::LEN..).unwrap_or_default().to_vec(), decode(&value)?))
-            })
-            .transpose()
-    }
-
-    /// The last committed row from `prefix` on whose key is before `end` (both
-    /// without the tenant).
-    ///
-    /// # Errors
-    /// Storage failed or the row is corrupt.
-    pub fn last_before<R: Row>(&self, prefix: &[u8], end: &[u8]) -> Result<Option<R>> {
-        let found = self.store.last(R::TABLE, &self.full_key(prefix), &self.full_key(end))?;
-        found.map(|(_, value)| decode(&value)).transpose()
-    }
-
-    /// The pending changes, to be committed.
-    pub fn into_changes(self) -> Changes {
-        self.changes
-    }
-
-    fn full_key(&self, key: &[u8]) -> Vec<u8> {
-        [self.tenant.as_bytes(), key].concat()
-    }
-}
-
-fn decode<R: Row>(value: &[u8]) -> Result<R> {
-    R::decode(value).map_err(|why| Error::corrupt(format!("row of table {:?}", R::TABLE), why))
-}
-
-/// The first key after all that begin with `prefix`.
-fn after_prefix(prefix: &[u8]) -> Vec<u8> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            return end;
-        }
-    }
-    vec![0xff; prefix.len() + 1]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_ends_where_its_rows_do() {
-        assert_eq!(after_prefix(&[1, 2]), [1, 3]);
-        assert_eq!(after_prefix(&[1, 0xff]), [2]);
-        assert!(after_prefix(&[0xff]) > vec![0xff]);
-    }
 }

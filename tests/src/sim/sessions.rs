@@ -321,7 +321,13 @@ impl World {
     }
 
     fn complete(&mut self, id: ConnectionId, side: Side, reply: Reply) -> Step {
-        if let Reply::Refused { refusal, .. } | Reply::NotFetched(_, _, refusal) = &reply {
+        let refused = match &reply {
+            Reply::Refused { epoch, refusal, .. } => Some((*epoch, refusal)),
+            Reply::NotFetched(log, epoch, refusal) => Some(((*log, *epoch), refusal)),
+            _ => None,
+        };
+        if let Some(((log, epoch), refusal)) = refused {
+            self.trace.note(self.now, format_args!("{id} {side:?} stops {log} {epoch}"));
             let excuses = (self.is_of_copies(id), self.is_kept_apart(id));
             never_forks::refused(self, excuses, side, refusal)?;
         }
