@@ -11,7 +11,7 @@ use crate::people::{self, AliasOf, People};
 use std::thread::JoinHandle;
 use tallyroll_engine::Error;
 use tallyroll_engine::device::Now;
-use tallyroll_engine::hub::Hub;
+use tallyroll_engine::hub::{Hub, Recovery};
 use tallyroll_engine::store::RedbStore;
 use tallyroll_engine::sync::{Effect, Reply};
 use tallyroll_schema::{CommitPosition, DeviceId};
@@ -106,7 +106,8 @@ pub fn start(replica: Replica) -> (Keeper, Running) {
     let (committed, commits) = watch::channel(replica.hub.last_commit());
     let (decided, decisions) = watch::channel(replica.hub.last_commit());
     let (said_full, full) = watch::channel(false);
-    let keeping = Keeping { replica, committed, decided, said_full, names: Vec::new() };
+    let frozen = replica.hub.may_readmit();
+    let keeping = Keeping { replica, committed, decided, said_full, frozen, names: Vec::new() };
     let thread = std::thread::spawn(move || keeping.run(queue));
     (Keeper { jobs, commits, decisions, full }, Running { thread })
 }
@@ -184,6 +185,8 @@ struct Keeping {
     committed: watch::Sender<CommitPosition>,
     decided: watch::Sender<CommitPosition>,
     said_full: watch::Sender<bool>,
+    /// As it was told last.
+    frozen: bool,
     /// Stored, and not linked to people yet.
     names: Vec<(AliasOf, Vec<u8>)>,
 }
@@ -267,11 +270,24 @@ impl Keeping {
         }
     }
 
-    fn announce(&self) -> CommitPosition {
+    fn announce(&mut self) -> CommitPosition {
+        let frozen = self.replica.hub.may_readmit();
+        if core::mem::replace(&mut self.frozen, frozen) != frozen {
+            match self.replica.hub.recovery() {
+                Some(recovery) => tell_frozen(&recovery),
+                None => info!("thawed: this cloud's own logs go on, in new epochs"),
+            }
+        }
         let last = self.replica.hub.last_commit();
         self.committed.send_if_modified(|known| core::mem::replace(known, last) != last);
         last
     }
+}
+
+/// Says in the log that this cloud's own logs are frozen.
+pub(crate) fn tell_frozen(Recovery { why, missing, .. }: &Recovery) {
+    let missing = missing.len();
+    warn!(why, missing, "frozen: this cloud's own logs wait; `tallyroll doctor` says for whom");
 }
 
 #[cfg(test)]

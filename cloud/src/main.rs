@@ -133,7 +133,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return commands::explain_usage(&error),
+    };
     let filter =
         EnvFilter::try_new(&arguments.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()

@@ -13,7 +13,7 @@ use crate::http;
 use crate::keeper;
 use crate::links::endpoint::{self, EndpointSecret};
 use crate::links::tls::{TlsError, server_config, tls_config};
-use crate::links::{Links, Listener, Live};
+use crate::links::{Links, Listener, Live, TurnedAway};
 use crate::metrics::Metrics;
 use crate::opening::{OpenError, Opened, open};
 use crate::public::Public;
@@ -115,6 +115,9 @@ pub async fn serve(
         Place::Served => dir.lock("serve")?, // refused, with who serves
     };
     let Opened { replica, authority, endpoint: secret } = open(dir)?;
+    if let Some(recovery) = replica.hub.recovery() {
+        keeper::tell_frozen(&recovery);
+    }
     let sockets = bind(dir, listen, &authority, secret).await?;
     let Sockets { endpoint, listener, web, control, at, join_tls_port } = sockets;
     // Listened for before it is said to be ready: who then says stop, is heard.
@@ -124,7 +127,8 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::new());
     let live = Live::new(metrics.sessions.clone());
     let (keeper, running) = keeper::start(replica);
-    let links = Links::new(keeper.clone(), live.clone(), metrics.clone());
+    let turned_away = TurnedAway::default();
+    let links = Links::new(keeper.clone(), live.clone(), turned_away.clone(), metrics.clone());
     let desk = Desk {
         dir: dir.clone(),
         keeper: keeper.clone(),
@@ -133,6 +137,7 @@ pub async fn serve(
         port: at.quic.port(),
         tls_port: join_tls_port,
         live: Some(live),
+        turned_away,
     };
     let (mut linking, mut tasks) = (JoinSet::new(), JoinSet::new());
     linking.spawn(links.serve(endpoint.clone(), listener));

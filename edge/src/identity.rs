@@ -25,7 +25,7 @@ pub struct Keys {
     pub tls: DeviceTls,
     /// Those that are to follow.
     pub next: Option<NextKeys>,
-    /// What proved it before, newest first.
+    /// What proved it before, newest first: until the cloud has taken a session with a newer one.
     pub older_tls: Vec<DeviceTls>,
 }
 
@@ -174,6 +174,31 @@ impl Keys {
         write(dir, KEYS, &KeyFile { signing_seed, tls_certificate, tls_key, next: None, older_tls })
     }
 
+    /// The cloud has taken a session with the certificate of this fingerprint: the TLS keys from
+    /// before it are nobody's from now on. Durable when it returns.
+    ///
+    /// # Errors
+    /// The keys cannot be read or kept.
+    pub(crate) fn drop_before(dir: &DataDir, shown: Fingerprint) -> Result<(), IdentityError> {
+        let Some(mut file) = read::<KeyFile>(dir, KEYS)? else { return Ok(()) };
+        let is_shown = |certificate: &Bytes| Fingerprint::of(&certificate.0) == shown;
+        let first_before = match is_shown(&file.tls_certificate) {
+            true => Some(0),
+            false => {
+                let shown =
+                    file.older_tls.iter().position(|older| is_shown(&older.tls_certificate));
+                shown.map(|shown| shown + 1)
+            }
+        };
+        let Some(first) = first_before.filter(|first| *first < file.older_tls.len()) else {
+            return Ok(());
+        };
+        for TlsFile { tls_key, .. } in file.older_tls.drain(first..) {
+            drop(Zeroizing::new(tls_key.0));
+        }
+        write(dir, KEYS, &file)
+    }
+
     /// Whether the directory has keys, whole or damaged.
     pub(crate) fn exist(dir: &DataDir) -> bool {
         dir.identity().join(KEYS).exists()
@@ -293,4 +318,41 @@ fn write<T: Serialize>(dir: &DataDir, name: &str, value: &T) -> Result<(), Ident
     let bytes =
         Zeroizing::new(serde_json::to_vec_pretty(value).map_err(|why| file_error(why.into()))?);
     secret_file::write(&dir.identity(), name, &bytes).map_err(file_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory whose keys were changed so often, its certificates with it, newest first.
+    fn changed(times: usize) -> (tempfile::TempDir, DataDir, Vec<Fingerprint>) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::new(root.path());
+        let mut shown = vec![Keys::load_or_create(&dir).unwrap().tls.fingerprint()];
+        for _ in 0..times {
+            shown.insert(0, Keys::prepare_next(&dir).unwrap().tls.fingerprint());
+            Keys::promote_next(&dir).unwrap();
+        }
+        (root, dir, shown)
+    }
+
+    fn here(dir: &DataDir) -> Vec<Fingerprint> {
+        let keys = Keys::load_or_create(dir).unwrap();
+        [keys.tls].iter().chain(&keys.older_tls).map(DeviceTls::fingerprint).collect()
+    }
+
+    #[test]
+    fn keys_from_before_the_one_that_was_taken_go() {
+        let (_root, dir, shown) = changed(3);
+        assert_eq!(here(&dir), shown);
+        Keys::drop_before(&dir, Fingerprint::of(b"a stranger's")).unwrap();
+        assert_eq!(here(&dir), shown);
+        Keys::drop_before(&dir, shown[2]).unwrap();
+        assert_eq!(here(&dir), shown[..3], "newer ones the cloud may not know yet");
+        let bytes = || std::fs::read(dir.identity().join(KEYS)).unwrap();
+        let long = bytes().len();
+        Keys::drop_before(&dir, shown[0]).unwrap();
+        assert_eq!(here(&dir), shown[..1]);
+        assert!(bytes().len() < long && !String::from_utf8(bytes()).unwrap().contains("older"));
+    }
 }

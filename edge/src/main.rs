@@ -113,7 +113,10 @@ enum ImportSource {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return commands::explain_usage(&error),
+    };
     let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -130,10 +133,7 @@ fn main() -> ExitCode {
         }
         Err(why) => Err(miette::miette!("cannot start: {why}")),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("tallyroll-edge: {}", commands::explain(&error));
-        commands::exit_code(&error)
-    })
+    done.unwrap_or_else(|error| commands::tell(&error))
 }
 
 fn color_wanted() -> bool {
@@ -145,8 +145,12 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
     match arguments.command {
         Command::Join { url, pin } => {
             let enrolment = join(&dir, &url, &commands::read_pin(pin)?).await?;
-            println!("joined as {} ({})", enrolment.name, enrolment.device);
-            println!("next: tallyroll-edge run --data {}", dir.root().display());
+            commands::print(format!(
+                "joined as {} ({})\nnext: tallyroll-edge run --data {}",
+                enrolment.name,
+                enrolment.device,
+                dir.root().display()
+            ))?;
         }
         Command::Run(run) => agent::run(&dir, run.retention()).await?,
         Command::Status { watch, json } => commands::status::show(&dir, watch, json).await?,

@@ -3,7 +3,8 @@
 //! Invariant: at each moment the file of keys holds those that the logs and the cloud
 //! go by. The next ones are durable before the event that names them; the old signing
 //! key is removed, and the new certificate shown, once the cloud has receipted that
-//! event. What was interrupted is taken up again before the next connection.
+//! event; older TLS keys go once the cloud has taken a session with a newer one. What
+//! was interrupted is taken up again before the next connection.
 
 use crate::data_dir::DataDir;
 use crate::identity::{IdentityError, Keys};
@@ -13,6 +14,9 @@ use serde::Serialize;
 use tallyroll_engine::Error;
 use tallyroll_engine::device::Rotation;
 use tallyroll_schema::{Fingerprint, PublicKey};
+
+/// TLS keys from before the newest that are kept at most: a cloud that lost what it knew since may know one.
+const OLDER_TLS_MAX: usize = 3;
 
 /// What became of a change of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +42,12 @@ pub enum RekeyingError {
     /// The device refused.
     #[error(transparent)]
     Engine(#[from] Error),
+    /// Too many changes that the cloud has seen no new certificate of.
+    #[error(
+        "keys were changed {0} times since the cloud last saw a new certificate of this device; \
+         let it link (`tallyroll-edge run`), then change them again"
+    )]
+    Unseen(usize),
 }
 
 /// Changes this device's keys; durable when it returns. One change at a time: until the cloud
@@ -47,7 +57,11 @@ pub enum RekeyingError {
 /// Nothing was changed, but for new keys that lie ready for the next call.
 pub async fn rotate(dir: &DataDir, keeper: &Keeper) -> Result<Rotated, RekeyingError> {
     settle(dir, keeper).await?;
-    let under_way = Keys::load_or_create(dir)?.next.is_some();
+    let Keys { next, older_tls, .. } = Keys::load_or_create(dir)?;
+    let under_way = next.is_some();
+    if !under_way && older_tls.len() >= OLDER_TLS_MAX {
+        return Err(RekeyingError::Unseen(older_tls.len()));
+    }
     let next = Keys::prepare_next(dir)?;
     let (signing_key, tls_fingerprint) = (next.signer.public_key(), next.tls.fingerprint());
     keeper.rotate_keys(next).await??;

@@ -298,6 +298,31 @@ fn a_backup_is_made_where_it_was_asked_for_and_never_over_another() {
 }
 
 #[test]
+fn a_backup_is_not_made_in_what_it_is_made_of_and_a_file_is_none() {
+    let (dir, _cloud, _branch) = linked();
+    for (name, program_name) in PROGRAMS {
+        let data = dir.path().join(name);
+        let before: Vec<_> = files(&data).into_keys().collect();
+        let link = dir.path().join(format!("{name}.link"));
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        for inside in [data.join("backup"), data.clone(), link.join("backup")] {
+            let refused = on(&data, program_name, &["backup", text(&inside)]).failed(FAILURE);
+            assert!(refused.contains("name a place outside of it"), "{refused}");
+        }
+        assert_eq!(files(&data).into_keys().collect::<Vec<_>>(), before);
+        let (file, new) = (dir.path().join("page_log"), dir.path().join("new"));
+        fs::write(&file, vec![b'x'; 100_000]).unwrap();
+        let refused = on(&new, program_name, &["restore", text(&file)]).failed(FAILURE);
+        assert!(refused.contains("is no backup of a"), "{refused}");
+        assert!(!new.exists());
+    }
+    let inside = dir.path().join("cloud/identity");
+    let only = ["backup", "--identity-only", text(&inside)];
+    let refused = on(&dir.path().join("cloud"), "tallyroll", &only).failed(FAILURE);
+    assert!(refused.contains("name a place outside of it"), "{refused}");
+}
+
+#[test]
 fn a_damaged_backup_is_refused_and_nothing_is_written() {
     let (dir, _cloud, _branch) = linked();
     for (name, program_name) in PROGRAMS {

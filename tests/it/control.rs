@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, Ran, wait_until};
 use tempfile::TempDir;
 
 const ACT: &str = r#"{"kind":"pages.captured","user":"anna","pages":3}"#;
@@ -175,6 +176,74 @@ fn a_directory_that_is_held_is_waited_for_and_then_its_holder_is_told() {
         assert!(told.contains("is held by process 4711 (run), which does not answer"), "{told}");
         assert!(began.elapsed() < AT_ONCE, "{command}: {:?}", began.elapsed());
     }
+}
+
+/// Regression: the kernel takes a connection for a process that is suspended; commands waited for its answer for ever.
+#[test]
+fn commands_do_not_wait_for_a_process_that_is_suspended() {
+    let (_dir, cloud, mut branch) = joined();
+    branch.start();
+    let ids = [branch.agent_id(), cloud.process_id()].map(|id| Pid::from_raw(id.unwrap() as i32));
+    let signal = |signal| ids.iter().for_each(|id| kill_process(id.unwrap(), signal).unwrap());
+    signal(Signal::STOP);
+    let act = format!("{ACT}\n");
+    let asked: [&dyn Fn() -> Ran; 5] = [
+        &|| branch.run(&["status"]),
+        &|| branch.run_with(&["record"], act.as_bytes()),
+        &|| branch.run(&["run"]),
+        &|| cloud.run(&["devices"]),
+        &|| cloud.run(&["log", "show", "--all"]),
+    ];
+    for ask in asked {
+        let began = Instant::now();
+        let told = ask().failed(75);
+        assert!(told.contains("does not answer") && told.contains("kill -CONT"), "{told}");
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    }
+    signal(Signal::CONT);
+    drop(cloud.run(&["devices"]).succeeded());
+    assert_eq!(
+        branch.standing().local,
+        2,
+        "what was not acknowledged was not recorded: the two logs are opened"
+    );
+}
+
+/// A panic, or exit code 1 and words about a pipe.
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let (_dir, cloud, branch) = joined();
+    let commands = [["status"], ["view"]].map(|arguments| branch.command(&arguments));
+    for mut command in commands.into_iter().chain([cloud.command(&["devices"])]) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = command.stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!((ran.status.code(), told.as_str()), (Some(0), ""), "{command:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_is_quoted_without_what_steers_a_terminal() {
+    let (_dir, cloud, branch) = joined();
+    let evil = "\u{1b}]0;title\u{7}";
+    let asked = [
+        cloud.run(&["revoke", evil]),
+        cloud.run(&["quarantine", "show", evil]),
+        cloud.run(&["view", "totals", "--at", evil]),
+        cloud.run(&[evil]),
+        branch.run(&["restore", evil]),
+        branch.run(&["view", evil]),
+    ];
+    for ran in asked {
+        assert!([1, 2].contains(&ran.code().unwrap()), "{ran:?}");
+        assert!(!ran.stderr.is_empty() && !ran.stderr.contains(['\u{1b}', '\u{7}']), "{ran:?}");
+    }
+    let long = "x".repeat(70_000);
+    let told = cloud.run(&["grant", "anna", "1", "--reason", &long]).failed(1);
+    assert!(told.contains("too long to ask") && told.contains("a reason has at most"), "{told}");
+    let told = cloud.run(&["view", "totals", "--at", "9999-12-31T23:59:59Z"]).failed(2);
+    assert!(told.contains("from 1970 to 9999-12-30T22:00:00Z"), "{told}");
 }
 
 #[test]

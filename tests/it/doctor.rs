@@ -76,6 +76,41 @@ fn a_cloud_put_back_from_a_backup_is_refilled_by_its_branches() {
     }
 }
 
+/// It was refused for ever, and only the cloud's log told of a certificate that nobody knows.
+#[test]
+fn a_branch_enrolled_since_the_backup_that_comes_too_late_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cloud = Cloud::start(dir.path().join("cloud"));
+    let mut early = Branch::joined(dir.path().join("early"), &cloud.enroll("early"));
+    early.wait_synced(PATIENCE);
+    let backup = dir.path().join("backup");
+    drop(cloud.run(&["backup", backup.to_str().unwrap()]).succeeded());
+    let mut late = Branch::joined(dir.path().join("late"), &cloud.enroll("late"));
+    capture(&late, 3);
+    late.wait_synced(PATIENCE);
+    late.stop();
+    early.stop();
+    cloud.stop();
+    std::fs::remove_dir_all(cloud.data()).unwrap();
+    let restored = cloud.run(&["restore", backup.to_str().unwrap()]).succeeded();
+    assert!(restored.contains("revoke again who was revoked"), "{restored}");
+    cloud.start_again();
+    early.start();
+    wait_until(PATIENCE, "it thaws", || cloud.run(&["doctor"]).code() == Some(0));
+    late.start();
+    wait_until(PATIENCE, "who comes too late is named", || {
+        let health = cloud.run(&["doctor"]);
+        health.code() == Some(3) && health.stdout.contains("Turned away: late (")
+    });
+    drop(cloud.run(&["doctor", "--await-devices"]));
+    wait_until(PATIENCE, "it is let in", || captured(&cloud) == 3);
+    drop(cloud.run(&["doctor", "--accept-loss"]).succeeded());
+    assert_eq!(cloud.run(&["doctor"]).succeeded(), "Nothing is frozen.\n");
+    let log = std::fs::read_to_string(cloud.data().with_extension("stderr")).unwrap();
+    let said = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((said(" frozen: "), said(" thawed: ")), (2, 2), "{log}");
+}
+
 #[test]
 fn a_branch_that_never_comes_is_not_waited_for_once_the_loss_is_accepted() {
     let dir = tempfile::tempdir().unwrap();

@@ -118,4 +118,37 @@ fn what_a_revoked_device_still_had_counts_when_it_is_released() {
     assert!(entries(&cloud).is_empty());
     drop(cloud.run(&["log", "verify"]).succeeded());
     assert!(cloud.run(&["quarantine"]).succeeded().contains("Nothing is in quarantine"));
+    wait_until(PATIENCE, "its status says that it counts", || {
+        let standing = branch.standing();
+        standing.cloud == standing.local
+    });
+}
+
+/// The same came back at once, with each try of the device to link.
+#[test]
+fn what_is_discarded_of_a_revoked_device_stays_away_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let mut branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    let before = record(&branch, 0, 5);
+    branch.wait_synced(PATIENCE);
+    drop(cloud.run(&["revoke", "branch"]).succeeded());
+    record(&branch, 1, 7);
+    let kept =
+        |count: u64| move |entry: &Value| entry["discarded"].is_null() && entry["count"] == count;
+    wait_until(PATIENCE, "it is kept apart", || entries(&cloud).iter().any(kept(7)));
+    let id = entries(&cloud)[0]["id"].as_str().unwrap().to_owned();
+    let told = cloud.run(&["quarantine", "discard", &id, "--reason", "a thief's"]).succeeded();
+    assert!(told.contains("not asked for again"), "{told}");
+    branch.stop();
+    branch.start(); // it comes at once, and not after a pause
+    record(&branch, 2, 3);
+    wait_until(PATIENCE, "what comes after is", || entries(&cloud).iter().any(kept(3)));
+    let shown = entries(&cloud);
+    assert_eq!(shown.len(), 2, "{shown:?}");
+    assert_eq!((&shown[1]["id"], &shown[1]["count"]), (&id.into(), &7.into()), "{shown:?}");
+    assert!(shown[1]["discarded"].is_u64() && shown[1]["reason"] == "a thief's", "{shown:?}");
+    let doctor = cloud.run(&["doctor"]).stdout;
+    assert!(doctor.contains("Discarded of revoked devices"), "{doctor}");
+    assert_eq!(pages(&cloud), before);
 }

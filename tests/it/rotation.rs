@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tallyroll_edge::link::tls::DeviceTls;
+use tallyroll_schema::event::Bytes;
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_for, wait_until};
 use tempfile::TempDir;
 
@@ -116,8 +118,93 @@ fn a_copy_from_before_is_refused_once_the_new_certificate_was_shown() {
         why.filter(|why| why.contains("shows a certificate from before")).map(str::to_owned)
     });
     assert!(told.contains("backup made since") && told.contains("tallyroll enroll"), "{told}");
+    let shown = before.run(&["status"]).succeeded();
+    assert!(shown.contains("the cloud refuses this device"), "{shown}");
+    let recorded = before.run_with(&["record"], format!("{LINE}\n").as_bytes());
+    assert!(recorded.stderr.contains("the cloud refuses this device"), "{recorded:?}");
+    drop(recorded.succeeded());
+    let health = cloud.run(&["doctor"]);
+    assert_eq!(health.code(), Some(3), "{health:?}");
+    for listed in [health.stdout, cloud.run(&["forks"]).succeeded()] {
+        assert!(listed.contains("Turned away: branch (") && listed.contains("a copy"), "{listed}");
+    }
     capture(&branch, 4);
     assert_counted(&cloud, &branch, 5);
+}
+
+fn keys_of(branch: &Branch) -> Value {
+    let file = std::fs::read(branch.data().join("identity/keys.json")).unwrap();
+    serde_json::from_slice(&file).unwrap()
+}
+
+/// 25 changes of keys took 105 s to reach a cloud that was put back: each old key was shown after a longer pause.
+#[test]
+fn old_tls_keys_go_once_a_new_one_was_shown_and_are_tried_without_a_pause_until_then() {
+    let (dir, mut cloud, mut branch) = linked_branch();
+    capture(&branch, 1);
+    branch.wait_synced(PATIENCE);
+    cloud.stop();
+    let before = dir.path().join("before");
+    copy(cloud.data(), &before);
+    cloud.start_again();
+    let first = keys_of(&branch);
+    for _ in 0..2 {
+        let keys = branch.json(&["rotate-keys"]);
+        wait_in_use(&cloud, &keys);
+    }
+    wait_until(PATIENCE, "the old keys are gone", || keys_of(&branch).get("older-tls").is_none());
+
+    // As a version that dropped none left them.
+    branch.stop();
+    let older = (0..24).map(|_| DeviceTls::generate().unwrap()).map(|tls| {
+        let (certificate, key) = (tls.certificate.to_vec(), tls.key_pkcs8.to_vec());
+        json!({ "tls-certificate": Bytes(certificate), "tls-key": Bytes(key) })
+    });
+    let last = json!({ "tls-certificate": first["tls-certificate"], "tls-key": first["tls-key"] });
+    let mut keys = keys_of(&branch);
+    keys["older-tls"] = older.chain([last]).collect();
+    std::fs::write(branch.data().join("identity/keys.json"), keys.to_string()).unwrap();
+    cloud.stop();
+    std::fs::remove_dir_all(cloud.data()).unwrap();
+    copy(&before, cloud.data());
+    cloud.start_again();
+    branch.start();
+    wait_until(PATIENCE, "the one that it knows was shown", || branch.standing().linked);
+    assert_eq!(keys_of(&branch)["older-tls"].as_array().map(Vec::len), Some(25));
+    let refused = branch.run(&["rotate-keys"]).failed(75);
+    assert!(
+        refused.contains("keys were changed 25 times") && refused.contains("link"),
+        "{refused}"
+    );
+    branch.wait_synced(PATIENCE); // and with it the changes
+    branch.stop();
+    branch.start();
+    wait_until(PATIENCE, "the newest was shown", || keys_of(&branch).get("older-tls").is_none());
+    drop(branch.json(&["rotate-keys"]));
+    assert_counted(&cloud, &branch, 1);
+}
+
+/// What 0015 says is lost: the key that such a cloud would know is gone, and people are told.
+#[test]
+fn a_cloud_that_lost_a_change_of_keys_says_so() {
+    let (dir, mut cloud, branch) = linked_branch();
+    branch.wait_synced(PATIENCE);
+    cloud.stop();
+    let backup = dir.path().join("backup");
+    copy(cloud.data(), &backup);
+    cloud.start_again();
+    let keys = branch.json(&["rotate-keys"]);
+    wait_in_use(&cloud, &keys);
+    wait_until(PATIENCE, "the old keys are gone", || keys_of(&branch).get("older-tls").is_none());
+    cloud.stop();
+    std::fs::remove_dir_all(cloud.data()).unwrap();
+    copy(&backup, cloud.data());
+    cloud.start_again();
+    wait_until(PATIENCE, "it is told at both ends", || {
+        let health = cloud.run(&["doctor"]).stdout;
+        let told = health.contains("branch (") && health.contains("its change of keys is newer");
+        told && branch.json(&["status"])["refused"] == true
+    });
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! is the engine's.
 
 use super::unfinished::Unfinished;
-use super::{BackupError, FILES, PROGRAM};
+use super::{BackupError, FILES, PROGRAM, refuse_if_inside};
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
 use crate::identity::Identity;
@@ -22,6 +22,9 @@ use tallyroll_engine::hub::{Root, rebuild};
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::{Batch, Hash, TenantId, Wall};
 use zeroize::{Zeroize, Zeroizing};
+
+/// An identity has some 2 KiB; what is larger is none, and not read.
+const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 
 /// A file that was made, or a cloud's directory that was made of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,6 +68,7 @@ pub fn keep_identity(
     (root, made_at): (Root, Wall),
     to: &Path,
 ) -> Result<MadeOfIdentity, BackupError> {
+    refuse_if_inside(dir, to)?;
     let tenant = Identity::open_or_create(dir)?.tenant;
     let mut kept = IdentityFile {
         identity_of: PROGRAM.into(),
@@ -128,6 +132,14 @@ pub fn restore_identity(from: &Path, dir: &DataDir) -> Result<MadeOfIdentity, Ba
 }
 
 fn read(from: &Path) -> Result<IdentityFile, BackupError> {
+    let none = || {
+        let why =
+            "it is neither a backup's directory nor a file of `tallyroll backup --identity-only`";
+        BackupError::NoBackup { path: from.into(), why: why.into() }
+    };
+    if std::fs::metadata(from).is_ok_and(|file| file.len() > IDENTITY_BYTES_MAX) {
+        return Err(none());
+    }
     let bytes = secret_file::read(from).map_err(|why| BackupError::io("read", from, why))?;
     let bytes = bytes.ok_or_else(|| BackupError::io("read", from, ErrorKind::NotFound.into()))?;
     #[derive(Deserialize)]
@@ -138,9 +150,7 @@ fn read(from: &Path) -> Result<IdentityFile, BackupError> {
     let is_ours =
         serde_json::from_slice(&bytes).is_ok_and(|Whose { identity_of }| identity_of == PROGRAM);
     if !is_ours {
-        let why =
-            "it is neither a backup's directory nor a file of `tallyroll backup --identity-only`";
-        return Err(BackupError::NoBackup { path: from.into(), why: why.into() });
+        return Err(none());
     }
     let damaged = |why: String| BackupError::Damaged { path: from.into(), why };
     // serde's text may quote the file, which holds keys: only the place is told.

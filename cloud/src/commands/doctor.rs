@@ -1,5 +1,5 @@
 //! `doctor`: what is frozen, why, and what would thaw it; whether anything is in quarantine, or
-//! was lost here and pruned at its device.
+//! was lost here and pruned at its device; which of its devices the cloud turns away.
 //!
 //! Invariant: exits with 3 while anything is, so that a monitor can ask. The
 //! rule of what is frozen when is the engine's.
@@ -22,6 +22,7 @@ pub(crate) async fn run(
     let frozen = &health["frozen"];
     let quarantined = health["quarantine"].as_array().map_or(0, Vec::len);
     let pruned = health["pruned"].as_array().map_or(&[][..], Vec::as_slice);
+    let turned_away = health["turned-away"].as_array().map_or(&[][..], Vec::as_slice);
     if json {
         print(&health)?;
     } else {
@@ -48,11 +49,20 @@ pub(crate) async fn run(
                 "In quarantine: {quarantined}; `tallyroll quarantine` tells what, and why."
             ))?;
         }
+        let discarded = health["discarded"].as_array().map_or(0, Vec::len);
+        if discarded > 0 {
+            print(format!(
+                "Discarded of revoked devices, and not asked for again: {discarded}; `tallyroll quarantine` tells what."
+            ))?;
+        }
         for gap in pruned {
             print(lost(gap))?;
         }
+        for device in turned_away {
+            print(refused(device))?;
+        }
     }
-    let well = frozen.is_null() && quarantined == 0 && pruned.is_empty();
+    let well = frozen.is_null() && quarantined == 0 && pruned.is_empty() && turned_away.is_empty();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
 }
 
@@ -62,6 +72,32 @@ fn names(devices: &Value) -> Option<String> {
     let name = |one: &Value| printable(one["name"].as_str().or(one["device"].as_str())?).into();
     let names: Vec<String> = all.filter_map(name).collect();
     if names.is_empty() { None } else { Some(names.join(", ")) }
+}
+
+/// A device that is turned away, and what to do.
+pub(super) fn refused(device: &Value) -> String {
+    let text = |key: &str| printable(device[key].as_str().unwrap_or_default());
+    let (name, id) = (text("name"), text("device"));
+    let why = match device["reason"].as_str() {
+        Some("unknown") => {
+            "this cloud enrolled it and does not know it any more: its enrolment is newer than the backup that was\n\
+             restored. `tallyroll doctor --await-devices` lets it in, and who else proves that; if it was revoked since,\n\
+             `tallyroll revoke` it then."
+                .to_owned()
+        }
+        Some("keys-lost") => {
+            "its change of keys is newer than the backup that was restored, and it has dropped those before. Restore a\n\
+             newer backup of the cloud; without one it joins anew, with a new data directory and an invitation by\n\
+             `tallyroll enroll`."
+                .to_owned()
+        }
+        _ => format!(
+            "a copy of it comes with keys from before they were changed, or it was put back from an older backup.\n\
+             Nothing is taken from that one. Find it by `tallyroll-edge status`, which tells it, and end it; if {name}\n\
+             itself was put back, it needs a backup made since, or joins anew."
+        ),
+    };
+    format!("Turned away: {name} ({id}), {} s ago: {why}", device["seconds-ago"])
 }
 
 fn lost(gap: &Value) -> String {

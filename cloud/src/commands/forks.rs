@@ -3,6 +3,7 @@
 //! Invariant: says what happened, what it cost, and what to do; nothing here is
 //! known only to this command, `--json` gives it all.
 
+use super::doctor::refused;
 use super::table::{printable, time};
 use super::{Result, ask, print};
 use serde_json::Value;
@@ -17,7 +18,12 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result {
         print(&forks)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stories: Vec<String> = forks.as_array().into_iter().flatten().map(story).collect();
+    let mut stories: Vec<String> = forks.as_array().into_iter().flatten().map(story).collect();
+    let (accept_loss, await_devices) = (false, false);
+    let health = ask(dir, "forks", Ask::Doctor { accept_loss, await_devices }).await?;
+    let turned_away = health["turned-away"].as_array().into_iter().flatten();
+    // Copies that never came as far as to write.
+    stories.extend(turned_away.filter(|device| device["reason"] == "old-keys").map(refused));
     if stories.is_empty() {
         print("No device was restored or copied.")?;
     } else {

@@ -98,6 +98,21 @@ pub(crate) fn color_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Arguments that cannot be understood; they are quoted, and may hold anything.
+pub(crate) fn explain_usage(error: &clap::Error) -> ExitCode {
+    let quotes_control =
+        std::env::args_os().any(|one| one.to_string_lossy().contains(char::is_control));
+    let told = if error.use_stderr() && quotes_control {
+        let text = error.to_string();
+        let lines: Vec<String> = text.lines().map(table::printable).collect();
+        writeln!(io::stderr(), "{}", lines.join("\n"))
+    } else {
+        error.print()
+    };
+    drop(told); // nobody reads
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
 /// Tells an error on stderr; returns the exit code it means.
 pub(crate) fn explain(error: &CommandError) -> ExitCode {
     if matches!(error, CommandError::Stdout(why) if why.kind() == ErrorKind::BrokenPipe) {
@@ -112,7 +127,7 @@ pub(crate) fn explain(error: &CommandError) -> ExitCode {
         }
         cause = why.source();
     }
-    eprintln!("tallyroll: {text}");
+    eprintln!("tallyroll: {}", table::printable(&text));
     ExitCode::from(error.exit_code())
 }
 

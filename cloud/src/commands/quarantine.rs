@@ -22,7 +22,7 @@ pub(crate) struct QuarantineArguments {
 
 #[derive(Subcommand)]
 enum QuarantineCommand {
-    /// List what is in quarantine.
+    /// List what is in quarantine, and what was discarded of revoked devices.
     List,
     /// Print an entry and its events, JSON Lines.
     Show {
@@ -31,7 +31,8 @@ enum QuarantineCommand {
     },
     /// Take in what is in it, if it verifies now; if not, say what is wrong, and exit with 3.
     Release(DecisionArguments),
-    /// Delete what is in it; its hash is kept, and the device may send a sound history.
+    /// Delete what is in it; its hash is kept. The device may send a sound history; of a revoked one nothing up to there
+    /// is asked for again.
     Discard(DecisionArguments),
 }
 
@@ -62,7 +63,11 @@ pub(crate) async fn run(dir: &DataDir, arguments: QuarantineArguments) -> Result
         QuarantineCommand::Discard(DecisionArguments { id, reason }) => {
             let decided =
                 ask(dir, "quarantine discard", Ask::QuarantineDiscard { id, reason }).await?;
-            tell(&decided, json, "discarded: the device may send a sound history in its place")
+            let done = match decided["revoked"] == true {
+                true => "discarded, and not asked for again: the device is revoked",
+                false => "discarded: the device may send a sound history in its place",
+            };
+            tell(&decided, json, done)
         }
     }
 }
@@ -73,26 +78,36 @@ async fn list(dir: &DataDir, json: bool) -> Result {
         print(&open)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let rows = open.as_array().into_iter().flatten().cloned();
+    let (open, discarded): (Vec<_>, Vec<_>) = rows.partition(|row| row["discarded"].is_null());
+    if open.is_empty() {
+        print("Nothing is in quarantine.")?;
+    } else {
+        print(rows_since("since", &open))?;
+        eprintln!(
+            "`tallyroll quarantine show ID` prints the events; `release ID` takes them in, if they verify; \
+             `discard ID` deletes them and lets the log go on"
+        );
+    }
+    if !discarded.is_empty() {
+        print("Discarded of revoked devices, and not asked for again:")?;
+        print(rows_since("discarded", &discarded))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows_since(when: &str, rows: &[Value]) -> String {
+    let at = |row: &Value| time(row[when].as_u64().unwrap_or_default());
     let columns = [
         Column::key("id", "id"),
         Column::of("device", &device),
         Column::of("log", &|row| text(row, "log").chars().take(16).collect()),
-        Column::of("since", &|row| time(row["since"].as_u64().unwrap_or_default())),
+        Column::of(when, &at),
         Column::key("first-seq", "from seq").on(Side::Right),
         Column::key("count", "events").on(Side::Right),
         Column::key("reason", "why"),
     ];
-    let rows = open.as_array().map_or(&[][..], Vec::as_slice);
-    if rows.is_empty() {
-        print("Nothing is in quarantine.")?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    print(table(&columns, rows))?;
-    eprintln!(
-        "`tallyroll quarantine show ID` prints the events; `release ID` takes them in, if they verify; \
-         `discard ID` deletes them and lets the log go on"
-    );
-    Ok(ExitCode::SUCCESS)
+    table(&columns, rows)
 }
 
 fn tell(decided: &Value, json: bool, done: &str) -> Result {

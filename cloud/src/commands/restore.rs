@@ -26,6 +26,8 @@ pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result {
         "{} events, {} bytes of tenant {} are restored in {directory}\n\
          what devices sent since comes back from them; until each gave back what it holds of this cloud's own\n\
          logs, these are frozen: `tallyroll doctor --data {data}` tells who is waited for\n\
+         what only the cloud held since is gone: revocations, enrolments, grants; revoke again who was revoked, grant\n\
+         again what was granted; a device enrolled since proves it, and `doctor` tells of each that is not let in\n\
          let the directory that was backed up not be served again\n\
          next: tallyroll serve --data {data}",
         manifest.events, manifest.bytes, manifest.tenant,

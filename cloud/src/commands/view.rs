@@ -40,7 +40,8 @@ impl FromStr for Moment {
         match time.and_then(|time| u64::try_from(time).ok()) {
             Some(time) => Ok(Self(At::Time(Wall(time)))),
             None => {
-                Err("neither a commit position, as 1.482, nor a time, as 2026-11-21T08:00:00Z"
+                Err("neither a commit position, as 1.482, nor a time from 1970 to 9999-12-30T22:00:00Z, as \
+                     2026-11-21T08:00:00Z; leave --at out for the figures of now"
                     .into())
             }
         }

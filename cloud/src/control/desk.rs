@@ -7,9 +7,10 @@
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
 use crate::keeper::{Keeper, Unanswered};
-use crate::links::Live;
+use crate::links::{Live, TurnedAway};
 use crate::public::Public;
 use serde::Serialize;
+use serde_json::json;
 use tallyroll_engine::Kind;
 use tallyroll_schema::Fingerprint;
 use tokio::sync::mpsc;
@@ -31,6 +32,8 @@ pub struct Desk {
     pub tls_port: Option<u16>,
     /// Who is connected; absent when no process serves.
     pub live: Option<Live>,
+    /// Who was turned away of late; nobody when no process serves.
+    pub turned_away: TurnedAway,
 }
 
 /// Where the parts of an answer go.
@@ -53,6 +56,7 @@ impl Items {
 impl Desk {
     pub(super) async fn answer(&self, ask: Ask, items: &Items) -> Result<(), Failure> {
         match ask {
+            Ask::Ping => items.give(&json!({ "version": env!("CARGO_PKG_VERSION") })).await,
             Ask::Enroll { name, public } => items.give(&self.enroll(name, public).await?).await,
             Ask::Doctor { accept_loss, await_devices } => {
                 items.give(&self.doctor(accept_loss, await_devices).await?).await

@@ -1,13 +1,14 @@
 //! Answers about the cloud's own health: what is frozen, and who could thaw it; what is in
-//! quarantine; what was lost here and pruned at its device.
+//! quarantine; what was lost here and pruned at its device; which devices are turned away.
 //!
 //! Invariant: says what the engine says, with names put beside the devices; what is
 //! accepted is durable before it is answered.
 
 use super::Failure;
 use super::desk::Desk;
-use super::quarantine::{QuarantineLine, lines};
+use super::quarantine::{DiscardedLine, QuarantineLine, discarded, lines};
 use crate::keeper::Replica;
+use crate::links::Entry;
 use serde::Serialize;
 use tallyroll_engine::Result;
 use tallyroll_engine::hub::{DeviceRecord, Gap, Standing};
@@ -24,7 +25,11 @@ pub(super) struct Health {
     /// Devices that are here on their own evidence.
     readmitted: Vec<Named>,
     quarantine: Vec<QuarantineLine>,
+    /// Of revoked devices, and not asked for again.
+    discarded: Vec<DiscardedLine>,
     pruned: Vec<GapLine>,
+    /// Devices of ours that are not let in, as far as this process knows.
+    turned_away: Vec<Entry>,
 }
 
 /// What this cloud lost and its device pruned.
@@ -73,7 +78,7 @@ impl Desk {
             }
             health(replica)
         });
-        Ok(health.await?)
+        Ok(Health { turned_away: self.turned_away.list(), ..health.await? })
     }
 }
 
@@ -102,5 +107,7 @@ fn health(replica: &Replica) -> Result<Health> {
         GapLine { whose: named(device), log, epoch, class, from_seq, since }
     });
     let pruned = pruned.collect();
-    Ok(Health { frozen, accounts_since, readmitted, quarantine: lines(replica)?, pruned })
+    let (quarantine, discarded) = (lines(replica)?, discarded(replica)?);
+    let turned_away = Vec::new();
+    Ok(Health { frozen, accounts_since, readmitted, quarantine, discarded, pruned, turned_away })
 }

@@ -40,6 +40,8 @@ const LINES_AHEAD: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Ask {
+    /// Whether anybody is there.
+    Ping,
     /// Invite a device.
     Enroll {
         /// Its name.

@@ -9,11 +9,11 @@ use super::logs::event_json;
 use crate::keeper::{Replica, Unanswered};
 use serde::Serialize;
 use serde_json::json;
-use tallyroll_engine::hub::Quarantined;
+use tallyroll_engine::hub::{Discarded, Quarantined};
 use tallyroll_engine::log::open;
 use tallyroll_engine::merge::Burst;
 use tallyroll_engine::{Error, Result};
-use tallyroll_schema::{Position, QuarantineId, Records};
+use tallyroll_schema::{DeviceId, Position, QuarantineId, Records};
 
 /// An entry, and whose it is for people.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,23 @@ pub(super) struct QuarantineLine {
     device_name: Option<String>,
     #[serde(flatten)]
     open: Quarantined,
+}
+
+/// What was discarded of a revoked device, and whose it is for people.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct DiscardedLine {
+    device_name: Option<String>,
+    #[serde(flatten)]
+    discarded: Discarded,
+}
+
+/// What is in quarantine, and what was discarded and is not asked for again.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Row {
+    Open(QuarantineLine),
+    Discarded(DiscardedLine),
 }
 
 /// What came of a decision.
@@ -37,8 +54,12 @@ pub(super) struct Decided {
 }
 
 impl Desk {
-    pub(super) async fn quarantine(&self) -> Result<Vec<QuarantineLine>, Failure> {
-        Ok(self.keeper.run(|replica| lines(replica)).await?)
+    pub(super) async fn quarantine(&self) -> Result<Vec<Row>, Failure> {
+        let rows = self.keeper.run(|replica| {
+            let (open, gone) = (lines(replica)?, discarded(replica)?);
+            Ok(open.into_iter().map(Row::Open).chain(gone.into_iter().map(Row::Discarded)))
+        });
+        Ok(rows.await?.collect())
     }
 
     pub(super) async fn quarantine_show(&self, id: String, items: &Items) -> Result<(), Failure> {
@@ -100,12 +121,20 @@ impl Desk {
 }
 
 pub(super) fn lines(replica: &Replica) -> Result<Vec<QuarantineLine>> {
-    let fleet = replica.hub.fleet();
-    let line = |open: Quarantined| {
-        let device_name = fleet.device(open.device).map(|record| record.name.clone());
-        QuarantineLine { device_name, open }
-    };
+    let line = |open: Quarantined| QuarantineLine { device_name: name(replica, open.device), open };
     Ok(replica.hub.quarantine()?.into_iter().map(line).collect())
+}
+
+pub(super) fn discarded(replica: &Replica) -> Result<Vec<DiscardedLine>> {
+    let line = |discarded: Discarded| DiscardedLine {
+        device_name: name(replica, discarded.device),
+        discarded,
+    };
+    Ok(replica.hub.discarded()?.into_iter().map(line).collect())
+}
+
+fn name(replica: &Replica, device: DeviceId) -> Option<String> {
+    replica.hub.fleet().device(device).map(|record| record.name.clone())
 }
 
 /// The entry of this id, or whose id alone begins so.

@@ -3,12 +3,14 @@
 //! Invariant: whichever way, the same code answers. With no process running the
 //! command takes the directory's lock for as long as it works; with one it never
 //! touches the files. Who comes while another process has the directory and does
-//! not listen waits a little: a `serve` starts or stops, a command is about to end.
+//! not answer waits a little, and then goes: a `serve` starts or stops, a command is
+//! about to end, or the process was suspended.
 
 use super::desk::Desk;
-use super::{Ask, Failure, Line, answer};
+use super::{ASK_BYTES_MAX, Ask, Failure, Line, answer};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::keeper::{self, Running};
+use crate::links::TurnedAway;
 use crate::opening::{OpenError, Opened, open};
 use crate::public::{PORT, Public};
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -17,17 +19,17 @@ use serde_json::Value;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use tallyroll_engine::{Error, Kind};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tallyroll_schema::limits::TEXT_BYTES_MAX;
+use tallyroll_schema::limits::local::HOLDER_PATIENCE;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The first pause while another process has the directory and does not listen; each is twice the last,
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 /// and none is longer: a person waits.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
-/// A cloud is up within a fraction of this, but for one that replays a great deal.
-const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a directory that is empty and nobody's is looked at again before that is told, after 175 ms.
 const LOOKS_AT_NOTHING: usize = 3;
 
@@ -66,8 +68,11 @@ pub enum ReachError {
     /// A file in it cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Another process has the directory and does not listen.
-    #[error("{} is held by {holder}, which does not answer; try again, or stop that process", root.display())]
+    /// Another process has the directory and does not answer.
+    #[error(
+        "{} is held by {holder}, which does not answer; try again; if it was suspended, let it go on (kill -CONT), or end it",
+        root.display()
+    )]
     Silent {
         /// The directory.
         root: PathBuf,
@@ -132,7 +137,7 @@ impl Answer {
 /// Finds the way to the cloud in `dir`, for the command `purpose`.
 ///
 /// # Errors
-/// No cloud is there, another process holds it and does not listen, or its files
+/// No cloud is there, another process holds it and does not answer, or its files
 /// cannot be used.
 pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
     expect_cloud(dir).await?;
@@ -146,28 +151,32 @@ pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
     let authority = authority.fingerprint();
     let tls_port = public.as_ref().and_then(|public| public.tls_port);
     let dir = dir.clone();
-    let desk = Desk { dir, keeper, authority, public, port: PORT, tls_port, live: None };
+    let (live, turned_away) = (None, TurnedAway::default());
+    let desk = Desk { dir, keeper, authority, public, port: PORT, tls_port, live, turned_away };
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
 }
 
 /// Finds a process that serves `dir`, or takes it for this one, whose command is `purpose`.
 ///
 /// # Errors
-/// It is a backup; for some seconds another process had it and did not listen; the system's.
+/// It is a backup; for some seconds another process had it and did not answer; the system's.
 pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place, ReachError> {
     dir.refuse_if_backup()?;
+    let patience = Instant::now() + HOLDER_PATIENCE;
     let mut pauses = pauses();
     loop {
-        if listens(dir).await? {
+        if timeout_at(patience, answers(dir)).await.unwrap_or(Ok(false))? {
             return Ok(Place::Served);
         }
-        match (dir.lock(purpose), pauses.next()) {
-            (Ok(lock), _) => return Ok(Place::Ours(lock)),
-            (Err(DataDirError::Held { .. }), Some(pause)) => sleep(pause).await,
-            (Err(DataDirError::Held { root, holder }), None) => {
+        match dir.lock(purpose) {
+            Ok(lock) => return Ok(Place::Ours(lock)),
+            Err(DataDirError::Held { .. }) if Instant::now() < patience => {
+                sleep(pauses.next().unwrap_or(PAUSE_MAX)).await;
+            }
+            Err(DataDirError::Held { root, holder }) => {
                 return Err(ReachError::Silent { root, holder });
             }
-            (Err(why), _) => return Err(why.into()),
+            Err(why) => return Err(why.into()),
         }
     }
 }
@@ -185,20 +194,43 @@ async fn expect_cloud(dir: &DataDir) -> Result<(), DataDirError> {
     dir.refuse_if_empty()
 }
 
-async fn listens(dir: &DataDir) -> Result<bool, ReachError> {
+/// Whether a process answers. One that is suspended is connected to all the same, and says nothing.
+async fn answers(dir: &DataDir) -> Result<bool, ReachError> {
     use ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
-    match UnixStream::connect(dir.socket()).await {
-        Ok(_) => Ok(true),
+    let mut stream = match UnixStream::connect(dir.socket()).await {
+        Ok(stream) => stream,
         // Nobody does, or nobody takes what waits.
-        Err(why) if [NotFound, ConnectionRefused, WouldBlock].contains(&why.kind()) => Ok(false),
-        Err(source) => Err(ReachError::Socket { path: dir.socket().display().to_string(), source }),
+        Err(why) if [NotFound, ConnectionRefused, WouldBlock].contains(&why.kind()) => {
+            return Ok(false);
+        }
+        Err(source) => {
+            let path = dir.socket().display().to_string();
+            return Err(ReachError::Socket { path, source });
+        }
+    };
+    let heard = async {
+        stream.write_all(b"\"ping\"\n").await?;
+        stream.read(&mut [0]).await
+    };
+    Ok(heard.await.is_ok_and(|bytes| bytes > 0)) // whatever it says: an older process knows no ping
+}
+
+fn question(ask: &Ask) -> Result<Vec<u8>, Failure> {
+    let mut line = serde_json::to_vec(ask).map_err(Failure::lasting)?;
+    line.push(b'\n');
+    if line.len() as u64 > ASK_BYTES_MAX {
+        let len = line.len();
+        return Err(Failure::lasting(format!(
+            "this is too long to ask: {len} bytes, where {ASK_BYTES_MAX} may be; a reason has at most {TEXT_BYTES_MAX}"
+        )));
     }
+    Ok(line)
 }
 
 fn pauses() -> impl Iterator<Item = Duration> {
     let doubling = ExponentialBuilder::default().with_factor(2.0).without_max_times();
     let bounded = doubling.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
-    bounded.with_total_delay(Some(PATIENCE)).build()
+    bounded.with_total_delay(Some(HOLDER_PATIENCE)).build()
 }
 
 impl Reach {
@@ -212,9 +244,8 @@ impl Reach {
             Self::Running(socket) => {
                 let gone = |_| Failure::temporary("the cloud went away; ask again");
                 let mut stream = UnixStream::connect(socket).await.map_err(gone)?;
-                let mut text = serde_json::to_vec(&ask).map_err(Failure::lasting)?;
-                text.push(b'\n');
-                stream.write_all(&text).await.map_err(gone)?;
+                let question = question(&ask)?;
+                stream.write_all(&question).await.map_err(gone)?;
                 read_answer(stream)
             }
         };

@@ -15,9 +15,11 @@ mod readmission;
 mod session;
 mod streams;
 pub mod tls;
+mod turned_away;
 
 pub use listener::Listener;
 pub use live::Live;
+pub use turned_away::{Entry, Reason, TurnedAway};
 
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
@@ -39,6 +41,7 @@ use tracing::{debug, error, warn};
 pub struct Links {
     keeper: Keeper,
     live: Live,
+    turned_away: TurnedAway,
     metrics: Arc<Metrics>,
     enrolments: Arc<Semaphore>,
     readmissions: Arc<Semaphore>,
@@ -46,11 +49,12 @@ pub struct Links {
 }
 
 impl Links {
-    /// Links whose events go to `keeper`.
-    pub fn new(keeper: Keeper, live: Live, metrics: Arc<Metrics>) -> Self {
+    /// Links whose events go to `keeper`; who is connected and who is turned away is told to the others.
+    pub fn new(keeper: Keeper, live: Live, turned_away: TurnedAway, metrics: Arc<Metrics>) -> Self {
         let enrolments = Arc::new(Semaphore::new(ENROLMENTS_MAX));
         let readmissions = Arc::new(Semaphore::new(READMISSIONS_MAX));
-        Self { keeper, live, metrics, enrolments, readmissions, rates: Arc::new(Rates::new()) }
+        let rates = Arc::new(Rates::new());
+        Self { keeper, live, turned_away, metrics, enrolments, readmissions, rates }
     }
 
     /// Serves all who connect, until the endpoint is closed and everybody has heard it.

@@ -1,12 +1,15 @@
-//! Devices that a frozen cloud does not know: each may show, in its HELLO, that it was enrolled.
+//! Devices that a cloud which lost some of its accounts does not know: each may show, in its HELLO,
+//! that it was enrolled.
 //!
 //! Invariant: few at once, one message of each and no more, within the time for a HELLO; nothing
-//! is told to one that proves nothing but that. What proves it is the engine's; with it the
-//! device is one of the fleet, and its session is like any other's.
+//! is told to one that proves nothing but that. What proves it is the engine's; while the cloud is
+//! frozen the device is one of the fleet with it, and its session is like any other's; later an
+//! administrator is told that it came.
 
 use super::Links;
 use super::line::{Ending, Line};
 use super::streams::Streams;
+use super::turned_away::Reason;
 use crate::keeper::Unanswered;
 use std::net::SocketAddr;
 use tallyroll_engine::Error;
@@ -40,7 +43,10 @@ pub(super) async fn prove(
                     warn!(%from, %device, "readmitted on its own evidence; `tallyroll doctor` lists such devices");
                     return Some((streams, Message::Hello(hello)));
                 }
-                Err(Unanswered::Engine(Error::Rejected(why))) => (Ending::Denied, why),
+                Err(Unanswered::Engine(Error::Rejected(why))) => {
+                    note_if_once_ours(links, hello).await;
+                    (Ending::Denied, why)
+                }
                 Err(why) => {
                     warn!(%why, "cannot readmit a device");
                     (Ending::Stopped, "the cloud cannot go on; come again".into())
@@ -53,6 +59,18 @@ pub(super) async fn prove(
     warn!(%from, certificate = fingerprint.short(), why, "refused a connection");
     drop(tokio::time::timeout(DENIAL_TIMEOUT, streams.close(ending, &why)).await);
     None
+}
+
+/// A device that this cloud enrolled is turned away: an administrator is to know.
+async fn note_if_once_ours(links: &Links, hello: Hello) {
+    let once = links.keeper.run(move |replica| {
+        let once = replica.hub.enrolled_once(&hello);
+        Ok(once.map(|(device, name)| (replica.hub.fleet().device(device).is_some(), device, name)))
+    });
+    if let Ok(Some((is_known, device, name))) = once.await {
+        let reason = if is_known { Reason::KeysLost } else { Reason::Unknown };
+        links.turned_away.note(device, name, reason);
+    }
 }
 
 async fn hear(streams: &mut Streams) -> Result<Hello, String> {

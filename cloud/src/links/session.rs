@@ -2,7 +2,7 @@
 //!
 //! Owns the order of things. Invariant: a session begins only for a device that
 //! the fleet knows, and ends at once when it is revoked; one that is revoked is told
-//! nothing, may leave what it has to the quarantine, and ends. Whom it is denied is told
+//! no more than what was taken in of it, may leave what it has to the quarantine, and ends. Whom it is denied is told
 //! why. Effects go to the keeper in order and come back in that order; nothing is read
 //! while too much waits to be stored or written, so a peer that does not keep up bounds
 //! us. By which way the device came is left to its streams.
@@ -12,6 +12,7 @@ use super::line::{Caller, Ending, Line};
 use super::live::Told;
 use super::readmission;
 use super::streams::Streams;
+use super::turned_away::Reason;
 use crate::keeper::{Keeper, Replica, Unanswered};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -46,7 +47,7 @@ fn recognise(replica: &mut Replica, fingerprint: Fingerprint) -> Result<Option<K
     let now = replica.now();
     let hub = &mut replica.hub;
     let Some((device, record)) = hub.recognise(now, &Hash(fingerprint.0))? else {
-        return if hub.may_readmit() { Ok(None) } else { Err(hub.unknown_device()) };
+        return if hub.may_have_forgotten() { Ok(None) } else { Err(hub.unknown_device()) };
     };
     let name = record.name.clone();
     let revoked = refuse_if_revoked(record).err().map(|why| why.to_string());
@@ -90,6 +91,11 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
         Err(Unanswered::Engine(Error::Rejected(why))) => {
             links.metrics.refused.inc();
             warn!(%from, certificate = fingerprint.short(), why, "refused a connection");
+            let shown = Hash(fingerprint.0);
+            let before = links.keeper.run(move |replica| Ok(replica.hub.shown_before(&shown)));
+            if let Ok(Some((device, name))) = before.await {
+                links.turned_away.note(device, name, Reason::OldKeys);
+            }
             return turn_away(line, Ending::Denied, &why).await;
         }
         Err(why) => {
@@ -133,6 +139,7 @@ async fn attend(
     let Came { from, by, .. } = came;
     let session = async {
         let (_place, told) = links.live.enter(known.device);
+        links.turned_away.let_in(known.device);
         if known.revoked.is_some() {
             links.metrics.refused.inc();
             warn!(%from, by, "a revoked device has connected; what it brings goes into quarantine");

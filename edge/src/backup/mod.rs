@@ -77,6 +77,14 @@ pub enum BackupError {
         /// Where.
         path: PathBuf,
     },
+    /// It would be lost with what it is made of.
+    #[error("{} lies in {}, which is what is backed up; name a place outside of it", path.display(), root.display())]
+    Inside {
+        /// Where.
+        path: PathBuf,
+        /// The data directory, or the backup that is copied.
+        root: PathBuf,
+    },
     /// Somebody makes it, or broke off.
     #[error("{} is there: somebody is making that directory now, or broke off; if nobody is, remove it", path.display())]
     Unfinished {
@@ -151,6 +159,7 @@ pub fn make(
     (moment, made_at): (&RedbMoment, Wall),
     to: &Path,
 ) -> Result<Made, BackupError> {
+    refuse_if_inside(dir, to)?;
     let made = Unfinished::begin(to)?;
     let mut files = BTreeMap::new();
     for (name, needed) in FILES {
@@ -191,6 +200,7 @@ pub fn make(
 /// # Errors
 /// It does not verify; `to` is taken, or cannot be written.
 pub fn copy(dir: &DataDir, to: &Path) -> Result<Made, BackupError> {
+    refuse_if_inside(dir, to)?;
     let made = Unfinished::begin(to)?;
     let manifest = copy_verified(dir.root(), &made)?;
     write_manifest(&made, &manifest)?;
@@ -210,6 +220,18 @@ pub fn restore(from: &Path, dir: &DataDir) -> Result<Made, BackupError> {
         return Err(BackupError::Damaged { path: from.into(), why });
     }
     finish(made, &to, manifest)
+}
+
+/// A backup in what it is made of would be lost with it.
+fn refuse_if_inside(dir: &DataDir, to: &Path) -> Result<(), BackupError> {
+    let there = |path: &Path| path.ancestors().find_map(|path| path.canonicalize().ok());
+    let root = dir.root();
+    match (there(root), there(to)) {
+        (Some(real), Some(at)) if at.starts_with(&real) => {
+            Err(BackupError::Inside { path: to.into(), root: root.into() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn finish(made: Unfinished, to: &Path, manifest: Manifest) -> Result<Made, BackupError> {
@@ -247,6 +269,10 @@ fn copy_verified(from: &Path, made: &Unfinished) -> Result<Manifest, BackupError
 fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
     let path = from.join(MANIFEST);
     let bytes = match std::fs::read(&path) {
+        Err(why) if why.kind() == ErrorKind::NotADirectory => {
+            let why = "it is no directory".into();
+            return Err(BackupError::NoBackup { path: from.into(), why });
+        }
         Err(why) if why.kind() == ErrorKind::NotFound => {
             let why = format!("there is no {MANIFEST} in it");
             return Err(BackupError::NoBackup { path: from.into(), why });

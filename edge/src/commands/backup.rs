@@ -3,6 +3,7 @@
 //! Invariant: what is printed as made was read back, compared, and is durable. A running agent makes
 //! it, for it alone may read the store; what is in it is left to [`backup`].
 
+use super::print;
 use miette::{IntoDiagnostic, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -22,12 +23,7 @@ pub(crate) async fn run(dir: &DataDir, to: &Path, json: bool) -> Result<()> {
         way.close().await?;
         made?
     };
-    if json {
-        println!("{made}");
-        return Ok(());
-    }
-    println!("{}", describe(&made));
-    Ok(())
+    print(if json { made.to_string() } else { describe(&made) })
 }
 
 fn describe(made: &Value) -> String {

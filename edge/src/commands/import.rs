@@ -4,6 +4,7 @@
 //! with number and reason, kept in the reject file, and keep no other line out.
 //! What a line means is `counts`'s, whether it is new the device's.
 
+use super::print;
 use clap::Args;
 use miette::{Context, IntoDiagnostic, Result, miette};
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -63,7 +64,7 @@ pub(crate) async fn run(dir: &DataDir, arguments: ImportArguments) -> Result<Exi
     watching.abort();
     way.close().await?;
     let summary = summary?;
-    report(&summary, &rejects_path, json);
+    report(&summary, &rejects_path, json)?;
     Ok(if summary.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -188,7 +189,7 @@ fn act(line: &Keyed) -> Act {
     }
 }
 
-fn report(summary: &Summary, rejects: &str, json: bool) {
+fn report(summary: &Summary, rejects: &str, json: bool) -> Result<()> {
     let Summary { lines, counted, already, rejected, .. } = summary;
     if json {
         let text = serde_json::json!({
@@ -196,9 +197,12 @@ fn report(summary: &Summary, rejects: &str, json: bool) {
             "rejects-not-kept": summary.rejects_not_kept + summary.passed_over,
             "incomplete": summary.incomplete, "not-read": summary.not_read,
         });
-        println!("{text}");
+        print(text)?;
     } else {
-        println!("{lines} lines: {counted} counted, {already} counted before, {rejected} rejected");
+        let told = format!(
+            "{lines} lines: {counted} counted, {already} counted before, {rejected} rejected"
+        );
+        print(told)?;
     }
     if let Some(text) = where_rejects_are(summary, rejects) {
         eprintln!("{text}");
@@ -214,6 +218,7 @@ fn report(summary: &Summary, rejects: &str, json: bool) {
     for file in &summary.not_read {
         eprintln!("{}: compressed, not read; unpack it and import it by name", file.display());
     }
+    Ok(())
 }
 
 fn where_rejects_are(summary: &Summary, path: &str) -> Option<String> {

@@ -1,7 +1,8 @@
 //! The commands, one file each: what they ask, what they print.
 //!
 //! Invariant: figures go to stdout and nothing else does; words about the work go
-//! to stderr. An error says what failed, why, and what to do next.
+//! to stderr. An error says what failed, why, and what to do next. A reader who
+//! closed the pipe has seen enough: that is no failure.
 
 pub(crate) mod backup;
 pub(crate) mod import;
@@ -13,10 +14,11 @@ pub(crate) mod status;
 pub(crate) mod view;
 
 use miette::{IntoDiagnostic, Report, Result};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use tallyroll_edge::backup::BackupError;
-use tallyroll_edge::control::reach::NotNow;
+use tallyroll_edge::control::Ask;
+use tallyroll_edge::control::reach::{NotNow, Reach};
 use tallyroll_edge::data_dir::DataDirError;
 use tallyroll_engine::Kind;
 
@@ -30,19 +32,73 @@ pub(crate) fn read_pin(pin: String) -> Result<String> {
     Ok(line.trim().to_owned())
 }
 
+/// The answer cannot be printed.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("cannot write to stdout")]
+pub(crate) struct Stdout(#[source] io::Error);
+
+/// Prints a line of the answer.
+pub(crate) fn print(line: impl std::fmt::Display) -> Result<()> {
+    let mut out = io::stdout().lock();
+    Ok(writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Stdout)?)
+}
+
+/// Tells on stderr if what is recorded stays here: the cloud refuses this device.
+pub(crate) async fn warn_if_refused(way: &Reach) {
+    let Ok(status) = way.ask(Ask::Status).await else { return }; // what was recorded was told
+    if let (Some(why), true) = (status["why"].as_str(), status["refused"] == true) {
+        let why = printable(why);
+        eprintln!("tallyroll-edge: recorded here, but the cloud refuses this device: {why}");
+    }
+}
+
+/// Text from outside must not steer the terminal that it is shown on.
+pub(crate) fn printable(text: &str) -> String {
+    // Marks that turn the direction of what follows would let one name write over another.
+    let steers =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Arguments that cannot be understood; they are quoted, and may hold anything.
+pub(crate) fn explain_usage(error: &clap::Error) -> ExitCode {
+    let quotes_control =
+        std::env::args_os().any(|one| one.to_string_lossy().contains(char::is_control));
+    let told = if error.use_stderr() && quotes_control {
+        let text = error.to_string();
+        let lines: Vec<String> = text.lines().map(printable).collect();
+        writeln!(io::stderr(), "{}", lines.join("\n"))
+    } else {
+        error.print()
+    };
+    drop(told); // nobody reads
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
+/// Tells an error on stderr; returns the exit code it means.
+pub(crate) fn tell(error: &Report) -> ExitCode {
+    if let Some(Stdout(why)) = error.downcast_ref()
+        && why.kind() == ErrorKind::BrokenPipe
+    {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("tallyroll-edge: {}", explain(error));
+    exit_code(error)
+}
+
 /// An error and its causes on one line.
-pub(crate) fn explain(error: &Report) -> String {
+fn explain(error: &Report) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain().map(ToString::to_string) {
         if parts.last().is_none_or(|last| !last.ends_with(&cause)) {
             parts.push(cause);
         }
     }
-    parts.join(": ")
+    printable(&parts.join(": "))
 }
 
 /// 3 for what does not verify, 75 for what may succeed later by itself, 1 for the rest.
-pub(crate) fn exit_code(error: &Report) -> ExitCode {
+fn exit_code(error: &Report) -> ExitCode {
     let backup = error.chain().find_map(|cause| cause.downcast_ref::<BackupError>());
     let temporary = error.chain().any(|cause| {
         let held = matches!(cause.downcast_ref(), Some(DataDirError::Held { .. }));
@@ -101,6 +157,13 @@ mod tests {
         ] {
             assert_eq!(&code(error), expected);
         }
+    }
+
+    #[test]
+    fn what_is_quoted_cannot_steer_the_terminal() {
+        assert_eq!(printable("jörg\u{1b}[2J\n\u{202e}"), "jörg\u{fffd}[2J\u{fffd}\u{fffd}");
+        let error = miette::miette!("no file \u{1b}]0;title\u{7}");
+        assert_eq!(explain(&error), "no file \u{fffd}]0;title\u{fffd}");
     }
 
     #[test]

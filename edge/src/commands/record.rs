@@ -38,6 +38,9 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
     });
     let printed = tokio::task::spawn_blocking(move || print(BufReader::new(stream), json));
     let Printed { answered, refused, busy } = printed.await.into_diagnostic()??;
+    if answered > refused {
+        super::warn_if_refused(&way).await;
+    }
     way.close().await?;
     if let Some(why) = busy {
         return Err(NotNow::Busy(why).into());

@@ -4,6 +4,7 @@
 //! has to be told that it is a copy: the device notices at its start, and the cloud gives back what
 //! it wrote since.
 
+use super::print;
 use miette::{IntoDiagnostic, Result};
 use std::path::PathBuf;
 use tallyroll_edge::backup::{self, Made};
@@ -15,11 +16,10 @@ pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result<()> 
     let restored = tokio::task::spawn_blocking(move || backup::restore(&from, &into));
     let restored = restored.await.into_diagnostic()??;
     if json {
-        println!("{}", serde_json::to_string(&restored).into_diagnostic()?);
-        return Ok(());
+        return print(serde_json::to_string(&restored).into_diagnostic()?);
     }
     let Made { directory, manifest } = restored;
-    println!(
+    print(format!(
         "{} events, {} bytes of {} ({}) are restored in {directory}\n\
          what it wrote since comes back from the cloud, page logs wait until then\n\
          let the directory that was backed up not run again beside this one\n\
@@ -29,6 +29,5 @@ pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result<()> 
         manifest.name,
         manifest.device,
         dir.root().display(),
-    );
-    Ok(())
+    ))
 }

@@ -5,6 +5,7 @@
 //!
 //! [`rekeying`]: tallyroll_edge::rekeying
 
+use super::print;
 use miette::Result;
 use serde_json::Value;
 use tallyroll_edge::control::Ask;
@@ -17,8 +18,7 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<()> {
     let rotated = way.ask(Ask::RotateKeys).await;
     way.close().await?;
     let rotated = rotated?;
-    println!("{}", if json { rotated.to_string() } else { describe(&rotated) });
-    Ok(())
+    print(if json { rotated.to_string() } else { describe(&rotated) })
 }
 
 fn describe(rotated: &Value) -> String {
@@ -29,7 +29,7 @@ fn describe(rotated: &Value) -> String {
     };
     format!(
         "{began}\n  signing key      {}\n  TLS fingerprint  {}\n\
-         once the cloud has heard of them, the old ones are worth nothing; that includes those in backups made before: make a new one then",
+         once the cloud has heard of them, the old ones are worth nothing; that includes those in backups made before: make a new one then, of the cloud, too",
         text("signing-key"),
         text("tls-fingerprint"),
     )

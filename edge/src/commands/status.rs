@@ -3,9 +3,10 @@
 //! Invariant: a state is shown only as far as the fsync or receipt behind it.
 //! Leaves the figures to the device and the link's state to the agent.
 
-use miette::{IntoDiagnostic, Result};
+use super::{print, printable};
+use miette::Result;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 use tallyroll_edge::control::Ask;
 use tallyroll_edge::control::reach::reach;
@@ -18,12 +19,8 @@ pub(crate) async fn show(dir: &DataDir, watch: bool, json: bool) -> Result<()> {
         let status = way.ask(Ask::Status).await?;
         way.close().await?;
         let text = if json { status.to_string() } else { describe(&status) };
-        let mut out = std::io::stdout().lock();
-        if watch && !json && out.is_terminal() {
-            write!(out, "\x1b[H\x1b[2J").into_diagnostic()?;
-        }
-        writeln!(out, "{text}").and_then(|()| out.flush()).into_diagnostic()?;
-        drop(out);
+        let clears = watch && !json && std::io::stdout().is_terminal();
+        print(format!("{}{text}", if clears { "\x1b[H\x1b[2J" } else { "" }))?;
         if !watch {
             return Ok(());
         }
@@ -47,12 +44,15 @@ fn pruned(log: &Value) -> Option<String> {
 }
 
 fn describe(status: &Value) -> String {
-    let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    let text = |key: &str| printable(status[key].as_str().unwrap_or_default());
     let link = match status["link"].as_str() {
         Some("up") => format!("up, by {}", text("by")),
         Some("connecting") => "connecting".to_owned(),
         Some("stopped") => {
             format!("up, by {}, but a log goes no further: {}", text("by"), text("why"))
+        }
+        Some(_) if status["refused"] == true => {
+            format!("down, for the cloud refuses this device: {}", text("why"))
         }
         Some(_) => format!("down: {}", text("why")),
         None => "no agent is running; `tallyroll-edge run` starts it".to_owned(),

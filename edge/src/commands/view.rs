@@ -3,6 +3,7 @@
 //! Invariant: the rows are the engine's; this only lays them out. Names are those
 //! this device saw; the cloud shows all.
 
+use super::{print, printable};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use miette::Result;
 use serde_json::Value;
@@ -30,27 +31,18 @@ pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
     let answer = way.ask(ask).await?;
     way.close().await?;
     if json {
-        println!("{answer}");
-        return Ok(());
+        return print(answer);
     }
-    println!("{}", table(columns, answer["rows"].as_array().map_or(&[], Vec::as_slice)));
+    print(table(columns, answer["rows"].as_array().map_or(&[], Vec::as_slice)))?;
     if let Some(unread @ 1..) = answer["incomplete"].as_u64() {
-        println!("incomplete ({unread}): written by a newer version");
+        print(format!("incomplete ({unread}): written by a newer version"))?;
     }
     if let Some(pruned @ 1..) = answer["pruned"].as_u64() {
-        println!(
+        print(format!(
             "{pruned} of these events are pruned here; the figures hold them, the cloud has them"
-        );
+        ))?;
     }
     Ok(())
-}
-
-/// A name comes from outside and must not steer the terminal it is shown on.
-fn printable(text: &str) -> String {
-    // Marks that turn the direction of what follows would let one name write over another.
-    let steers =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
@@ -70,14 +62,4 @@ fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
         }
     }
     table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_steer_the_terminal() {
-        assert_eq!(printable("jörg\u{1b}[2J\n\u{202e}"), "jörg\u{fffd}[2J\u{fffd}\u{fffd}");
-    }
 }

@@ -30,6 +30,8 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
+    /// Whether anybody is there.
+    Ping,
     /// How far events have come.
     Status,
     /// A row per month and user.
@@ -51,6 +53,11 @@ pub enum Ask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", untagged)]
 pub enum Answer {
+    /// To [`Ask::Ping`].
+    Here {
+        /// The agent's version.
+        version: &'static str,
+    },
     /// To [`Ask::Status`].
     Status(Box<AgentStatus>),
     /// To [`Ask::Totals`].
@@ -119,6 +126,7 @@ impl Desk {
     /// Answers a question, but for recording.
     pub async fn answer(&self, ask: Ask) -> Answer {
         let answered = match ask {
+            Ask::Ping => Ok(Ok(Answer::Here { version: env!("CARGO_PKG_VERSION") })),
             Ask::Status => self.status().await,
             Ask::Totals => self.report(totals).await,
             Ask::Balances => self.report(balances).await,
@@ -129,6 +137,7 @@ impl Desk {
                 Err(RekeyingError::Engine(why)) if why.kind() == Kind::Full => {
                     Ok(Answer::Busy { busy: why.to_string() })
                 }
+                Err(why @ RekeyingError::Unseen(_)) => Ok(Answer::Busy { busy: why.to_string() }),
                 Err(why) => Err(why.to_string()),
             }),
         };

@@ -3,7 +3,8 @@
 //! Invariant: whichever way, the same code answers. Without an agent the command
 //! takes the directory's lock for as long as it runs; with one it never touches
 //! the files. Who comes while another process has the directory and does not
-//! listen waits a little: an agent starts or stops, or a command is about to end.
+//! answer waits a little, and then goes: an agent starts or stops, a command is about
+//! to end, or the process was suspended.
 
 use super::{Ask, Desk, recording};
 use crate::data_dir::{DataDir, DataDirError, Lock};
@@ -15,17 +16,18 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use tallyroll_schema::limits::local::HOLDER_PATIENCE;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
 
 /// The first pause while another process has the directory and does not listen; each is twice the last,
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 /// and none is longer: a person waits.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
-/// An agent is up within a fraction of this, also on a slow card.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A way to the device.
 pub enum Reach {
-    /// An agent runs and listens.
+    /// An agent runs and answers.
     Agent(DataDir),
     /// No agent runs; this process has opened the files.
     Alone(Box<Alone>),
@@ -41,7 +43,7 @@ pub struct Alone {
 /// Who has a directory.
 #[derive(Debug)]
 pub enum Place {
-    /// An agent that listens.
+    /// An agent that answers.
     Served,
     /// This process, from now on.
     Ours(Lock),
@@ -51,8 +53,11 @@ pub enum Place {
 /// fails with it can tell that by its exit code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 pub enum NotNow {
-    /// Another process has the directory and does not listen.
-    #[error("{} is held by {holder}, which does not answer; try again, or stop that process", root.display())]
+    /// Another process has the directory and does not answer.
+    #[error(
+        "{} is held by {holder}, which does not answer; try again; if it was suspended, let it go on (kill -CONT), or end it",
+        root.display()
+    )]
     Silent {
         /// The directory.
         root: PathBuf,
@@ -67,7 +72,7 @@ pub enum NotNow {
 /// Finds the way to the device in `dir`, for the command `purpose`.
 ///
 /// # Errors
-/// Not joined, held by another process that does not listen, or its files cannot be used.
+/// Not joined, held by another process that does not answer, or its files cannot be used.
 pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
     let lock = match place(dir, purpose).await? {
@@ -78,38 +83,55 @@ pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach> {
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
 }
 
-/// Finds an agent that listens, or takes the directory for this process, whose command is `purpose`.
+/// Finds an agent that answers, or takes the directory for this process, whose command is `purpose`.
 ///
 /// # Errors
-/// It is a backup; for some seconds another process had it and did not listen; the system's.
+/// It is a backup; for some seconds another process had it and did not answer; the system's.
 pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place> {
     dir.refuse_if_backup()?;
     let doubling = ExponentialBuilder::default().with_factor(2.0).without_max_times();
-    let bounded = doubling.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX);
-    let mut pauses = bounded.with_total_delay(Some(PATIENCE)).build();
+    let mut pauses = doubling.with_min_delay(PAUSE_MIN).with_max_delay(PAUSE_MAX).build();
+    let patience = Instant::now() + HOLDER_PATIENCE;
     loop {
-        if listens(dir)? {
+        if timeout_at(patience, answers(dir)).await.unwrap_or(Ok(false))? {
             return Ok(Place::Served);
         }
-        match (dir.lock(purpose), pauses.next()) {
-            (Ok(lock), _) => return Ok(Place::Ours(lock)),
-            (Err(DataDirError::Held { .. }), Some(pause)) => tokio::time::sleep(pause).await,
-            (Err(DataDirError::Held { root, holder }), None) => {
+        match dir.lock(purpose) {
+            Ok(lock) => return Ok(Place::Ours(lock)),
+            Err(DataDirError::Held { .. }) if Instant::now() < patience => {
+                tokio::time::sleep(pauses.next().unwrap_or(PAUSE_MAX)).await;
+            }
+            Err(DataDirError::Held { root, holder }) => {
                 return Err(NotNow::Silent { root, holder }.into());
             }
-            (Err(why), _) => return Err(why.into()),
+            Err(why) => return Err(why.into()),
         }
     }
 }
 
-fn listens(dir: &DataDir) -> Result<bool> {
-    match UnixStream::connect(dir.socket()) {
-        Ok(_) => Ok(true),
-        Err(why) if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&why.kind()) => {
-            Ok(false)
+/// Whether an agent answers. One that is suspended is connected to all the same, and says nothing.
+async fn answers(dir: &DataDir) -> Result<bool> {
+    use ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+    let mut stream = match tokio::net::UnixStream::connect(dir.socket()).await {
+        Ok(stream) => stream,
+        // Nobody does, or nobody takes what waits.
+        Err(why) if [NotFound, ConnectionRefused, WouldBlock].contains(&why.kind()) => {
+            return Ok(false);
         }
-        Err(why) => Err(miette!("cannot reach {}: {why}", dir.socket().display())),
-    }
+        Err(why) => return Err(miette!("cannot reach {}: {why}", dir.socket().display())),
+    };
+    let ping = question(Ask::Ping)?;
+    let heard = async {
+        stream.write_all(&ping).await?;
+        stream.read(&mut [0]).await
+    };
+    Ok(heard.await.is_ok_and(|bytes| bytes > 0)) // whatever it says: an older agent knows no ping
+}
+
+fn question(ask: Ask) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&ask).into_diagnostic()?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// Opens the device's files and starts its keeper; the caller holds the lock.
@@ -189,8 +211,6 @@ fn agent_stream(dir: &DataDir, ask: Ask) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(dir.socket())
         .into_diagnostic()
         .wrap_err("the agent went away; ask again")?;
-    let mut line = serde_json::to_vec(&ask).into_diagnostic()?;
-    line.push(b'\n');
-    stream.write_all(&line).into_diagnostic()?;
+    stream.write_all(&question(ask)?).into_diagnostic()?;
     Ok(stream)
 }

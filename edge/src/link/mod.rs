@@ -12,13 +12,14 @@ mod streams;
 pub mod tls;
 
 use crate::data_dir::DataDir;
-use crate::identity::Enrolment;
+use crate::identity::{Enrolment, Keys};
 use crate::keeper::{Gone, Keeper};
 use crate::rekeying::settle;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use connect::{Line, Place, Transport};
 use core::time::Duration;
 use serde::Serialize;
+use session::Ended;
 use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
 use tls::Pinned;
 use tokio::sync::watch;
@@ -61,6 +62,8 @@ pub enum LinkState {
     Down {
         /// Why.
         why: String,
+        /// Whether the cloud does not believe this device: a person must look.
+        refused: bool,
     },
 }
 
@@ -76,29 +79,16 @@ pub async fn keep_up(
 ) -> Result<(), Gone> {
     let place = Place { cloud: enrolment.cloud.clone(), tls_port: enrolment.tls_port };
     let mut pause = exponential(PAUSE_MIN, PAUSE_MAX);
-    let mut older = 0;
     loop {
         let began = tokio::time::Instant::now();
-        let attempt = async {
-            let trust = trust(&dir, &keeper, &enrolment, older).await?;
-            let line = place.connect(&trust).await?;
-            keeper.set_linked(true);
-            let ended = stay(&keeper, &enrolment, line, &place, &trust, &state).await;
-            keeper.set_linked(false);
-            Ok::<_, String>(ended)
-        };
-        let why = match attempt.await {
-            Ok(ended) => ended?,
-            Err(why) => why,
-        };
-        // A cloud that lost what it knew may still know an older one.
-        older = if why.contains(UNKNOWN_CERTIFICATE) { older + 1 } else { 0 };
+        let ended = attempt(&keeper, &dir, &enrolment, &place, &state).await?;
+        let Ended { why, refused } = ended;
         if why == REKEYED {
             info!(why);
             continue;
         }
         warn!(cloud = %enrolment.cloud, %why, "not linked");
-        state.send_replace(LinkState::Down { why });
+        state.send_replace(LinkState::Down { why, refused });
         if began.elapsed() >= STABLE_AFTER {
             pause = exponential(PAUSE_MIN, PAUSE_MAX);
         }
@@ -110,16 +100,43 @@ pub async fn keep_up(
     }
 }
 
-/// Whom to trust, and by which certificate to be known: the newest, or one before it.
-async fn trust(
-    dir: &DataDir,
+/// Links once, and stays so; returns why it ended, or did not come about. A cloud that was put back from a backup may
+/// have lost the newest certificate: then those before it are shown, at once, until it knows one.
+async fn attempt(
     keeper: &Keeper,
+    dir: &DataDir,
     enrolment: &Enrolment,
-    older: usize,
-) -> Result<Pinned, String> {
-    let certificates = settle(dir, keeper).await.map_err(|why| why.to_string())?;
-    let shown = certificates.get(older % certificates.len().max(1)).ok_or("no certificate")?;
-    tls::session_config(enrolment.authority, shown).map_err(|why| why.to_string())
+    place: &Place,
+    state: &watch::Sender<LinkState>,
+) -> Result<Ended, Gone> {
+    let certificates = match settle(dir, keeper).await {
+        Ok(certificates) => certificates,
+        Err(why) => return Ok(why.to_string().into()),
+    };
+    let mut ended = Ended::from("this device has no certificate");
+    for shown in &certificates {
+        let trust = match tls::session_config(enrolment.authority, shown) {
+            Ok(trust) => trust,
+            Err(why) => return Ok(why.to_string().into()),
+        };
+        let line = match place.connect(&trust).await {
+            Ok(line) => line,
+            Err(why) => return Ok(why.into()),
+        };
+        let taken = || {
+            if let Err(why) = Keys::drop_before(dir, shown.fingerprint()) {
+                warn!(%why, "older TLS keys stay until the next session");
+            }
+        };
+        keeper.set_linked(true);
+        let stayed = stay(keeper, enrolment, line, place, &trust, state, &taken).await;
+        keeper.set_linked(false);
+        ended = stayed?;
+        if !ended.why.contains(UNKNOWN_CERTIFICATE) {
+            break;
+        }
+    }
+    Ok(ended)
 }
 
 /// Runs a session until it ends; returns why. From TCP it changes over to QUIC as soon as that
@@ -131,11 +148,12 @@ async fn stay(
     place: &Place,
     trust: &Pinned,
     state: &watch::Sender<LinkState>,
-) -> Result<String, Gone> {
+    taken: &impl Fn(),
+) -> Result<Ended, Gone> {
     let mut progress = keeper.progress();
     loop {
         let is_by_tcp = line.transport() == Transport::Tcp;
-        let session = session::run(keeper, enrolment, line, state);
+        let session = session::run(keeper, enrolment, line, state, taken);
         tokio::select! {
             biased; // for the cloud ends the old session as the new one comes
             quic = quic_again(place, trust), if is_by_tcp => {

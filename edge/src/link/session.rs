@@ -13,7 +13,7 @@ use crate::keeper::{Gone, Keeper};
 use core::time::Duration;
 use tallyroll_engine::sync::{Output, Role, Session, SessionConfig};
 use tallyroll_schema::limits::links::STALL_TIMEOUT;
-use tallyroll_schema::wire::Message;
+use tallyroll_schema::wire::{ErrorCode, Message};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -21,7 +21,23 @@ use tracing::{info, warn};
 /// Bytes of the cloud's batches we buffer: rate cards and leases are small.
 const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// Runs a session until it ends; returns why, for people. Who drops it leaves the cloud without a word.
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Why, for people.
+    pub why: String,
+    /// Whether the cloud does not believe this device: a person must look.
+    pub refused: bool,
+}
+
+impl<T: Into<String>> From<T> for Ended {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), refused: false }
+    }
+}
+
+/// Runs a session until it ends; returns why. `taken` is called once the cloud has taken
+/// it. Who drops it leaves the cloud without a word.
 ///
 /// # Errors
 /// The keeper has ended.
@@ -30,7 +46,8 @@ pub async fn run(
     enrolment: &Enrolment,
     line: Line,
     state: &watch::Sender<LinkState>,
-) -> Result<String, Gone> {
+    taken: &impl Fn(),
+) -> Result<Ended, Gone> {
     let opened = keeper.query(|device| (device.opening(), device.unstored_directory())).await?;
     let (Ok(opening), Ok(directory)) = opened else {
         return Ok("the store cannot be read".into());
@@ -45,18 +62,19 @@ pub async fn run(
     let by = line.transport();
     let streams = match Streams::open(line).await {
         Ok(streams) => streams,
-        Err(why) => return Ok(why),
+        Err(why) => return Ok(why.into()),
     };
     let session = Session::new(config, opening, Duration::ZERO);
     let mut link = Link { keeper, session, began: Instant::now(), streams, by };
     link.session.offer_directory(directory);
     let up = || {
         info!(cloud = %enrolment.cloud, ?by, "linked");
+        taken();
         state.send_replace(LinkState::Up { by });
     };
     let ended = link.run(state, up).await;
     let told = link.streams.close().await;
-    ended.map(|why| told.unwrap_or(why))
+    ended.map(|ended| told.unwrap_or(ended))
 }
 
 struct Link<'a> {
@@ -73,13 +91,13 @@ impl Link<'_> {
         &mut self,
         state: &watch::Sender<LinkState>,
         up: impl FnOnce(),
-    ) -> Result<String, Gone> {
+    ) -> Result<Ended, Gone> {
         let mut up = Some(up);
         let mut progress = self.keeper.progress();
         let (mut stops_told, mut stalled_since) = (0, None);
         loop {
-            if let Some(why) = self.carry_out().await? {
-                return Ok(why);
+            if let Some(ended) = self.carry_out().await? {
+                return Ok(ended);
             }
             let stops = self.session.stops();
             for stop in stops.get(stops_told..).unwrap_or_default() {
@@ -109,7 +127,7 @@ impl Link<'_> {
                             }
                             self.session.handle(stream, message);
                         }
-                        Some(Err(why)) => return Ok(why),
+                        Some(Err(why)) => return Ok(why.into()),
                         None => return Ok("the cloud closed the link".into()),
                     }
                 }
@@ -137,7 +155,7 @@ impl Link<'_> {
     }
 
     /// Does all that the session asks for; returns why it closed, if it did.
-    async fn carry_out(&mut self) -> Result<Option<String>, Gone> {
+    async fn carry_out(&mut self) -> Result<Option<Ended>, Gone> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send { stream, message } => self.streams.send(stream, &message),
@@ -146,7 +164,10 @@ impl Link<'_> {
                     Err(_) if self.keeper.progress().has_changed().is_err() => return Err(Gone),
                     Err(_) => return Ok(Some("this device's disk is full".into())),
                 },
-                Output::Close(error) => return Ok(Some(error.text)),
+                Output::Close(error) => {
+                    let refused = error.code == ErrorCode::Denied && !error.retryable;
+                    return Ok(Some(Ended { why: error.text, refused }));
+                }
             }
         }
         Ok(None)

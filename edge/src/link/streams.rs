@@ -8,6 +8,7 @@
 mod tcp;
 
 use super::connect::Line;
+use super::session::Ended;
 use core::time::Duration;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use std::collections::BTreeMap;
@@ -25,6 +26,9 @@ const READ_AHEAD: usize = 8;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// The close frame may take so long to leave; the peer may be gone.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The cloud's close code for a device that it does not believe.
+const DENIED: u32 = 1;
 
 /// A message, or why there are no more.
 pub(super) type Arrived = Result<(StreamKind, Message), String>;
@@ -137,12 +141,13 @@ impl Streams {
 
     /// Ends the connection; returns what the cloud said when it did, which tells more than the
     /// stream that noticed.
-    pub(super) async fn close(mut self) -> Option<String> {
+    pub(super) async fn close(mut self) -> Option<Ended> {
         self.tasks.shutdown().await;
         let (endpoint, connection) = self.quic?;
         let told = match connection.close_reason() {
             Some(ConnectionError::ApplicationClosed(close)) if !close.reason.is_empty() => {
-                Some(String::from_utf8_lossy(&close.reason).into_owned())
+                let why = String::from_utf8_lossy(&close.reason).into_owned();
+                Some(Ended { why, refused: close.error_code == DENIED.into() })
             }
             _ => None,
         };

@@ -98,6 +98,13 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 
+    /// The device that had a TLS certificate which is nobody's any more, and its name.
+    pub fn shown_before(&self, fingerprint: &Hash) -> Option<(DeviceId, String)> {
+        let device = self.fleet().shown_by(fingerprint)?;
+        let record = self.fleet().device(device).filter(|record| !record.accepts(fingerprint))?;
+        Some((device, record.name.clone()))
+    }
+
     /// The device that shows a TLS certificate, if one is known by it; from the first time that it shows its newest
     /// one, those before are nobody's.
     ///

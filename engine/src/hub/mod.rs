@@ -7,6 +7,7 @@
 
 mod admission;
 mod decide;
+mod discarded;
 mod enrol;
 mod fleet;
 mod forks;
@@ -20,6 +21,7 @@ mod retire;
 mod stage;
 mod sync;
 
+pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forks::Fork;

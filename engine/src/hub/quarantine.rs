@@ -6,6 +6,7 @@
 //! bursts go the way of all others ([`super::sync`]), up to the head that was named.
 
 use super::decide::check_text;
+use super::discarded::{discarded_end, remember};
 use super::stage::Staged;
 use super::sync::NewLogs;
 use super::{Hub, Standing};
@@ -110,7 +111,7 @@ impl<S: Store> Hub<S> {
         Ok(position)
     }
 
-    /// Deletes what is in quarantine; its log may go on.
+    /// Deletes what is in quarantine. Its log may go on; of a revoked device it is not asked for again.
     ///
     /// # Errors
     /// No such entry, an over-long reason; storage failed.
@@ -128,6 +129,9 @@ impl<S: Store> Hub<S> {
             hash: entry.hash,
             reason,
         };
+        if entry.revoked {
+            remember(&mut rows, now, &found, &discarded.reason)?;
+        }
         let accounts = self.logs.accounts;
         let position =
             self.stage_events(&mut rows, &mut staged, now, accounts, &[discarded.into()])?;
@@ -158,10 +162,12 @@ impl<S: Store> Hub<S> {
         Ok(stopping.map(|entry| (entry.place(), refusal(entry))).collect())
     }
 
-    /// How far a revoked device's epochs are kept.
+    /// How far a revoked device's epochs are kept, or were until they were discarded.
     pub(super) fn kept_of(&self, device: DeviceId) -> Result<Vec<((LogId, EpochId), Tip)>> {
         let QuarantineRow(entries) = self.rows().get(&device)?.unwrap_or_default();
-        Ok(entries.iter().map(|entry| (entry.place(), end(entry))).collect())
+        let mut kept = self.discarded_of(device)?;
+        kept.extend(entries.iter().map(|entry| (entry.place(), end(entry))));
+        Ok(kept)
     }
 
     pub(super) fn is_revoked(&self, device: DeviceId) -> bool {
@@ -197,7 +203,10 @@ impl<S: Store> Hub<S> {
     ) -> Result<Reply> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
         let QuarantineRow(entries) = rows.get(&device)?.unwrap_or_default();
-        let kept = entries.iter().find(|entry| entry.place() == epoch).map(end);
+        let kept = match entries.iter().find(|entry| entry.place() == epoch) {
+            Some(entry) => Some(end(entry)),
+            None => discarded_end(rows, device, epoch)?,
+        };
         let held = rows.get::<TipRow>(&epoch)?.map_or(Tip::START, Tip::from);
         let Tip { next_seq: expected, hash } = kept.unwrap_or(held);
         let found = burst.batches.first().map_or(0, |batch| batch.header().first_seq);

@@ -25,6 +25,19 @@ impl<S: Store> Hub<S> {
         self.recovery.frozen_since.is_some()
     }
 
+    /// Whether devices that are not known may have been: something of the accounts may be lost.
+    pub fn may_have_forgotten(&self) -> bool {
+        // The first commit epoch lasts until then.
+        self.logs.commit_epoch > 1 || self.may_readmit()
+    }
+
+    /// The device that a HELLO proves to have been enrolled here, by whatever certificate it came,
+    /// and its name then.
+    pub fn enrolled_once(&self, hello: &Hello) -> Option<(DeviceId, String)> {
+        let (enrolled, ..) = self.proven(hello.enrolment.as_ref()?, hello.device)?;
+        Some((enrolled.device, enrolled.name))
+    }
+
     /// Since when the accounts hold all, if what was before is lost.
     pub fn accounts_since(&self) -> Option<Wall> {
         self.recovery.rebuilt
@@ -32,8 +45,7 @@ impl<S: Store> Hub<S> {
 
     /// What to tell a device that is not known.
     pub fn unknown_device(&self) -> Error {
-        // The first commit epoch lasts until something may have been lost.
-        let lost_before = self.logs.commit_epoch > 1 && !self.may_readmit();
+        let lost_before = self.may_have_forgotten() && !self.may_readmit();
         let hint = "; this cloud once lost some of its accounts: if the device was enrolled before that, \
             `tallyroll doctor --await-devices` at the cloud lets it come back";
         Error::Rejected(format!("{UNKNOWN_CERTIFICATE}{}", if lost_before { hint } else { "" }))
@@ -74,10 +86,13 @@ impl<S: Store> Hub<S> {
                  directory and an invitation by `tallyroll enroll`"
             ))
         })?;
-        let (enrolled, position, burst) =
-            self.proven(proof, hello.device, tls_fingerprint).ok_or_else(|| {
+        let (enrolled, position, burst) = self
+            .proven(proof, hello.device)
+            .filter(|(enrolled, ..)| enrolled.tls_fingerprint == tls_fingerprint)
+            .ok_or_else(|| {
                 Error::Rejected(format!(
-                    "{UNKNOWN_CERTIFICATE}, and what it shows does not prove that it was"
+                    "{UNKNOWN_CERTIFICATE}, and what it shows does not prove that it was; `tallyroll doctor` at the \
+                     cloud says more"
                 ))
             })?;
         let device = enrolled.device;
@@ -93,12 +108,11 @@ impl<S: Store> Hub<S> {
         Ok(device)
     }
 
-    /// The enrolment of this device with this certificate that we signed, and where it stands.
+    /// The enrolment of this device that we signed, and where it stands.
     fn proven(
         &self,
         proof: &EnrolmentProof,
         device: DeviceId,
-        tls_fingerprint: Hash,
     ) -> Option<(DeviceEnrolled, Position, Burst)> {
         let tenant = self.config.tenant;
         if !verify_head(tenant, &self.public_key(), &proof.head) {
@@ -122,7 +136,7 @@ impl<S: Store> Hub<S> {
         }
         let (enrolled, position) = found?;
         let chained = tip.head(log, epoch) == Some(proof.head.head);
-        let its_own = enrolled.device == device && enrolled.tls_fingerprint == tls_fingerprint;
+        let its_own = enrolled.device == device;
         let by_its_key = DeviceId::of_key(tenant, &enrolled.signing_key) == device;
         let burst = Burst { batches, head: proof.head };
         (chained && its_own && by_its_key).then_some((enrolled, position, burst))

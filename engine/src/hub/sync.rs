@@ -28,8 +28,8 @@ use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId};
 pub(super) type NewLogs = BTreeMap<(DeviceId, LogClass), LogId>;
 
 impl<S: Store> Hub<S> {
-    /// What a session with a device begins with. One that is revoked is told nothing; what it has
-    /// beyond its last receipt is asked for, and kept apart.
+    /// What a session with a device begins with. One that is revoked is told nothing but what was
+    /// taken in of it; what it has beyond that is asked for, and kept apart.
     ///
     /// # Errors
     /// An unknown device; storage failed.
@@ -44,18 +44,20 @@ impl<S: Store> Hub<S> {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
+        for (epoch, _) in &held {
+            if !planted(Bug::ReceiptsSaidOnce) {
+                receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
+            }
+        }
         let held_up = self.held_up(device)?;
         if self.is_revoked(device) {
             held.extend(self.kept_of(device)?); // after what was taken in: the later place holds
-            return Ok(Opening { held, held_up, settled: true, ..Opening::default() });
+            return Ok(Opening { held, receipts, held_up, settled: true, ..Opening::default() });
         }
         let mut offers = self.offers(device)?;
         let ours: Vec<_> = offers.iter().map(|offer| offer.head).collect();
         // Its own logs are given back to a device that was restored or copied.
         for (epoch, tip) in &held {
-            if !planted(Bug::ReceiptsSaidOnce) {
-                receipts.extend(rows.get::<ReceiptRow>(epoch)?.map(|ReceiptRow(receipt)| receipt));
-            }
             let LogRow(genesis) = rows
                 .get(&epoch.0)?
                 .ok_or_else(|| Error::corrupt("log", "its genesis row is missing"))?;

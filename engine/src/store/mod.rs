@@ -70,11 +70,13 @@ pub enum Table {
     Gap = 20,
     /// Where each log's keys were changed.
     Rotations = 21,
+    /// What was discarded of revoked devices.
+    Discarded = 22,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -97,6 +99,7 @@ impl Table {
         Self::Base,
         Self::Gap,
         Self::Rotations,
+        Self::Discarded,
     ];
 }
 

@@ -194,6 +194,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Base => "19-base",
         Table::Gap => "20-gap",
         Table::Rotations => "21-rotations",
+        Table::Discarded => "22-discarded",
     })
 }
 

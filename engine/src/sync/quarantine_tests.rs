@@ -6,11 +6,12 @@
 
 use super::pair::{TestDevice, capture, enrol, hub, now, talk};
 use super::{Effect, Fetch, Reply};
-use crate::device::Retirement;
+use crate::device::{LogStatus, Retirement};
 use crate::hub::{Hub, Quarantined};
 use crate::log::{open, seal};
 use crate::merge::{Burst, Refusal};
 use crate::store::MemoryStore;
+use crate::store::rows::DiscardedRow;
 use crate::{Error, Kind};
 use core::ops::ControlFlow;
 use tallyroll_schema::event::log::LogClass;
@@ -201,6 +202,9 @@ fn what_a_revoked_device_still_has_is_kept_apart_and_counts_once_when_released()
 
     hub.release(now(15), entry.entry.id, "the office's own".into()).expect("is released");
     assert_eq!(captured(&hub), 7);
+    talk(&mut device, &mut hub);
+    let synced = |log: &LogStatus| log.durable_local == log.durable_cloud;
+    assert!(device.status().expect("reads").logs.iter().all(synced), "it is told what counts");
     assert!(hub.quarantine().expect("reads").is_empty());
     let again = hub.release(now(16), entry.entry.id, String::new());
     assert_eq!(again.expect_err("is gone").kind(), Kind::Rejected);
@@ -214,6 +218,36 @@ fn what_a_revoked_device_still_has_is_kept_apart_and_counts_once_when_released()
     let unknown = QuarantineId([9; 8]);
     let wrong = hub.discard(now(19), unknown, String::new()).expect_err("no such entry");
     assert!(wrong.to_string().contains("`tallyroll quarantine` lists"), "{wrong}");
+}
+
+/// What was discarded came back at once, for the device still had it.
+#[test]
+fn what_was_discarded_of_a_revoked_device_is_not_asked_for_again() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture_sealed(&mut device, 1, 10);
+    talk(&mut device, &mut hub);
+    capture_sealed(&mut device, 2, 11);
+    hub.revoke(now(12), device.id(), "stolen".into()).expect("is revoked");
+    talk(&mut device, &mut hub);
+    let first = only(&hub).entry;
+    hub.discard(now(13), first.id, "the thief's".into()).expect("is discarded");
+    assert_eq!(batches(&talk(&mut device, &mut hub)), 0);
+    assert!(hub.quarantine().expect("reads").is_empty());
+
+    let mut hub = hub.restart(now(14));
+    capture_sealed(&mut device, 4, 15);
+    assert_eq!(batches(&talk(&mut device, &mut hub)), 1, "what comes after is kept apart anew");
+    let second = only(&hub).entry;
+    assert_eq!((second.first_seq, second.count), (first.head.position.seq + 1, 1));
+    hub.discard(now(16), second.id, "too".into()).expect("is discarded");
+    assert_eq!(batches(&talk(&mut device, &mut hub)), 0);
+    let discarded = hub.discarded().expect("reads");
+    let [one] = &discarded[..] else { panic!("{discarded:?}") };
+    assert_eq!((one.device, one.log, one.epoch), (device.id(), first.log, first.epoch));
+    let DiscardedRow { first_seq, count, head, .. } = one.row;
+    assert_eq!((first_seq, count, head), (first.first_seq, 2, second.head));
+    assert_eq!(captured(&hub), 1);
 }
 
 #[test]

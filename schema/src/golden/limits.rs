@@ -114,6 +114,7 @@ pub(super) fn local() -> String {
     let values = values![
         SILENCE_MAX,
         ASK_TIMEOUT,
+        HOLDER_PATIENCE,
         ASKING_MAX,
         QUESTIONS_MAX,
         RECORDINGS_MAX,

@@ -9,6 +9,9 @@ use core::time::Duration;
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// A client of an agent, likewise.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Who has a directory shows a command within this time that it is there, or the command goes away with exit code 75: an
+/// agent or a cloud is up within a fraction of it, also on a slow card. The answer itself may take as long as it takes.
+pub const HOLDER_PATIENCE: Duration = Duration::from_secs(3);
 /// Clients of an agent that have yet to ask.
 pub const ASKING_MAX: usize = 64;
 /// Questions an agent answers at once.

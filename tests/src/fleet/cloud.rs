@@ -170,7 +170,9 @@ impl Cloud {
         self.json_lines(&["log", "show", "--all"])
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// `tallyroll ARGUMENTS` on it, not started yet.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("tallyroll"));
         command.args(arguments).arg("--data").arg(&self.data);
         command

@@ -2,8 +2,8 @@
 //! and the administrator who decides about it.
 //!
 //! Invariant: damage is done to what a device sends, on its way, never to its disk; so once it is
-//! discarded the device brings the same again, whole. What a device wrote beyond its revocation
-//! counts only if it is released.
+//! discarded the device brings the same again, whole; but not a revoked one. What a device wrote
+//! beyond its revocation counts only if it is released.
 
 use super::checkers::Violation;
 use super::faults::Fault;
@@ -97,6 +97,13 @@ impl World {
         self.disconnect(device)
     }
 
+    /// What was discarded of a revoked device is not asked for again, so what follows cannot count, either.
+    fn leave_out(&mut self, device: DeviceId) -> Step {
+        let held = self.held_of(device)?;
+        self.truth.revoked.insert(device, Revocation { held, released: false });
+        Ok(())
+    }
+
     /// How far the cloud's logs of a device go.
     pub(crate) fn held_of(&self, device: DeviceId) -> Result<Extents, Violation> {
         let Some(cloud) = &self.cloud.process else { return Ok(Extents::new()) };
@@ -177,15 +184,17 @@ impl World {
                 false => None,
             };
             // Among what a revoked device brought may be what was damaged.
+            let discards = matches!(released, None | Some(Err(Error::Refused(_))));
             let decided = match released {
-                None | Some(Err(Error::Refused(_))) => {
-                    process.discard(now, entry.id, REASON.into())
-                }
-                Some(released) => released,
+                Some(released) if !discards => released,
+                _ => process.discard(now, entry.id, REASON.into()),
             };
             self.trace.note(self.now, format_args!("{} of {device} is decided", entry.id));
             if self.cloud_outcome(decided)?.is_none() {
                 return Ok(());
+            }
+            if discards && entry.revoked {
+                self.leave_out(device)?;
             }
             self.disconnect(device)?;
         }

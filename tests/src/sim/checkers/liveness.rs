@@ -96,7 +96,7 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
         .map(|(_, alias)| format!("the cloud has no name for {alias}")))
 }
 
-/// What of a revoked device's events the cloud neither has nor keeps apart.
+/// What of a revoked device's events the cloud neither has nor keeps apart nor was told to discard.
 fn missing_apart(
     world: &World,
     cloud: &CloudProcess,
@@ -106,10 +106,13 @@ fn missing_apart(
     let failed = |error: tallyroll_engine::Error| world.violation("liveness", error.to_string());
     let held = world.held_of(machine.id)?;
     let apart = cloud.quarantine().map_err(failed)?;
+    let discarded = cloud.discarded().map_err(failed)?;
     for log in &status.logs {
         let place = (log.log, log.epoch);
         let kept = apart.iter().find(|kept| kept.entry.place() == place);
-        let kept = kept.map_or(0, |kept| kept.entry.head.position.seq + 1);
+        let kept = kept.map(|kept| kept.entry.head);
+        let gone = discarded.iter().find(|gone| (gone.log, gone.epoch) == place);
+        let kept = kept.or(gone.map(|gone| gone.row.head)).map_or(0, |head| head.position.seq + 1);
         let there = held.get(&place).copied().unwrap_or(0).max(kept);
         if there < log.durable_local {
             let (index, here) = (machine.index, log.durable_local);
