@@ -135,6 +135,8 @@ events! {
     0x0101 "rate-card.published" v 1 Cloud RateCardPublished;
     /// A user was given credits.
     0x0102 "credits.granted" v 1 Cloud CreditsGranted;
+    /// How jobs settle was laid down.
+    0x0103 "settlement-policy.published" v 1 Cloud SettlementPolicyPublished;
     /// Pages came out of a printer.
     0x0110 "pages.printed" v 1 Device PagesPrinted;
     /// Pages were scanned.

@@ -13,6 +13,8 @@ mod printing;
 mod services;
 mod uploads;
 
+pub(super) use counts::{finer_price, which_pages};
+
 use crate::{
     DeviceId, EpochId, Event, Hash, JobId, LogId, Position, SubjectId, TenantId, UserAlias, Wall,
 };
