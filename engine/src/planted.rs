@@ -160,6 +160,12 @@ bugs! {
     ConversionsDoubled,
     /// A document is charged once, however many destinations it goes to.
     DestinationsUncharged,
+    /// A job's conversion is charged with each revision that it led to.
+    ConversionChargedAgain,
+    /// A discarded document's captures stay held.
+    DiscardKeepsHold,
+    /// The policy of a job is ignored: captures are held where they should stand.
+    AdditiveHeld,
     /// A spooler's running totals are added up.
     RunningTotalsAdded,
 }

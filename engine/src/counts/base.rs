@@ -4,9 +4,12 @@
 //! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
 //! is never pruned at a device.
 
-use super::state::{Counts, Usage, UsageKey};
+use super::job::Job;
+use super::state::Counts;
+use super::usage::{Usage, UsageKey};
 use minicbor::{Decode, Encode};
-use tallyroll_schema::{DecodeError, DeviceId, Hash, Position, UserAlias};
+use std::collections::BTreeMap;
+use tallyroll_schema::{DecodeError, DeviceId, Hash, JobId, Position, UserAlias};
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -19,6 +22,49 @@ struct Base {
     incomplete: u64,
     #[n(3)]
     misplaced: u64,
+    /// Absent in what was kept before jobs settled.
+    #[n(4)]
+    jobs: Option<Vec<BaseJob>>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct BaseJob {
+    #[n(0)]
+    device: DeviceId,
+    #[n(1)]
+    job: JobId,
+    #[n(2)]
+    state: Job,
+}
+
+type Jobs = BTreeMap<(DeviceId, JobId), Job>;
+
+fn base_jobs(jobs: &Jobs) -> Vec<BaseJob> {
+    let row = |((device, job), state): (&(DeviceId, JobId), &Job)| BaseJob {
+        device: *device,
+        job: *job,
+        state: state.clone(),
+    };
+    jobs.iter().map(row).collect()
+}
+
+fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
+    rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
+}
+
+/// Jobs alone, for a snapshot: they have no columns.
+pub(super) fn encode_jobs(jobs: &Jobs) -> Vec<u8> {
+    write(base_jobs(jobs))
+}
+
+/// Those back.
+pub(super) fn decode_jobs(bytes: &[u8]) -> Result<Jobs, DecodeError> {
+    Ok(jobs_of(minicbor::decode(bytes)?))
+}
+
+fn write(value: impl Encode<()>) -> Vec<u8> {
+    minicbor::to_vec(value).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
 }
 
 #[derive(Encode, Decode)]
@@ -68,12 +114,13 @@ pub(super) fn encode(counts: &Counts) -> Vec<u8> {
         resubmitted: counts.resubmitted.iter().copied().collect(),
         incomplete: counts.incomplete,
         misplaced: counts.misplaced,
+        jobs: Some(base_jobs(&counts.jobs)).filter(|jobs| !jobs.is_empty()),
     };
-    minicbor::to_vec(base).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
+    write(base)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
-    let Base { usage, resubmitted, incomplete, misplaced } = minicbor::decode(bytes)?;
+    let Base { usage, resubmitted, incomplete, misplaced, jobs } = minicbor::decode(bytes)?;
     let usage = usage.into_iter().map(|row| {
         let key = UsageKey { device: row.device, user: row.user, month: row.month };
         let usage = Usage {
@@ -85,17 +132,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
             saved: row.saved,
             charged: i128::from_be_bytes(row.charged),
             unbacked: i128::from_be_bytes(row.unbacked),
+            held: 0,
         };
         (key, usage)
     });
     let (usage, resubmitted) = (usage.collect(), resubmitted.into_iter().collect());
-    Ok(Counts { usage, resubmitted, incomplete, misplaced, ..Counts::default() })
+    let jobs = jobs_of(jobs.unwrap_or_default());
+    let mut counts =
+        Counts { usage, resubmitted, incomplete, misplaced, jobs, ..Counts::default() };
+    counts.hold_again();
+    Ok(counts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallyroll_schema::{EpochId, LogId};
+    use crate::counts::job::Payer;
+    use tallyroll_schema::{Credits, EpochId, LogId};
 
     #[test]
     fn reads_back_and_damage_is_no_panic() {
@@ -109,11 +162,16 @@ mod tests {
             saved: 8,
             charged: 1 << 90,
             unbacked: -9,
+            held: 500,
         };
+        let mut job = Job::default();
+        let payer = Payer { again: false, user: key.user, month: key.month };
+        job.hold(payer, Credits::from_thousandths(500));
         let epoch = EpochId { counter: 1, nonce: [6; 16] };
         let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
         let counts = Counts {
             usage: [(key, usage)].into(),
+            jobs: [((key.device, JobId([8; 8])), job)].into(),
             resubmitted: [(position, Hash([7; 32]))].into(),
             incomplete: 10,
             misplaced: 11,

@@ -30,7 +30,7 @@ pub use room::ends_work;
 pub use rotate::Rotation;
 pub use status::{LogStatus, Status};
 
-use crate::counts::{Counts, SpoolJob, card};
+use crate::counts::{Counts, SpoolJob, Terms, card};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
@@ -228,6 +228,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// The rate card in force as far as this device knows.
     pub fn card(&self) -> RateCard {
         self.counts.view().newest_card().cloned().unwrap_or_else(card::default_card)
+    }
+
+    /// What an act in a job is decided by, as far as this device knows.
+    pub fn terms(&self, job: JobId) -> Terms {
+        let counts = self.counts.view();
+        let (policy, job) = (counts.settlement_policy(), counts.standing(self.id(), job));
+        Terms { card: self.card(), policy, job }
     }
 
     /// The device's own figures, everything durable here included.
