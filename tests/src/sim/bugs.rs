@@ -28,6 +28,9 @@ pub fn finder(bug: Bug) -> &'static str {
         | MonthOfImport
         | ConversionsDoubled
         | DestinationsUncharged
+        | ConversionChargedAgain
+        | DiscardKeepsHold
+        | AdditiveHeld
         | RunningTotalsAdded => "conserves",
         HubCommitIgnoresFailure
         | CommitNumberShared

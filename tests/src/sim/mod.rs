@@ -19,6 +19,7 @@ pub mod entropy;
 pub mod faults;
 mod forgery;
 pub mod image;
+mod jobs;
 pub mod machine;
 pub mod network;
 pub mod planted;

@@ -8,6 +8,7 @@ use super::checkers::{self, Violation};
 use super::disk::{Broken, Disk};
 use super::entropy::Entropy;
 use super::faults::{Fault, Happened, Plan};
+use super::jobs::Running;
 use super::machine::{CloudMachine, CloudProcess, DeviceMachine};
 use super::network::{Connection, ConnectionId, Side};
 use super::planted::Planted;
@@ -91,6 +92,8 @@ pub struct World {
     /// The device that was stolen, if one was.
     pub(super) revoking: Option<DeviceId>,
     pub(super) pending_links: VecDeque<(DeviceId, UserAlias, SubjectId)>,
+    /// Jobs that users may go on with.
+    pub(super) jobs: Vec<Running>,
     /// Where the cloud stands in each epoch, as it said itself.
     pub(super) persisted: BTreeMap<(LogId, EpochId), u64>,
     healing_since: Option<Duration>,
@@ -130,6 +133,7 @@ impl World {
             operations: 0,
             revoking: None,
             pending_links: VecDeque::new(),
+            jobs: Vec::new(),
             persisted: BTreeMap::new(),
             healing_since: None,
             imported: BTreeSet::new(),

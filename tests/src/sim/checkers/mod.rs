@@ -8,6 +8,7 @@ pub(crate) mod bounded;
 mod conserves;
 mod converges;
 pub(crate) mod durable;
+mod jobs;
 pub(crate) mod liveness;
 pub(crate) mod never_forks;
 mod never_rewrites;
