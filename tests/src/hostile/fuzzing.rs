@@ -34,6 +34,7 @@ pub fn decoders() -> Vec<Box<dyn Decoder>> {
         Box::new(text::JoinUrlDecoder),
         Box::new(text::ActDecoder::new()),
         Box::new(text::PageLogDecoder::new()),
+        Box::new(text::PageLogFormatDecoder),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What people and other programs write: join URLs, acts as JSON, lines of a page log.
+//! What people and other programs write: join URLs, acts as JSON, page logs and their formats.
 //!
 //! Invariant: a dressed text follows its form, and one of its fields is hostile. Text that is not UTF-8
 //! is read as far as its reader takes bytes.
@@ -8,7 +8,7 @@ use super::goldens;
 use super::mutation::mutate;
 use super::values::with_a_hostile_field;
 use crate::sim::entropy::Entropy;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallyroll_edge::counts::lines::{Line, Lines};
 use tallyroll_edge::counts::{Format, Pages, Reject};
 use tallyroll_engine::counts::{Terms, decide};
@@ -59,7 +59,10 @@ impl ActDecoder {
     pub(super) fn new() -> Self {
         let texts =
             goldens::texts("act", ".json").into_iter().chain(goldens::texts("event", ".json"));
-        Self(texts.map(|(_, text)| serde_json::from_str(&text).expect("is JSON")).collect())
+        let mut acts: Vec<Value> =
+            texts.map(|(_, text)| serde_json::from_str(&text).expect("is JSON")).collect();
+        acts.push(json!({ "kind": "pages.captured", "user": "anna", "pages": 1 })); // no more than it must
+        Self(acts)
     }
 }
 
@@ -157,6 +160,63 @@ impl Decoder for PageLogDecoder {
         let Ok(()) = lines.push(input, &mut take);
         let Ok(()) = lines.end(&mut take);
         last
+    }
+}
+
+/// What an administrator may have set as CUPS's `PageLogFormat`.
+pub(super) struct PageLogFormatDecoder;
+
+const FIELDS: [&str; 14] = [
+    "%p",
+    "%u",
+    "%j",
+    "%T",
+    "%P",
+    "%C",
+    "%{job-impressions-completed}",
+    "%{media}",
+    "%{sides}",
+    "%{job-name}",
+    "%{job-uuid}",
+    "%{job-originating-user-name}",
+    "%%",
+    "%x",
+];
+
+impl Decoder for PageLogFormatDecoder {
+    fn name(&self) -> &'static str {
+        "page-log-format"
+    }
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        let standard = Format::default().to_string();
+        let formats = [CUSTOM_FORMAT, &standard, "%p %u %j %T %{job-impressions-completed}"];
+        formats.map(|format| format.as_bytes().to_vec()).to_vec()
+    }
+    fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
+        let mut fields = vec!["%T", "%j", "%p", "%u", "%P %C"];
+        for _ in 0..entropy.below(4) {
+            let at = entropy.index(fields.len());
+            let field = FIELDS[entropy.index(FIELDS.len())];
+            match entropy.below(3) {
+                0 => fields[at] = field,
+                1 => fields.insert(at, field),
+                _ => fields.swap(0, at),
+            }
+        }
+        let between = ["|", " ", "", "\u{202e}"][entropy.index(4)];
+        fields.join(between).into_bytes()
+    }
+    fn read(&self, input: &[u8]) -> Result<String, String> {
+        let text = String::from_utf8_lossy(input);
+        let format = Format::parse(&text).map_err(|why| why.to_string())?;
+        assert_reads_back(
+            &format.to_string(),
+            &Format::parse(&format.to_string()).map(|again| again.to_string()),
+        );
+        for line in STANDARD.lines().chain(CUSTOM.lines()) {
+            let _either_is_fine = format.read(line.as_bytes());
+        }
+        Ok("importable".into())
     }
 }
 

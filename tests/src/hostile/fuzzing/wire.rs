@@ -1,6 +1,7 @@
 //! Frames and messages, and the session that listens to them at either end.
 //!
-//! Invariant: a stream gives the same messages however its bytes are cut, and a session
+//! Invariant: a stream gives the same messages however its bytes are cut, and so do all streams on
+//! one connection; a session
 //! answers each with outputs or by closing; it is never asked to perform anything here.
 
 use super::decoder::{Decoder, assert_reads_back};
@@ -11,7 +12,10 @@ use crate::sim::entropy::Entropy;
 use core::time::Duration;
 use tallyroll_engine::sync::{Opening, Role, Session};
 use tallyroll_schema::DecodeError;
-use tallyroll_schema::wire::{FrameReader, Message, StreamKind};
+use tallyroll_schema::limits::CONTROL_BYTES_MAX;
+use tallyroll_schema::wire::{
+    FrameReader, Message, StreamKind, TaggedReader, encode_frame, tag_frame,
+};
 
 /// Frames of any stream.
 pub(super) struct WireDecoder {
@@ -61,7 +65,13 @@ impl Decoder for WireDecoder {
         if input.len() < 4096 {
             assert_eq!(whole, messages(StreamKind::Ledger, input, 7), "cut otherwise");
         }
+        drop(tagged(input, 9));
         let (messages, end) = whole;
+        assert_eq!(
+            tagged(&all_on_one(&messages), 5),
+            on_each_stream(&messages),
+            "on one connection"
+        );
         let name = |message: &Message| format!("{message:?}");
         let last = messages.last().map_or("nothing".into(), name);
         for stream in [StreamKind::Control, StreamKind::Ledger] {
@@ -93,6 +103,34 @@ fn messages(stream: StreamKind, bytes: &[u8], piece: usize) -> (Vec<Message>, Op
         }
     }
     (messages, None)
+}
+
+fn on_each_stream(messages: &[Message]) -> Vec<(StreamKind, Message)> {
+    let streams = [StreamKind::Control, StreamKind::Ledger, StreamKind::Telemetry];
+    let each = |message: &Message| streams.map(|stream| (stream, message.clone()));
+    let fit = |(stream, message): &(StreamKind, Message)| {
+        *stream != StreamKind::Control || encode_frame(message).len() < CONTROL_BYTES_MAX as usize
+    };
+    messages.iter().flat_map(each).filter(fit).collect()
+}
+
+/// Each message on each stream that it fits, as a connection without streams carries them.
+fn all_on_one(messages: &[Message]) -> Vec<u8> {
+    let tagged =
+        |(stream, message): &(StreamKind, Message)| tag_frame(*stream, encode_frame(message));
+    on_each_stream(messages).iter().flat_map(tagged).collect()
+}
+
+/// The messages of a connection without streams that arrives in pieces, as far as they go.
+fn tagged(bytes: &[u8], piece: usize) -> Vec<(StreamKind, Message)> {
+    let (mut reader, mut messages) = (TaggedReader::default(), Vec::new());
+    for piece in bytes.chunks(piece.max(bytes.len() / 64)) {
+        reader.push(piece);
+        while let Ok(Some(message)) = reader.next_message() {
+            messages.push(message);
+        }
+    }
+    messages
 }
 
 /// A session that hears these messages after a HELLO.
