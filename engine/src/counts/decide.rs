@@ -279,7 +279,7 @@ fn charge(card: &RateCard, what: &str, parts: &[(Credits, u64)]) -> Result<Charg
         price.checked_mul(*count).and_then(|part| sum.checked_add(part))
     });
     match credits {
-        Some(credits) => Ok(Charge { credits, card: card.version }),
+        Some(credits) => Ok(Charge { credits, card: card.version, backing: None }),
         None => Err(Error::Rejected(format!("{what}: the price is beyond what can be counted"))),
     }
 }

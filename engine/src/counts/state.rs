@@ -262,7 +262,7 @@ mod tests {
             pages,
             destinations,
             color: ColorMode::Color,
-            charge: Charge { credits: Credits::ZERO, card: 1 },
+            charge: Charge { credits: Credits::ZERO, card: 1, backing: None },
             device: None,
             media: None,
             policy: None,

@@ -4,6 +4,7 @@
 //! repriced. Impressions (sides marked), sheets (media used) and pages (images
 //! captured, converted, sent) are three things and never added up.
 
+use super::leases::Backing;
 use super::{body, words};
 use crate::{Credits, DeviceId, JobId, Position, SubjectId, UserAlias, Wall};
 
@@ -118,6 +119,9 @@ body! {
         /// The rate card's version.
         #[n(1)]
         pub card: u32,
+        /// What the device spent for it; absent where no right was asked for.
+        #[n(2)]
+        pub backing: Option<Backing>,
     }
 
     /// Prices of acts. A new version never reprices an earlier act.
@@ -416,48 +420,6 @@ body! {
         /// The job.
         #[n(0)]
         pub job: JobId,
-    }
-
-    /// Credits left a balance for a device's lease.
-    pub struct LeaseGranted {
-        /// Numbers the allocations of the tenant.
-        #[n(0)]
-        pub allocation: u64,
-        /// To which device.
-        #[n(1)]
-        pub device: DeviceId,
-        /// Out of whose balance.
-        #[n(2)]
-        pub subject: SubjectId,
-        /// How much.
-        #[n(3)]
-        pub credits: Credits,
-        /// When the device stops spending from it.
-        #[n(4)]
-        pub spend_until: Wall,
-    }
-
-    /// A device gives a lease back.
-    pub struct LeaseClosed {
-        /// Which.
-        #[n(0)]
-        pub allocation: u64,
-        /// Spent from it.
-        #[n(1)]
-        pub spent: Credits,
-        /// Returned to the pool.
-        #[n(2)]
-        pub returned: Credits,
-    }
-
-    /// A lease that will not come back.
-    pub struct LeaseWrittenOff {
-        /// Which.
-        #[n(0)]
-        pub allocation: u64,
-        /// By whom and why.
-        #[n(1)]
-        pub reason: String,
     }
 
     /// A charge was corrected; the charge itself stays as it was.

@@ -7,9 +7,9 @@
 
 use super::files::{assert_golden, read};
 use super::limits;
-use super::samples::{finer_price, samples};
+use super::samples::{BACKING, finer_price, samples};
 use crate::event::counts::{Charge, PageRange, RateCard};
-use crate::event::{alerts, counts, log, printing, uploads};
+use crate::event::{alerts, counts, leases, log, printing, uploads};
 use crate::{Event, Writer};
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
@@ -93,9 +93,14 @@ fn nested_table() -> String {
         save: amount,
         finer: Some(vec![finer_price()]),
     };
-    let charge = Charge { credits: amount, card: 1 };
+    let charge = Charge { credits: amount, card: 1, backing: Some(BACKING) };
     let rows = [
         nested_row("Charge", &charge),
+        nested_row("Backing", &BACKING),
+        nested_row(
+            "LeaseHeld",
+            &leases::LeaseHeld { device: crate::DeviceId([0; 16]), credits: amount },
+        ),
         nested_row("RateCard", &card),
         nested_row("FinerPrice", &finer_price()),
         nested_row("PageRange", &PageRange { first: 1, last: 2 }),
@@ -183,6 +188,7 @@ fn words_table() -> String {
         words_row::<counts::PricedAct>(),
         words_row::<counts::PricedUnit>(),
         words_row::<counts::SettlementPolicy>(),
+        words_row::<leases::Right>(),
         words_row::<uploads::AttemptCause>(),
         words_row::<uploads::UploadFailure>(),
         words_row::<printing::DisableMode>(),

@@ -3,11 +3,14 @@
 //! Invariant: the first sample of a kind sets every field; a minimal one sets no
 //! optional one. Which files they become is left to the tests above.
 
+use super::leases::BACKING;
 use super::{ALIAS, DEVICE, JOB, POSITION, SUBJECT, WALL};
 use crate::event::counts::*;
 use crate::{Credits, Event, JobId};
 
-const CHARGE: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7 };
+const CHARGE: Charge = Charge { backing: Some(BACKING), ..PLAIN };
+/// As it was before leases.
+const PLAIN: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7, backing: None };
 
 pub(super) fn samples() -> Vec<Event> {
     [acts(), jobs(), credits(), audits()].concat()
@@ -139,16 +142,6 @@ fn credits() -> Vec<Event> {
             reason: "taken back: März".into(),
         }
         .into(),
-        LeaseGranted {
-            allocation: 70_000,
-            device: DEVICE,
-            subject: SUBJECT,
-            credits: amount(40_000),
-            spend_until: WALL,
-        }
-        .into(),
-        LeaseClosed { allocation: 70_000, spent: amount(12_345), returned: amount(27_655) }.into(),
-        LeaseWrittenOff { allocation: 70_001, reason: "device stolen".into() }.into(),
         ChargeCorrected {
             subject: SUBJECT,
             corrects: POSITION,
@@ -168,7 +161,7 @@ fn audits() -> Vec<Event> {
 }
 
 pub(super) fn minimal_samples() -> Vec<Event> {
-    let charge = Charge { credits: Credits::ZERO, card: 1 };
+    let charge = Charge { credits: Credits::ZERO, card: 1, backing: None };
     vec![
         RateCardPublished { card: card() }.into(),
         PagesCaptured {
@@ -176,7 +169,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             user: ALIAS,
             pages: 3,
             color: ColorMode::Monochrome,
-            charge: CHARGE,
+            charge: PLAIN,
             media: None,
             policy: None,
         }
