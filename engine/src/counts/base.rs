@@ -5,6 +5,7 @@
 //! is never pruned at a device.
 
 use super::job::Job;
+use super::rights::Rights;
 use super::state::Counts;
 use super::usage::{Usage, UsageKey};
 use minicbor::{Decode, Encode};
@@ -25,6 +26,9 @@ struct Base {
     /// Absent in what was kept before jobs settled.
     #[n(4)]
     jobs: Option<Vec<BaseJob>>,
+    /// Absent in what was kept before there were leases.
+    #[n(5)]
+    rights: Option<Rights>,
 }
 
 #[derive(Encode, Decode)]
@@ -53,14 +57,15 @@ fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
     rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
 }
 
-/// Jobs alone, for a snapshot: they have no columns.
-pub(super) fn encode_jobs(jobs: &Jobs) -> Vec<u8> {
-    write(base_jobs(jobs))
+/// Jobs and rights alone, for a snapshot: they have no columns.
+pub(super) fn encode_nested(counts: &Counts) -> Vec<u8> {
+    write((base_jobs(&counts.jobs), &counts.rights))
 }
 
 /// Those back.
-pub(super) fn decode_jobs(bytes: &[u8]) -> Result<Jobs, DecodeError> {
-    Ok(jobs_of(minicbor::decode(bytes)?))
+pub(super) fn decode_nested(bytes: &[u8]) -> Result<(Jobs, Rights), DecodeError> {
+    let (jobs, rights) = minicbor::decode(bytes)?;
+    Ok((jobs_of(jobs), rights))
 }
 
 fn write(value: impl Encode<()>) -> Vec<u8> {
@@ -115,12 +120,13 @@ pub(super) fn encode(counts: &Counts) -> Vec<u8> {
         incomplete: counts.incomplete,
         misplaced: counts.misplaced,
         jobs: Some(base_jobs(&counts.jobs)).filter(|jobs| !jobs.is_empty()),
+        rights: Some(counts.rights.clone()).filter(|rights| *rights != Rights::default()),
     };
     write(base)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
-    let Base { usage, resubmitted, incomplete, misplaced, jobs } = minicbor::decode(bytes)?;
+    let Base { usage, resubmitted, incomplete, misplaced, jobs, rights } = minicbor::decode(bytes)?;
     let usage = usage.into_iter().map(|row| {
         let key = UsageKey { device: row.device, user: row.user, month: row.month };
         let usage = Usage {
@@ -138,8 +144,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
     });
     let (usage, resubmitted) = (usage.collect(), resubmitted.into_iter().collect());
     let jobs = jobs_of(jobs.unwrap_or_default());
+    let rights = rights.unwrap_or_default();
     let mut counts =
-        Counts { usage, resubmitted, incomplete, misplaced, jobs, ..Counts::default() };
+        Counts { usage, resubmitted, incomplete, misplaced, jobs, rights, ..Counts::default() };
     counts.hold_again();
     Ok(counts)
 }
@@ -169,7 +176,10 @@ mod tests {
         job.hold(payer, Credits::from_thousandths(500));
         let epoch = EpochId { counter: 1, nonce: [6; 16] };
         let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
+        let mut rights = Rights::default();
+        rights.lease_mut(key.device, epoch, key.user).spent = -(1 << 100);
         let counts = Counts {
+            rights,
             usage: [(key, usage)].into(),
             jobs: [((key.device, JobId([8; 8])), job)].into(),
             resubmitted: [(position, Hash([7; 32]))].into(),

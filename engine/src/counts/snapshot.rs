@@ -4,7 +4,7 @@
 //! unchecked) and dropped when it does not fit. Columns, because an archive of
 //! primitive arrays is checked almost for nothing.
 
-use super::base::{decode_jobs, encode_jobs};
+use super::base::{decode_nested, encode_nested};
 use super::state::{Counts, Place};
 use super::usage::{Usage, UsageKey};
 use crate::planted::{Bug, planted};
@@ -33,7 +33,8 @@ struct Columns {
     cards: Vec<Vec<u8>>,
     card_place: Vec<(u32, [u8; 16], u64)>,
     policy: Option<(Vec<u8>, (u32, [u8; 16], u64))>,
-    jobs: Vec<u8>,
+    /// Jobs and rights.
+    nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
     resubmitted_seq: Vec<u64>,
@@ -87,7 +88,7 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
         let event = Event::from(SettlementPolicyPublished { policy: *policy });
         (event.encode_body(), (epoch.counter, epoch.nonce, *seq))
     });
-    columns.jobs = encode_jobs(&counts.jobs);
+    columns.nested = encode_nested(counts);
     rkyv::to_bytes::<rkyv::rancor::Error>(&columns).map(|bytes| bytes.to_vec()).unwrap_or_default() // an empty archive is dropped when read, and refolded
 }
 
@@ -150,7 +151,7 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         };
         counts.policy.insert((), (place(*at), published.policy));
     }
-    counts.jobs = decode_jobs(&columns.jobs).ok()?;
+    (counts.jobs, counts.rights) = decode_nested(&columns.nested).ok()?;
     counts.hold_again();
     Some(counts)
 }

@@ -6,6 +6,7 @@
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
 use super::job::{Job, Standing};
+use super::rights::Rights;
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
 use crate::fold::{Origin, View};
@@ -30,6 +31,8 @@ pub struct Counts {
     pub(super) policy: BTreeMap<(), (Place, SettlementPolicy)>,
     /// Those that settle by a policy. What they come to is in `usage`.
     pub(super) jobs: BTreeMap<(DeviceId, JobId), Job>,
+    /// What devices may spend of balances.
+    pub(super) rights: Rights,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -77,6 +80,11 @@ impl Counts {
         self.jobs.get(&(device, job)).and_then(Job::standing)
     }
 
+    /// What devices may spend of balances, and what they did.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// Events of histories that were set aside, counted where they were recorded again.
     pub fn resubmitted(&self) -> &BTreeSet<(Position, Hash)> {
         &self.resubmitted
@@ -109,7 +117,12 @@ impl Counts {
             // What is recorded again is an event, not that one was.
             Event::EventResubmitted(_) if again => self.misplaced += 1,
             Event::EventResubmitted(event) => self.fold_resubmitted(origin, &event),
-            event => self.fold_event(origin, record.header.time.wall, event, again),
+            event => {
+                if !again {
+                    self.rights.fold(origin, &event);
+                }
+                self.fold_event(origin, record.header.time.wall, event, again);
+            }
         }
     }
 
@@ -123,6 +136,9 @@ impl Counts {
         let hash = Hash(*blake3::hash(bytes).as_bytes());
         let first = self.resubmitted.insert((event.resubmitted_from, hash));
         if first || planted(Bug::ResubmittedCountedAgain) {
+            if let (Some(device), Ok(inner)) = (origin.device, record.event()) {
+                self.rights.fold_again(device, event.resubmitted_from, &inner);
+            }
             self.fold_record(origin, &record, true);
         }
     }
@@ -216,7 +232,7 @@ fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Posit
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 5;
+    const VERSION: u32 = 6;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

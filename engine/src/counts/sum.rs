@@ -60,6 +60,28 @@ impl Serialize for CreditSum {
     }
 }
 
+/// How sums are written: 16 bytes, big-endian.
+pub(super) mod wide {
+    use minicbor::decode::Decoder;
+    use minicbor::encode::{Encoder, Write};
+
+    pub(in crate::counts) fn encode<C, W: Write>(
+        sum: &i128,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&sum.to_be_bytes())?.ok()
+    }
+
+    pub(in crate::counts) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<i128, minicbor::decode::Error> {
+        let bytes = d.bytes()?.try_into();
+        bytes.map(i128::from_be_bytes).map_err(|_| minicbor::decode::Error::message("no sum"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,9 @@ body! {
         /// What other devices hold of the same balance.
         #[n(3)]
         pub held: Vec<LeaseHeld>,
+        /// The device that asked.
+        #[n(4)]
+        pub device: DeviceId,
     }
 
     /// What a device holds of a balance.

@@ -30,6 +30,7 @@ pub(super) fn samples() -> Vec<Event> {
             user: ALIAS,
             available: amount(500),
             held: vec![LeaseHeld { device: DEVICE, credits: amount(39_500) }],
+            device: DEVICE,
         }
         .into(),
         LeaseRecalled { device: DEVICE, user: ALIAS, allocation: 70_000 }.into(),
