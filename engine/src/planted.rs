@@ -166,6 +166,14 @@ bugs! {
     DiscardKeepsHold,
     /// The policy of a job is ignored: captures are held where they should stand.
     AdditiveHeld,
+    /// A device spends more than its lease.
+    SpendUnchecked,
+    /// A device's next epoch has the rights of the one before.
+    RightsReused,
+    /// A store that is behind the number noted outside it is believed.
+    AllocationsUnchecked,
+    /// A lease is granted though the pool does not cover it.
+    PoolUnchecked,
     /// A spooler's running totals are added up.
     RunningTotalsAdded,
 }

@@ -270,13 +270,25 @@ fn positive(credits: Credits) -> i128 {
 
 /// Who spent what for an event, where it says.
 pub(crate) fn backed(event: &Event) -> Option<(UserAlias, Backing)> {
-    let of = |user: UserAlias, charge: &Charge| Some((user, charge.backing.clone()?));
+    let (user, charge) = match event {
+        Event::PagesPrinted(e) => (e.user, &e.charge),
+        Event::PagesCaptured(e) => (e.user, &e.charge),
+        Event::PagesConverted(e) => (e.user, &e.charge),
+        Event::DocumentSent(e) => (e.user, &e.charge),
+        Event::DocumentSaved(e) => (e.user, &e.charge),
+        _ => return None,
+    };
+    Some((user, charge.backing.clone()?))
+}
+
+/// The charge of an event and whose it is, where it has one.
+pub(crate) fn charge_mut(event: &mut Event) -> Option<(UserAlias, &mut Charge)> {
     match event {
-        Event::PagesPrinted(e) => of(e.user, &e.charge),
-        Event::PagesCaptured(e) => of(e.user, &e.charge),
-        Event::PagesConverted(e) => of(e.user, &e.charge),
-        Event::DocumentSent(e) => of(e.user, &e.charge),
-        Event::DocumentSaved(e) => of(e.user, &e.charge),
+        Event::PagesPrinted(e) => Some((e.user, &mut e.charge)),
+        Event::PagesCaptured(e) => Some((e.user, &mut e.charge)),
+        Event::PagesConverted(e) => Some((e.user, &mut e.charge)),
+        Event::DocumentSent(e) => Some((e.user, &mut e.charge)),
+        Event::DocumentSaved(e) => Some((e.user, &mut e.charge)),
         _ => None,
     }
 }

@@ -8,10 +8,11 @@ use super::job::{Job, Payer, Step};
 use super::pages::PageSet;
 use super::state::Counts;
 use super::usage::{Usage, UsageKey, month_of};
+use crate::fold::Origin;
 use crate::planted::{Bug, planted};
 use tallyroll_schema::event::counts::{Charge, PageRange, PagesConverted, SettlementPolicy};
 use tallyroll_schema::limits::{EVENT_COUNT_MAX, JOB_STEPS_MAX};
-use tallyroll_schema::{Credits, DeviceId, JobId, UserAlias, Wall};
+use tallyroll_schema::{Credits, DeviceId, Event, JobId, UserAlias, Wall};
 
 impl Counts {
     /// What settles as it happens. Nothing, like all that follow, if the event cannot be.
@@ -27,6 +28,16 @@ impl Counts {
             self.usage_of(device, payer).unbacked += usage.charged;
         }
         Some((device, payer))
+    }
+
+    /// What an event of a device's would add to what is charged and held, thousandths: with a delivery,
+    /// its conversions, less what was held until then.
+    pub fn would_add(&self, origin: &Origin, event: &Event) -> i128 {
+        let mut apart = Self::default();
+        let job = origin.device.zip(job_of(event)).and_then(|key| self.jobs.get_key_value(&key));
+        apart.jobs.extend(job.map(|(key, job)| (*key, job.clone())));
+        apart.fold_event(origin, Wall(0), event.clone(), false);
+        apart.usage.values().map(|usage| usage.charged + usage.held).sum()
     }
 
     fn count(&mut self, by: By, usage: Usage, charge: &Charge) -> Option<(DeviceId, Payer)> {
@@ -121,6 +132,16 @@ impl Counts {
         for (device, payer, held) in held {
             self.usage_of(device, payer).held += held;
         }
+    }
+}
+
+fn job_of(event: &Event) -> Option<JobId> {
+    match event {
+        Event::PagesCaptured(e) => Some(e.job),
+        Event::PagesConverted(e) => Some(e.job),
+        Event::DocumentSent(e) => Some(e.job),
+        Event::DocumentSaved(e) => Some(e.job),
+        _ => None,
     }
 }
 

@@ -143,7 +143,13 @@ impl Counts {
         }
     }
 
-    fn fold_event(&mut self, origin: &Origin, written_at: Wall, event: Event, again: bool) {
+    pub(super) fn fold_event(
+        &mut self,
+        origin: &Origin,
+        written_at: Wall,
+        event: Event,
+        again: bool,
+    ) {
         let by = |device: Option<DeviceId>, user| By { device, user, at: written_at, again };
         let counted = match event {
             Event::PagesPrinted(e) => {

@@ -15,6 +15,7 @@ mod people;
 mod proof;
 mod prune;
 mod retire;
+mod rights;
 mod room;
 mod rotate;
 mod seal;
@@ -181,6 +182,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
 
     fn write(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
         self.refuse_if_closed()?;
+        self.refuse_beyond_rights(events)?;
         let ends = events.iter().all(|(_, event)| ends_work(event));
         if !ends && !self.has_room() {
             return Err(self.refused());
