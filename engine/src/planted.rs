@@ -170,8 +170,6 @@ bugs! {
     SpendUnchecked,
     /// A device's next epoch has the rights of the one before.
     RightsReused,
-    /// A store that is behind the number noted outside it is believed.
-    AllocationsUnchecked,
     /// A lease is granted though the pool does not cover it.
     PoolUnchecked,
     /// A spooler's running totals are added up.

@@ -123,8 +123,7 @@ impl<S: Store> Hub<S> {
     /// Storage failed.
     pub fn check_allocations(&mut self, now: Now, noted: u64) -> Result<()> {
         self.allocated = self.allocated.max(noted);
-        let behind =
-            self.counts().rights().allocations() < noted && !planted(Bug::AllocationsUnchecked);
+        let behind = self.counts().rights().allocations() < noted;
         if behind && self.recovery.frozen_since.is_none() {
             return self.freeze(now, "its store has lost credits that it lent to devices");
         }
@@ -145,10 +144,7 @@ impl<S: Store> Hub<S> {
         if self.recovery.frozen_since.is_some() {
             return Ok(()); // once it thaws
         }
-        let leases = self.counts().rights().leases().iter();
-        let pending = leases.filter_map(|(key, lease)| Some((lease.pending()?, *key)));
-        let mut pending: Vec<(Request, RightKey)> =
-            pending.filter(|(_, key)| !self.is_frozen(key)).collect();
+        let mut pending = self.unanswered();
         pending.sort_by_key(|(asked, key)| (self.waiting.get(&asked.position).copied(), *key));
         self.waiting
             .retain(|position, _| pending.iter().any(|(asked, _)| asked.position == *position));
@@ -156,6 +152,13 @@ impl<S: Store> Hub<S> {
             self.answer(now, asked, key, reached, anchor)?;
         }
         Ok(())
+    }
+
+    /// What was asked for and neither granted nor refused.
+    pub fn unanswered(&self) -> Vec<(Request, RightKey)> {
+        let leases = self.counts().rights().leases().iter();
+        let pending = leases.filter_map(|(key, lease)| Some((lease.pending()?, *key)));
+        pending.filter(|(_, key)| !self.is_frozen(key)).collect()
     }
 
     /// When [`Hub::answer_requests`] wants to be called again, by the monotonic clock.

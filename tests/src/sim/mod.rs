@@ -20,6 +20,7 @@ pub mod faults;
 mod forgery;
 pub mod image;
 mod jobs;
+mod leases;
 pub mod machine;
 pub mod network;
 pub mod planted;

@@ -152,6 +152,8 @@ pub struct Truth {
     pub grants_asked: u64,
     /// Grants by their reason, which is unique.
     pub grants: BTreeMap<String, Grant>,
+    /// What those who pay from a balance were ever given, or may have been.
+    pub funded: BTreeMap<SubjectId, i128>,
     /// Aliases linked, in order; each is asked for until acknowledged.
     pub links: BTreeMap<(DeviceId, UserAlias), SubjectId>,
     /// The newest receipt each device kept.

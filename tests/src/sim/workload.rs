@@ -56,6 +56,7 @@ impl World {
             }
             _ if self.plan.bulk && self.operations == 60 => self.lose_power_after_sealing(0)?,
             0..2 if self.plan.rekeys => self.change_keys(index)?,
+            _ if self.plan.leases && self.entropy.percent(30) => self.pay(index)?,
             0..20 => self.work_on_job(index)?,
             20..80 => {
                 let count = [1, 1, 1, 2, 5, 12][self.entropy.index(6)];

@@ -91,6 +91,8 @@ pub struct World {
     pub(crate) operations: u64,
     /// The device that was stolen, if one was.
     pub(super) revoking: Option<DeviceId>,
+    /// Aliases of those who pay, which are linked or about to be.
+    pub(super) paying: BTreeSet<(DeviceId, UserAlias)>,
     pub(super) pending_links: VecDeque<(DeviceId, UserAlias, SubjectId)>,
     /// Jobs that users may go on with.
     pub(super) jobs: Vec<Running>,
@@ -132,6 +134,7 @@ impl World {
             trace: Trace::new(verbose),
             operations: 0,
             revoking: None,
+            paying: BTreeSet::new(),
             pending_links: VecDeque::new(),
             jobs: Vec::new(),
             persisted: BTreeMap::new(),
