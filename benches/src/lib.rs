@@ -89,6 +89,7 @@ pub fn event(n: u64) -> (LogClass, Event) {
         charge: Charge {
             credits: Credits::from_thousandths(i64::from(impressions) * 1000),
             card: 1,
+            backing: None,
         },
         spool_job: None,
         running_total: None,

@@ -20,5 +20,6 @@ pub mod opening;
 pub mod people;
 mod places;
 pub mod public;
+pub mod rates;
 mod secret_file;
 pub mod server;

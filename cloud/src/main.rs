@@ -10,7 +10,9 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
-use commands::{backup, doctor, enroll, fleet, forks, log, quarantine, restore, serve, view};
+use commands::{
+    backup, doctor, enroll, fleet, forks, log, quarantine, rates, restore, serve, view,
+};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -91,6 +93,16 @@ enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// Check, publish and show rate cards.
+    Rates {
+        #[command(subcommand)]
+        command: rates::RatesCommand,
+    },
+    /// Lay down what holds for everybody.
+    Policy {
+        #[command(subcommand)]
+        command: rates::PolicyCommand,
     },
     /// Show figures, now or as of any past moment.
     View {
@@ -173,6 +185,8 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Grant { username, amount, reason, json } => {
             fleet::grant(&dir, username, amount, reason, json).await
         }
+        Command::Rates { command } => rates::run(&dir, command).await,
+        Command::Policy { command } => rates::policy(&dir, command).await,
         Command::View { figures, at, json } => view::run(&dir, figures, at, json).await,
         Command::Log { command } => log::run(&dir, command).await,
         Command::Backup { to, identity_only, json } => {

@@ -160,6 +160,18 @@ bugs! {
     ConversionsDoubled,
     /// A document is charged once, however many destinations it goes to.
     DestinationsUncharged,
+    /// A job's conversion is charged with each revision that it led to.
+    ConversionChargedAgain,
+    /// A discarded document's captures stay held.
+    DiscardKeepsHold,
+    /// The policy of a job is ignored: captures are held where they should stand.
+    AdditiveHeld,
+    /// A device spends more than its lease.
+    SpendUnchecked,
+    /// A device's next epoch has the rights of the one before.
+    RightsReused,
+    /// A lease is granted though the pool does not cover it.
+    PoolUnchecked,
     /// A spooler's running totals are added up.
     RunningTotalsAdded,
 }

@@ -5,7 +5,7 @@
 //! read from text happened within [`Act::ACTED_AT`]. The name in an act stays at
 //! the device (and, sealed, in the tenant's directory).
 
-use crate::event::counts::{ColorMode, Conversion, CountSource, Sides};
+use crate::event::counts::{ColorMode, Conversion, CountSource, PageRange, Sides};
 use crate::{JobId, Wall};
 use core::ops::Range;
 use schemars::JsonSchema;
@@ -16,6 +16,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Act {
+    /// A job begins; it settles by the tenant's policy. What is done in a job that never began
+    /// settles as it happens.
+    #[serde(rename = "job.begun")]
+    Begin {
+        /// The job; a new one each time.
+        job: JobId,
+        /// The user's name.
+        user: String,
+    },
     /// Pages came out of a printer.
     #[serde(rename = "pages.printed")]
     Print {
@@ -72,6 +81,9 @@ pub enum Act {
         /// Color or not.
         #[serde(default = "unknown_color")]
         color: ColorMode,
+        /// `media` keyword of their size.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media: Option<String>,
     },
     /// Pages were converted.
     #[serde(rename = "pages.converted")]
@@ -84,6 +96,18 @@ pub enum Act {
         pages: u32,
         /// Each kind applied to each of them.
         conversions: Vec<Conversion>,
+        /// `media` keyword of their size.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media: Option<String>,
+        /// The document's revision that it makes; the next, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u32>,
+        /// The earlier one that it starts from; the newest, if absent. 0 is as captured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_revision: Option<u32>,
+        /// Which pages; the first ones, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        which_pages: Option<Vec<PageRange>>,
     },
     /// A document was sent outside.
     #[serde(rename = "document.sent")]
@@ -99,6 +123,15 @@ pub enum Act {
         /// Color or not, as sent.
         #[serde(default = "unknown_color")]
         color: ColorMode,
+        /// `media` keyword of their size.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media: Option<String>,
+        /// The document's revision that is delivered; its newest, if absent. 0 is as captured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u32>,
+        /// Which pages; the first ones, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        which_pages: Option<Vec<PageRange>>,
     },
     /// A document was saved in the server's own store.
     #[serde(rename = "document.saved")]
@@ -109,6 +142,27 @@ pub enum Act {
         user: String,
         /// Pages.
         pages: u32,
+        /// `media` keyword of their size.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        media: Option<String>,
+        /// The document's revision that is delivered; its newest, if absent. 0 is as captured.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u32>,
+        /// Which pages; the first ones, if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        which_pages: Option<Vec<PageRange>>,
+    },
+    /// A job's document was deleted.
+    #[serde(rename = "document.discarded")]
+    Discard {
+        /// The job.
+        job: JobId,
+    },
+    /// A job ended; if nothing of it was sent or saved, its document counts as discarded.
+    #[serde(rename = "job.ended")]
+    End {
+        /// The job.
+        job: JobId,
     },
 }
 
@@ -134,21 +188,31 @@ fn plausible_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Wall>, D:
 
 impl Act {
     /// The `kind`s that are acts.
-    pub const KINDS: [&str; 5] =
-        ["pages.printed", "pages.captured", "pages.converted", "document.sent", "document.saved"];
+    pub const KINDS: [&str; 8] = [
+        "job.begun",
+        "pages.printed",
+        "pages.captured",
+        "pages.converted",
+        "document.sent",
+        "document.saved",
+        "document.discarded",
+        "job.ended",
+    ];
 
     /// When something may have been done: from 2000 until 2200. What lies beyond is a broken clock, or
     /// seconds taken for milliseconds, and would be counted in a month that nobody looks at.
     pub const ACTED_AT: Range<Wall> = Wall(946_684_800_000)..Wall(7_258_118_400_000);
 
-    /// The user's name.
-    pub fn user(&self) -> &str {
+    /// The user's name, where the act is somebody's and not just a job's.
+    pub fn user(&self) -> Option<&str> {
         match self {
-            Self::Print { user, .. }
+            Self::Begin { user, .. }
+            | Self::Print { user, .. }
             | Self::Capture { user, .. }
             | Self::Convert { user, .. }
             | Self::Send { user, .. }
-            | Self::Save { user, .. } => user,
+            | Self::Save { user, .. } => Some(user),
+            Self::Discard { .. } | Self::End { .. } => None,
         }
     }
 
@@ -156,9 +220,12 @@ impl Act {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::Print { job, .. } | Self::Capture { job, .. } => *job,
-            Self::Convert { job, .. } | Self::Send { job, .. } | Self::Save { job, .. } => {
-                Some(*job)
-            }
+            Self::Begin { job, .. }
+            | Self::Convert { job, .. }
+            | Self::Send { job, .. }
+            | Self::Save { job, .. }
+            | Self::Discard { job }
+            | Self::End { job } => Some(*job),
         }
     }
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Counts balances and totals from events, naively: the independent check on the engine's views.
 
+A charge that names a policy is of a job that settles; what the job comes to is reckoned page by page.
+
 Reads JSON Lines as `tallyroll log show --json` prints them, from the files named or from stdin:
   {"position": ..., "device": "HEX" or null, "class": "ledger", "wall": ms, "event": {"kind": ...}}
 Prints {"balances": [...], "totals": [...]}, rows as the engine's, without names, sorted.
@@ -45,7 +47,38 @@ def used(event):
             return {"saved": event["pages"]}
 
 
-acts, granted, subject_of, again = [], {}, {}, set()
+def pages_of(event):
+    """The pages an act names, or else the first ones."""
+    named = event.get("which-pages")
+    ranges = [{"first": 1, "last": event["pages"]}] if named is None else named
+    return {page for one in ranges for page in range(one["first"], one["last"] + 1)}
+
+
+def new_job():
+    return {"provisional": [], "converted": [], "delivered": set(), "closed": False}
+
+
+def settled(job):
+    """What a job comes to, besides what was charged as it happened: (payer, charged, held) rows."""
+    rows = []
+    if not job["delivered"] and not job["closed"]:
+        rows += [(payer, 0, amount) for payer, amount in job["provisional"]]
+    # Pages are delivered of every revision that they were made of.
+    delivered = set(job["delivered"])
+    while True:
+        back = {(start, page) for made, start, *_ in job["converted"] for was, page in delivered if was == made}
+        if back <= delivered:
+            break
+        delivered |= back
+    due = {}
+    for made, _, kind, price, payer, pages in job["converted"]:
+        for page in pages:
+            if (made, page) in delivered:
+                due[kind, page] = min(due.get((kind, page), (price, payer)), (price, payer))
+    return rows + [(payer, price, 0) for price, payer in due.values()]
+
+
+acts, granted, subject_of, again, jobs = [], {}, {}, set(), {}
 for line in fileinput.input():
     record = json.loads(line)
     event, device, wall = record["event"], record["device"], record["wall"]
@@ -61,21 +94,44 @@ for line in fileinput.input():
         granted[event["subject"]] = granted.get(event["subject"], 0) + thousandths(event["credits"])
     elif event["kind"] == "subject.linked" and by_cloud:
         subject_of[event["device"], event["alias"]] = event["subject"]
-    elif used(event) is not None and record["class"] != "telemetry":
+    elif record["class"] == "telemetry":
+        continue
+    elif event["kind"] in ("document.discarded", "job.ended") and (device := event.get("device") if by_cloud else device):
+        job = jobs.setdefault((device, event["job"]), new_job())
+        job["closed"] = True
+    elif used(event) is not None:
         device = event.get("device") if by_cloud else device
         charged = thousandths(event["charge"]["credits"])
         if device is not None and charged >= 0:
             at = event.get("acted-at")
             at = wall if at is None else at
-            acts.append((month(at), device, event["user"], used(event), charged, charged * resubmitted))
+            payer = (resubmitted, event["user"], month(at))
+            policy, kind = event.get("policy"), event["kind"]
+            if policy is not None:
+                job = jobs.setdefault((device, event["job"]), new_job())
+                if kind == "pages.captured" and policy == "server-settles":
+                    job["provisional"].append((payer, charged))
+                    charged = 0
+                elif kind == "pages.converted":
+                    for what, price in zip(event["conversions"], event["prices"]):
+                        step = event["revision"], event["from-revision"], what, thousandths(price), payer, pages_of(event)
+                        job["converted"].append(step)
+                    charged = 0
+                elif kind in ("document.sent", "document.saved"):
+                    job["delivered"] |= {(event["revision"], page) for page in pages_of(event)}
+            acts.append((payer, device, used(event), charged, 0))
 
-balances = {("subject", subject): (0, 0) for subject in [*granted, *subject_of.values()]}
+for (device, _), job in jobs.items():
+    acts += [(payer, device, {}, charged, held) for payer, charged, held in settled(job)]
+
+balances = {("subject", subject): (0, 0, 0) for subject in [*granted, *subject_of.values()]}
 totals = {}
-for when, device, alias, act, charged, unbacked in acts:
-    subject = subject_of.get((device, alias))
-    who = ("alias", device, alias) if subject is None else ("subject", subject)
-    before = balances.get(who, (0, 0))
-    balances[who] = before[0] + charged, before[1] + unbacked
+for (resubmitted, user, when), device, act, charged, held in acts:
+    subject = subject_of.get((device, user))
+    who = ("alias", device, user) if subject is None else ("subject", subject)
+    before = balances.get(who, (0, 0, 0))
+    unbacked = charged * resubmitted
+    balances[who] = before[0] + charged, before[1] + unbacked, before[2] + held
     row = totals.setdefault((when, device, who), dict.fromkeys([*USED, "charged", "unbacked"], 0))
     for what, count in [*act.items(), ("charged", charged), ("unbacked", unbacked)]:
         row[what] += count
@@ -90,9 +146,12 @@ def amounts(**sums):
     return {name: credits(amount) for name, amount in sums.items() if amount or name != "unbacked"}
 
 
-def balance(who, charged, unbacked):
+def balance(who, charged, unbacked, held):
     given = granted.get(who[1], 0) if who[0] == "subject" else 0
-    return {"who": shown(who)} | amounts(granted=given, charged=charged, balance=given - charged, unbacked=unbacked)
+    left = given - charged
+    return {"who": shown(who)} | amounts(
+        granted=given, charged=charged, balance=left, held=held, available=left - held, unbacked=unbacked
+    )
 
 
 print(json.dumps({

@@ -11,6 +11,7 @@ pub(crate) mod fleet;
 pub(crate) mod forks;
 pub(crate) mod log;
 pub(crate) mod quarantine;
+pub(crate) mod rates;
 pub(crate) mod restore;
 pub(crate) mod serve;
 mod table;
@@ -26,6 +27,7 @@ use tallyroll_cloud::backup::BackupError;
 use tallyroll_cloud::control::reach::{ReachError, reach};
 use tallyroll_cloud::control::{Ask, Failure};
 use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_cloud::rates::Unreadable;
 use tallyroll_cloud::server::ServeError;
 
 const TEMPORARY: u8 = 75;
@@ -54,6 +56,25 @@ pub(crate) enum CommandError {
         /// Why not.
         source: Box<dyn Error>,
     },
+    /// A file that was named cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unread {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is no rate card.
+    #[error("{}:{}: {}", path.display(), why.line, why.what)]
+    Rates {
+        /// Which.
+        path: PathBuf,
+        /// Where, and what is expected.
+        why: Unreadable,
+    },
+    /// The running cloud answers in a form that this command does not know.
+    #[error("the cloud that runs is of another version than this command; use its own")]
+    Answer(#[source] serde_json::Error),
     /// There is no backup, or nothing was put back.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -80,7 +101,13 @@ impl CommandError {
             Self::Reach(why) => why.is_temporary(),
             Self::Failed(failure) => failure.temporary,
             Self::Backup(why) => why.is_temporary(),
-            Self::Receipt { .. } | Self::Place { .. } | Self::Demo(_) | Self::Stdout(_) => false,
+            Self::Receipt { .. }
+            | Self::Unread { .. }
+            | Self::Rates { .. }
+            | Self::Answer(_)
+            | Self::Place { .. }
+            | Self::Demo(_)
+            | Self::Stdout(_) => false,
         }
     }
 

@@ -116,8 +116,14 @@ fn unbacked<'a>(rows: &[Value]) -> Option<Column<'a>> {
 }
 
 fn balances(rows: &[Value]) -> String {
-    let columns =
-        [Column::of("user", &user), number("granted"), number("charged"), number("balance")];
+    let columns = [
+        Column::of("user", &user),
+        number("granted"),
+        number("charged"),
+        number("balance"),
+        number("held"),
+        number("available"),
+    ];
     table(&columns.into_iter().chain(unbacked(rows)).collect::<Vec<_>>(), rows)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariant: an answer comes from the replica and from nothing else; the desk
 //! holds no state of its own. The answers' parts are JSON values in the form that
-//! `--json` prints. Devices are in `fleet`, figures in `views`, events in `logs`.
+//! `--json` prints. Devices are in `fleet`, figures in `views`, prices in
+//! `rates`, events in `logs`.
 
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
@@ -77,6 +78,9 @@ impl Desk {
             Ask::Grant { user, credits, reason } => {
                 items.give(&self.grant(user, credits, reason).await?).await
             }
+            Ask::PublishRates { card } => items.give(&self.publish_rates(card).await?).await,
+            Ask::Rates { version } => items.give(&self.rates(version).await?).await,
+            Ask::Settlement { policy } => items.give(&self.settlement(policy).await?).await,
             Ask::View { figures, at } => items.give(&self.view(figures, at).await?).await,
             Ask::Logs => items.give(&self.logs().await?).await,
             Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,

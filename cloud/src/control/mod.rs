@@ -13,6 +13,7 @@ mod forks;
 mod logs;
 mod pin;
 mod quarantine;
+mod rates;
 pub mod reach;
 mod views;
 
@@ -25,14 +26,15 @@ use serde_json::Value;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::limits::local::{CLIENT_TIMEOUT, CLIENTS_MAX};
 use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-/// A question, bytes.
-const ASK_BYTES_MAX: u64 = 64 * 1024;
+/// A question, bytes: the largest is a rate card.
+const ASK_BYTES_MAX: u64 = 256 * 1024;
 /// Lines made ahead of a client.
 const LINES_AHEAD: usize = 64;
 
@@ -104,6 +106,21 @@ pub enum Ask {
         credits: Credits,
         /// Why.
         reason: String,
+    },
+    /// Publish prices as the next rate card.
+    PublishRates {
+        /// The prices; its version does not matter.
+        card: RateCard,
+    },
+    /// A rate card.
+    Rates {
+        /// Which; the newest, if absent.
+        version: Option<u32>,
+    },
+    /// How jobs settle.
+    Settlement {
+        /// From now on; as it is, if absent.
+        policy: Option<SettlementPolicy>,
     },
     /// Figures.
     View {

@@ -61,6 +61,7 @@ fn describe(status: &Value) -> String {
         format!("device  {}  {}", text("name"), text("device")),
         format!("cloud   {}", text("cloud")),
         format!("link    {link}"),
+        format!("prices  by rate card {}; jobs settle by `{}`", status["card"], text("settlement")),
     ];
     let mut told = Vec::new();
     for log in status["logs"].as_array().into_iter().flatten() {

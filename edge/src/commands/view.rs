@@ -22,7 +22,8 @@ const TOTALS: [(&str, &str); 9] = [
     ("saved", "saved"),
     ("charged", "credits"),
 ];
-const BALANCES: [(&str, &str); 2] = [("name", "user"), ("charged", "credits charged here")];
+const BALANCES: [(&str, &str); 3] =
+    [("name", "user"), ("charged", "credits charged here"), ("held", "held here")];
 
 /// Prints a view.
 pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use super::{Clock, DiskDevice};
 use crate::identity::Enrolment;
 use crate::people::mint;
 use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_engine::counts::{SpoolJob, decide};
+use tallyroll_engine::counts::{SpoolJob, Standing, decide};
 use tallyroll_engine::device::ends_work;
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::event::counts::CountSource;
@@ -119,17 +119,23 @@ impl Recorder {
             }
         }
         let Some(act) = only_what_is_new(device, group, act)? else { return Ok(None) };
-        let alias = match self.aliases.get(act.user()) {
-            Some(alias) => *alias,
-            None if is_name(act.user()) => return Err(device.refused()),
-            None => return Err(Error::Rejected(no_name())),
+        let alias = match act.user().map(|name| (self.aliases.get(name), is_name(name))) {
+            Some((Some(alias), _)) => Some(*alias),
+            Some((None, true)) => return Err(device.refused()),
+            Some((None, false)) => return Err(Error::Rejected(no_name())),
+            None => None,
         };
         let job = match act.job() {
             Some(job) => job,
             None => random_job()?,
         };
-        let event = decide(&device.card(), act, job, alias)?;
+        let mut terms = device.terms(job);
+        terms.job = group.jobs.get(&job).copied().or(terms.job);
+        let event = decide(&terms, act, job, alias)?;
         device.refuse_without_room(&event)?;
+        if let Some(standing) = Standing::after(terms.job, &event) {
+            group.jobs.insert(job, standing);
+        }
         Ok(Some(event))
     }
 
@@ -141,7 +147,7 @@ impl Recorder {
         let mut new = BTreeMap::new();
         for entry in entries {
             let Entry::Act(act) = entry else { continue };
-            let name = act.user();
+            let Some(name) = act.user() else { continue };
             if self.aliases.contains_key(name) || new.contains_key(name) {
                 continue;
             }
@@ -194,6 +200,8 @@ struct Group {
     bytes: usize,
     lines: BTreeSet<JobId>,
     spool_jobs: BTreeMap<JobId, SpoolJob>,
+    /// Jobs that began, as they stand after these events.
+    jobs: BTreeMap<JobId, Standing>,
 }
 
 impl Group {

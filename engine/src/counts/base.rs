@@ -4,9 +4,13 @@
 //! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
 //! is never pruned at a device.
 
-use super::state::{Counts, Usage, UsageKey};
+use super::job::Job;
+use super::rights::Rights;
+use super::state::Counts;
+use super::usage::{Usage, UsageKey};
 use minicbor::{Decode, Encode};
-use tallyroll_schema::{DecodeError, DeviceId, Hash, Position, UserAlias};
+use std::collections::BTreeMap;
+use tallyroll_schema::{DecodeError, DeviceId, Hash, JobId, Position, UserAlias};
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
@@ -19,6 +23,53 @@ struct Base {
     incomplete: u64,
     #[n(3)]
     misplaced: u64,
+    /// Absent in what was kept before jobs settled.
+    #[n(4)]
+    jobs: Option<Vec<BaseJob>>,
+    /// Absent in what was kept before there were leases.
+    #[n(5)]
+    rights: Option<Rights>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct BaseJob {
+    #[n(0)]
+    device: DeviceId,
+    #[n(1)]
+    job: JobId,
+    #[n(2)]
+    state: Job,
+}
+
+type Jobs = BTreeMap<(DeviceId, JobId), Job>;
+
+fn base_jobs(jobs: &Jobs) -> Vec<BaseJob> {
+    let row = |((device, job), state): (&(DeviceId, JobId), &Job)| BaseJob {
+        device: *device,
+        job: *job,
+        state: state.clone(),
+    };
+    jobs.iter().map(row).collect()
+}
+
+fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
+    rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
+}
+
+/// Jobs and rights alone, for a snapshot: they have no columns.
+pub(super) fn encode_nested(counts: &Counts) -> Vec<u8> {
+    write((base_jobs(&counts.jobs), &counts.rights))
+}
+
+/// Those back.
+pub(super) fn decode_nested(bytes: &[u8]) -> Result<(Jobs, Rights), DecodeError> {
+    let (jobs, rights) = minicbor::decode(bytes)?;
+    Ok((jobs_of(jobs), rights))
+}
+
+fn write(value: impl Encode<()>) -> Vec<u8> {
+    minicbor::to_vec(value).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
 }
 
 #[derive(Encode, Decode)]
@@ -68,12 +119,14 @@ pub(super) fn encode(counts: &Counts) -> Vec<u8> {
         resubmitted: counts.resubmitted.iter().copied().collect(),
         incomplete: counts.incomplete,
         misplaced: counts.misplaced,
+        jobs: Some(base_jobs(&counts.jobs)).filter(|jobs| !jobs.is_empty()),
+        rights: Some(counts.rights.clone()).filter(|rights| *rights != Rights::default()),
     };
-    minicbor::to_vec(base).unwrap_or_else(|never| unreachable!("writing to memory: {never}"))
+    write(base)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
-    let Base { usage, resubmitted, incomplete, misplaced } = minicbor::decode(bytes)?;
+    let Base { usage, resubmitted, incomplete, misplaced, jobs, rights } = minicbor::decode(bytes)?;
     let usage = usage.into_iter().map(|row| {
         let key = UsageKey { device: row.device, user: row.user, month: row.month };
         let usage = Usage {
@@ -85,17 +138,24 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
             saved: row.saved,
             charged: i128::from_be_bytes(row.charged),
             unbacked: i128::from_be_bytes(row.unbacked),
+            held: 0,
         };
         (key, usage)
     });
     let (usage, resubmitted) = (usage.collect(), resubmitted.into_iter().collect());
-    Ok(Counts { usage, resubmitted, incomplete, misplaced, ..Counts::default() })
+    let jobs = jobs_of(jobs.unwrap_or_default());
+    let rights = rights.unwrap_or_default();
+    let mut counts =
+        Counts { usage, resubmitted, incomplete, misplaced, jobs, rights, ..Counts::default() };
+    counts.hold_again();
+    Ok(counts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallyroll_schema::{EpochId, LogId};
+    use crate::counts::job::Payer;
+    use tallyroll_schema::{Credits, EpochId, LogId};
 
     #[test]
     fn reads_back_and_damage_is_no_panic() {
@@ -109,11 +169,19 @@ mod tests {
             saved: 8,
             charged: 1 << 90,
             unbacked: -9,
+            held: 500,
         };
+        let mut job = Job::default();
+        let payer = Payer { again: false, user: key.user, month: key.month };
+        job.hold(payer, Credits::from_thousandths(500));
         let epoch = EpochId { counter: 1, nonce: [6; 16] };
         let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
+        let mut rights = Rights::default();
+        rights.lease_mut(key.device, epoch, key.user).spent = -(1 << 100);
         let counts = Counts {
+            rights,
             usage: [(key, usage)].into(),
+            jobs: [((key.device, JobId([8; 8])), job)].into(),
             resubmitted: [(position, Hash([7; 32]))].into(),
             incomplete: 10,
             misplaced: 11,

@@ -1,24 +1,53 @@
 //! From an act to the event that records it, priced.
 //!
-//! Invariant: pure; the same act, card, job and alias give the same event. An act
-//! of nothing, or one whose price overflows, is refused, not rounded.
+//! Invariant: pure; the same act, terms, job and alias give the same event. An act
+//! of nothing, or one whose price overflows, is refused, not rounded. A charge in a
+//! job that began names the job's policy; how it settles is [`super::job`]'s.
 
-use super::card::{print_price, send_price};
+use super::card::{Priced, default_card, price};
+use super::job::Standing;
+use super::pages::PageSet;
 use crate::planted::{Bug, planted};
 use crate::{Error, Result};
 use tallyroll_schema::event::counts::{
-    Charge, DocumentSaved, DocumentSent, PagesCaptured, PagesConverted, PagesPrinted, RateCard,
+    Charge, ColorMode, Conversion, DocumentDiscarded, DocumentSaved, DocumentSent, JobBegun,
+    JobEnded, PageRange, PagesCaptured, PagesConverted, PagesPrinted, PricedAct, PricedUnit,
+    RateCard, SettlementPolicy, Sides,
 };
-use tallyroll_schema::limits::{EVENT_COUNT_MAX, TEXT_BYTES_MAX};
+use tallyroll_schema::limits::{EVENT_COUNT_MAX, JOB_STEPS_MAX, TEXT_BYTES_MAX};
 use tallyroll_schema::{Act, Credits, Event, JobId, UserAlias};
 
-/// Prices an act by `card` for the user `alias` in `job`.
+/// What an act is decided by, as far as is known where it is.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The rate card in force.
+    pub card: RateCard,
+    /// How a job settles that begins now.
+    pub policy: SettlementPolicy,
+    /// How the act's job stands, if it began.
+    pub job: Option<Standing>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { card: default_card(), policy: SettlementPolicy::ServerSettles, job: None }
+    }
+}
+
+/// Prices an act for the user `alias` in `job`; discarding and ending are nobody's.
 ///
 /// # Errors
-/// [`Error::Rejected`] when the act counts nothing or too much.
-pub fn decide(card: &RateCard, act: Act, job: JobId, alias: UserAlias) -> Result<Event> {
-    let user = alias;
+/// [`Error::Rejected`] when the act counts nothing or too much, or not in this job.
+pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> Result<Event> {
+    let user = alias.unwrap_or(UserAlias([0; UserAlias::LEN]));
+    let (card, policy) = (&terms.card, terms.job.map(|job| job.policy));
+    let nobodys = matches!(act, Act::Discard { .. } | Act::End { .. });
+    if alias.is_none() && !nobodys {
+        return Err(Error::Rejected("an act of nobody; say the user".into()));
+    }
+    refuse_in_job(terms, &act, job)?;
     Ok(match act {
+        Act::Begin { .. } => JobBegun { job, user, policy: terms.policy }.into(),
         Act::Print {
             impressions,
             sheets,
@@ -32,10 +61,11 @@ pub fn decide(card: &RateCard, act: Act, job: JobId, alias: UserAlias) -> Result
             running_total,
             ..
         } => {
-            if media.as_ref().is_some_and(|media| media.len() > TEXT_BYTES_MAX) {
-                return Err(Error::Rejected(format!("media: at most {TEXT_BYTES_MAX} bytes")));
-            }
-            let charge = charge(card, print_price(card, color), "impressions", &[impressions])?;
+            let price = |unit| priced(card, PricedAct::Print, unit, color, &media, None);
+            let (impression, sheet) = (price(PricedUnit::Impression)?, price(PricedUnit::Sheet)?);
+            let used = u64::from(sheets.unwrap_or_else(|| sheets_of(impressions, sides)));
+            let parts = [(impression, count("impressions", &[impressions])?), (sheet, used)];
+            let charge = charge(card, "impressions", &parts)?;
             PagesPrinted {
                 job,
                 user,
@@ -53,55 +83,215 @@ pub fn decide(card: &RateCard, act: Act, job: JobId, alias: UserAlias) -> Result
             }
             .into()
         }
-        Act::Capture { pages, color, .. } => {
-            let charge = charge(card, card.capture, "pages", &[pages])?;
-            PagesCaptured { job, user, pages, color, charge }.into()
+        Act::Capture { pages, color, media, .. } => {
+            let price = page(card, PricedAct::Capture, color, &media, None)?;
+            let charge = charge(card, "pages", &[(price, count("pages", &[pages])?)])?;
+            PagesCaptured { job, user, pages, color, charge, media, policy }.into()
         }
-        Act::Convert { pages, mut conversions, .. } => {
+        Act::Convert {
+            pages,
+            mut conversions,
+            media,
+            revision,
+            from_revision,
+            which_pages,
+            ..
+        } => {
             conversions.sort_unstable();
             if !planted(Bug::ConversionsDoubled) {
                 conversions.dedup();
             }
+            let (what, unknown) = ("pages and conversions", ColorMode::Unknown);
             let kinds = u32::try_from(conversions.len()).unwrap_or(u32::MAX);
-            let charge = charge(card, card.conversion, "pages and conversions", &[pages, kinds])?;
-            PagesConverted { job, user, pages, conversions, charge, device: None }.into()
+            count(what, &[pages, kinds])?;
+            check_pages(which_pages.as_deref(), pages)?;
+            let price =
+                |kind: &Conversion| page(card, PricedAct::Conversion, unknown, &media, Some(*kind));
+            let prices = conversions.iter().map(price).collect::<Result<Vec<_>>>()?;
+            let parts: Vec<_> = prices.iter().map(|price| (*price, u64::from(pages))).collect();
+            let charge = charge(card, what, &parts)?;
+            let (revision, from_revision) =
+                revisions(terms.job, revision, from_revision, conversions.len())?;
+            let prices = policy.is_some().then_some(prices);
+            PagesConverted {
+                job,
+                user,
+                pages,
+                conversions,
+                charge,
+                device: None,
+                media,
+                policy,
+                prices,
+                revision,
+                from_revision,
+                which_pages,
+            }
+            .into()
         }
-        Act::Send { pages, destinations, color, .. } => {
+        Act::Send { pages, destinations, color, media, revision, which_pages, .. } => {
+            let what = "pages and destinations";
+            count(what, &[pages, destinations])?;
             let charged = if planted(Bug::DestinationsUncharged) { 1 } else { destinations };
-            let counts = [pages, charged];
-            let charge = charge(card, send_price(card, color), "pages and destinations", &counts)?;
-            DocumentSent { job, user, pages, destinations, color, charge, device: None }.into()
+            let price = page(card, PricedAct::Send, color, &media, None)?;
+            let charge = charge(card, what, &[(price, count(what, &[pages, charged])?)])?;
+            check_pages(which_pages.as_deref(), pages)?;
+            let revision = delivered(terms.job, revision)?;
+            DocumentSent {
+                job,
+                user,
+                pages,
+                destinations,
+                color,
+                charge,
+                device: None,
+                media,
+                policy,
+                revision,
+                which_pages,
+            }
+            .into()
         }
-        Act::Save { pages, .. } => {
-            let charge = charge(card, card.save, "pages", &[pages])?;
-            DocumentSaved { job, user, pages, charge, device: None }.into()
+        Act::Save { pages, media, revision, which_pages, .. } => {
+            let price = page(card, PricedAct::Save, ColorMode::Unknown, &media, None)?;
+            let charge = charge(card, "pages", &[(price, count("pages", &[pages])?)])?;
+            check_pages(which_pages.as_deref(), pages)?;
+            let revision = delivered(terms.job, revision)?;
+            DocumentSaved {
+                job,
+                user,
+                pages,
+                charge,
+                device: None,
+                media,
+                policy,
+                revision,
+                which_pages,
+            }
+            .into()
         }
+        Act::Discard { .. } => DocumentDiscarded { job, device: None }.into(),
+        Act::End { .. } => JobEnded { job }.into(),
     })
 }
 
-fn charge(card: &RateCard, price: Credits, what: &str, counts: &[u32]) -> Result<Charge> {
+/// An end always goes in; a beginning once; captures and conversions until the end.
+fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
+    match (act, terms.job) {
+        (Act::Begin { .. }, Some(_)) => {
+            let why =
+                format!("job {job} began already; a job begins once, take a new id for another");
+            Err(Error::Rejected(why))
+        }
+        (Act::Capture { .. } | Act::Convert { .. }, Some(Standing { ended: true, .. })) => {
+            Err(Error::Rejected(format!("job {job} has ended; begin another one")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The revisions that a conversion makes and starts from, in a job that began.
+fn revisions(
+    job: Option<Standing>,
+    makes: Option<u32>,
+    from: Option<u32>,
+    kinds: usize,
+) -> Result<(Option<u32>, Option<u32>)> {
+    let Some(job) = job else { return Ok((makes, from)) };
+    let makes = makes.unwrap_or_else(|| job.revision.saturating_add(1));
+    let from = from.unwrap_or_else(|| job.revision.min(makes.saturating_sub(1)));
+    if from >= makes {
+        let why = format!("revision {makes} of {from}: a revision is made of an earlier one");
+        return Err(Error::Rejected(why));
+    }
+    if makes > JOB_STEPS_MAX || job.steps.saturating_add(kinds) > JOB_STEPS_MAX as usize {
+        let why = format!("a job has at most {JOB_STEPS_MAX} conversions; begin another one");
+        return Err(Error::Rejected(why));
+    }
+    Ok((Some(makes), Some(from)))
+}
+
+/// The revision that is sent or saved, in a job that began.
+fn delivered(job: Option<Standing>, revision: Option<u32>) -> Result<Option<u32>> {
+    let Some(job) = job else { return Ok(revision) };
+    let revision = revision.unwrap_or(job.revision);
+    if revision > JOB_STEPS_MAX {
+        let why = format!("revision {revision}: a job has at most {JOB_STEPS_MAX}");
+        return Err(Error::Rejected(why));
+    }
+    Ok(Some(revision))
+}
+
+fn check_pages(which: Option<&[PageRange]>, pages: u32) -> Result<()> {
+    match PageSet::named(which, pages) {
+        Some(_) => Ok(()),
+        None => Err(Error::Rejected(format!(
+            "which-pages: ranges that ascend, from page 1 on, {pages} pages in all"
+        ))),
+    }
+}
+
+/// As many as it takes, where the source does not say.
+fn sheets_of(impressions: u32, sides: Option<Sides>) -> u32 {
+    match sides {
+        None | Some(Sides::OneSided) => impressions,
+        Some(Sides::TwoSidedLongEdge | Sides::TwoSidedShortEdge) => impressions.div_ceil(2),
+    }
+}
+
+fn page(
+    card: &RateCard,
+    act: PricedAct,
+    color: ColorMode,
+    media: &Option<String>,
+    conversion: Option<Conversion>,
+) -> Result<Credits> {
+    priced(card, act, PricedUnit::Page, color, media, conversion)
+}
+
+fn priced(
+    card: &RateCard,
+    act: PricedAct,
+    unit: PricedUnit,
+    color: ColorMode,
+    media: &Option<String>,
+    conversion: Option<Conversion>,
+) -> Result<Credits> {
+    let media = media.as_deref();
+    if media.is_some_and(|media| media.len() > TEXT_BYTES_MAX) {
+        return Err(Error::Rejected(format!("media: at most {TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(price(card, &Priced { act, unit, color, media, conversion }))
+}
+
+fn count(what: &str, counts: &[u32]) -> Result<u64> {
     if counts.contains(&0) {
         return Err(Error::Rejected(format!("{what}: at least 1, or there is nothing to record")));
     }
     let counted = counts.iter().try_fold(1, |count, more| u64::checked_mul(count, (*more).into()));
-    if counted.is_none_or(|counted| counted > EVENT_COUNT_MAX) {
-        return Err(Error::Rejected(format!("{what}: at most {EVENT_COUNT_MAX}, multiplied")));
-    }
-    let credits = counts.iter().try_fold(price, |sum, count| sum.checked_mul(u64::from(*count)));
+    counted
+        .filter(|counted| *counted <= EVENT_COUNT_MAX)
+        .ok_or_else(|| Error::Rejected(format!("{what}: at most {EVENT_COUNT_MAX}, multiplied")))
+}
+
+fn charge(card: &RateCard, what: &str, parts: &[(Credits, u64)]) -> Result<Charge> {
+    let credits = parts.iter().try_fold(Credits::ZERO, |sum, (price, count)| {
+        price.checked_mul(*count).and_then(|part| sum.checked_add(part))
+    });
     match credits {
-        Some(credits) => Ok(Charge { credits, card: card.version }),
+        Some(credits) => Ok(Charge { credits, card: card.version, backing: None }),
         None => Err(Error::Rejected(format!("{what}: the price is beyond what can be counted"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::card::default_card;
     use super::*;
-    use tallyroll_schema::event::counts::{ColorMode, Conversion};
+
+    const USER: Option<UserAlias> = Some(UserAlias([2; 16]));
 
     fn price(act: Act) -> String {
-        let event = decide(&default_card(), act, JobId([1; 8]), UserAlias([2; 16]));
+        let event = decide(&Terms::default(), act, JobId([1; 8]), USER);
         match event.expect("is priced") {
             Event::PagesPrinted(event) => event.charge,
             Event::PagesCaptured(event) => event.charge,
@@ -115,31 +305,47 @@ mod tests {
     }
 
     fn send(pages: u32, destinations: u32, color: ColorMode) -> Act {
-        Act::Send { job: JobId([1; 8]), user: "a".into(), pages, destinations, color }
+        let (job, user) = (JobId([1; 8]), "a".into());
+        let (media, revision, which_pages) = (None, None, None);
+        Act::Send { job, user, pages, destinations, color, media, revision, which_pages }
     }
 
     #[test]
     fn prices_are_those_of_the_mission() {
         let (job, user) = (JobId([1; 8]), || "a".to_string());
-        let capture = Act::Capture { job: None, user: user(), pages: 1, color: ColorMode::Color };
+        let color = ColorMode::Color;
+        let capture = Act::Capture { job: None, user: user(), pages: 1, color, media: None };
         assert_eq!(price(capture), "1.000");
         let conversions = vec![Conversion::Resize, Conversion::ColorToMonochrome];
-        assert_eq!(price(Act::Convert { job, user: user(), pages: 1, conversions }), "1.000");
+        let (media, revision, from_revision, which_pages) = (None, None, None, None);
+        let convert = Act::Convert {
+            job,
+            user: user(),
+            pages: 1,
+            conversions,
+            media,
+            revision,
+            from_revision,
+            which_pages,
+        };
+        assert_eq!(price(convert), "1.000");
         assert_eq!(price(send(1, 5, ColorMode::Monochrome)), "2.500");
         assert_eq!(price(send(1, 3, ColorMode::Color)), "3.000");
-        assert_eq!(price(Act::Save { job, user: user(), pages: 7 }), "0.000");
+        let (media, which_pages) = (None, None);
+        let save = Act::Save { job, user: user(), pages: 7, media, revision, which_pages };
+        assert_eq!(price(save), "0.000");
     }
 
     #[test]
     fn an_act_of_nothing_is_refused() {
         let act = send(1, 0, ColorMode::Color);
-        let refused = decide(&default_card(), act, JobId([1; 8]), UserAlias([2; 16]));
+        let refused = decide(&Terms::default(), act, JobId([1; 8]), USER);
         assert!(matches!(refused, Err(Error::Rejected(_))));
     }
 
     #[test]
     fn an_act_beyond_counting_is_refused() {
-        let decide = |act| decide(&default_card(), act, JobId([1; 8]), UserAlias([2; 16]));
+        let decide = |act| decide(&Terms::default(), act, JobId([1; 8]), USER);
         decide(send(u32::MAX, 1, ColorMode::Color)).expect("is counted");
         for destinations in [2, u32::MAX] {
             let refused = decide(send(u32::MAX, destinations, ColorMode::Color));

@@ -4,8 +4,9 @@
 //! shown, so two ends can be compared byte for byte. A user whose aliases are
 //! linked is one row; an unlinked alias is its own.
 
-use super::state::{Counts, Usage};
+use super::state::Counts;
 use super::sum::CreditSum;
+use super::usage::Usage;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tallyroll_schema::{DeviceId, SubjectId, UserAlias};
@@ -39,6 +40,10 @@ pub struct BalanceRow {
     pub charged: CreditSum,
     /// Given less charged.
     pub balance: CreditSum,
+    /// Provisionally charged, by jobs that are not decided yet.
+    pub held: CreditSum,
+    /// The balance less what is held.
+    pub available: CreditSum,
     /// Of what was charged, by events that were recorded again: no lease backed them.
     #[serde(skip_serializing_if = "CreditSum::is_zero")]
     pub unbacked: CreditSum,
@@ -90,7 +95,7 @@ pub struct Report<'a> {
 impl Report<'_> {
     /// A row per user, by name, then identity.
     pub fn balances(&self) -> Vec<BalanceRow> {
-        let mut charged: BTreeMap<Who, (i128, i128)> = BTreeMap::new();
+        let mut charged: BTreeMap<Who, Usage> = BTreeMap::new();
         let mut names: BTreeMap<Who, String> = BTreeMap::new();
         for ((device, alias), subject) in self.counts.links() {
             let who = Who::Subject(subject);
@@ -104,13 +109,12 @@ impl Report<'_> {
         }
         for (key, usage) in &self.counts.usage {
             let who = self.who(key.device, key.user);
-            let sums = charged.entry(who).or_default();
-            *sums = (sums.0 + usage.charged, sums.1 + usage.unbacked);
+            charged.entry(who).or_default().add(usage);
             if let (Who::Alias { device, alias }, false) = (who, names.contains_key(&who)) {
                 names.extend((self.user_name)(device, alias).map(|name| (who, name)));
             }
         }
-        let row = |(who, (charged, unbacked)): (Who, (i128, i128))| {
+        let row = |(who, Usage { charged, unbacked, held, .. }): (Who, Usage)| {
             let granted = match who {
                 Who::Subject(subject) => self.counts.granted.get(&subject).copied().unwrap_or(0),
                 Who::Alias { .. } => 0,
@@ -121,6 +125,8 @@ impl Report<'_> {
                 granted: CreditSum::from_thousandths(granted),
                 charged: CreditSum::from_thousandths(charged),
                 balance: CreditSum::from_thousandths(granted - charged),
+                held: CreditSum::from_thousandths(held),
+                available: CreditSum::from_thousandths(granted - charged - held),
                 unbacked: CreditSum::from_thousandths(unbacked),
             }
         };

@@ -4,9 +4,11 @@
 //! unchecked) and dropped when it does not fit. Columns, because an archive of
 //! primitive arrays is checked almost for nothing.
 
-use super::state::{Counts, Place, Usage, UsageKey};
+use super::base::{decode_nested, encode_nested};
+use super::state::{Counts, Place};
+use super::usage::{Usage, UsageKey};
 use crate::planted::{Bug, planted};
-use tallyroll_schema::event::counts::RateCardPublished;
+use tallyroll_schema::event::counts::{RateCardPublished, SettlementPolicyPublished};
 use tallyroll_schema::{DeviceId, EpochId, Event, Hash, LogId, Position, SubjectId, UserAlias};
 
 #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Default)]
@@ -30,6 +32,9 @@ struct Columns {
     granted: Vec<i128>,
     cards: Vec<Vec<u8>>,
     card_place: Vec<(u32, [u8; 16], u64)>,
+    policy: Option<(Vec<u8>, (u32, [u8; 16], u64))>,
+    /// Jobs and rights.
+    nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
     resubmitted_seq: Vec<u64>,
@@ -79,6 +84,11 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
         let event = Event::from(RateCardPublished { card: card.clone() });
         columns.cards.push(event.encode_body());
     }
+    columns.policy = counts.policy.get(&()).map(|((epoch, seq), policy)| {
+        let event = Event::from(SettlementPolicyPublished { policy: *policy });
+        (event.encode_body(), (epoch.counter, epoch.nonce, *seq))
+    });
+    columns.nested = encode_nested(counts);
     rkyv::to_bytes::<rkyv::rancor::Error>(&columns).map(|bytes| bytes.to_vec()).unwrap_or_default() // an empty archive is dropped when read, and refolded
 }
 
@@ -108,6 +118,7 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
             saved: *columns.saved.get(row)?,
             charged: *columns.charged.get(row)?,
             unbacked: *columns.unbacked.get(row)?,
+            held: 0,
         };
         counts.usage.insert(key, usage);
     }
@@ -134,6 +145,14 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         };
         counts.cards.insert(published.card.version, (place(*at), published.card));
     }
+    if let Some((body, at)) = &columns.policy {
+        let Ok(Event::SettlementPolicyPublished(published)) = Event::decode(0x0103, 1, body) else {
+            return None;
+        };
+        counts.policy.insert((), (place(*at), published.policy));
+    }
+    (counts.jobs, counts.rights) = decode_nested(&columns.nested).ok()?;
+    counts.hold_again();
     Some(counts)
 }
 
@@ -145,6 +164,9 @@ fn place((counter, nonce, seq): (u32, [u8; 16], u64)) -> Place {
 mod tests {
     use super::*;
     use crate::counts::card::default_card;
+    use crate::counts::job::Job;
+    use tallyroll_schema::JobId;
+    use tallyroll_schema::event::counts::SettlementPolicy;
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
@@ -158,6 +180,10 @@ mod tests {
         let position = Position { log: LogId([5; 32]), epoch, seq: 9 };
         counts.resubmitted.insert((position, Hash([7; 32])));
         counts.cards.insert(1, (place, default_card()));
+        counts.policy.insert((), (place, SettlementPolicy::Additive));
+        let mut job = Job::default();
+        job.begin(SettlementPolicy::Additive);
+        counts.jobs.insert((key.device, JobId([8; 8])), job);
         counts
     }
 

@@ -1,65 +1,23 @@
-//! The counts view: usage per device, alias and month, and what credits were given.
+//! The counts view: usage per device, alias and month, jobs, and what credits were given.
 //!
-//! Invariant: every field is a sum, a maximum or a per-writer last value, so the
-//! fold commutes across logs. Events where their writer may not write are not
+//! Invariant: every field is a sum, a maximum, a per-writer last value or a set,
+//! so the fold commutes. What a job comes to is in the sums at once, and moves in
+//! them as more of the job is known. Events where their writer may not write are not
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
+use super::job::{Job, Standing};
+use super::rights::Rights;
+use super::settle::{By, Delivered, times};
+use super::usage::{Usage, UsageKey};
 use crate::fold::{Origin, View};
 use crate::planted::{Bug, planted};
 use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_schema::event::counts::{Charge, RateCard};
+use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
-use tallyroll_schema::limits::EVENT_COUNT_MAX;
 use tallyroll_schema::{
-    Credits, DecodeError, DeviceId, EpochId, Event, Hash, Position, Record, SubjectId, UserAlias,
+    DecodeError, DeviceId, EpochId, Event, Hash, JobId, Position, Record, SubjectId, UserAlias,
     Wall, Writer,
 };
-
-/// Whose usage, where, when. Months count from year 0, in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsageKey {
-    /// The device.
-    pub device: DeviceId,
-    /// The user, as the device calls them.
-    pub user: UserAlias,
-    /// Year × 12 + month − 1.
-    pub month: u32,
-}
-
-/// What was used. Impressions, sheets and pages are never added up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Sides of media marked.
-    pub impressions: u64,
-    /// Media used, where the source said.
-    pub sheets: u64,
-    /// Pages captured.
-    pub captured: u64,
-    /// Pages converted, once per kind.
-    pub converted: u64,
-    /// Pages sent, once per destination.
-    pub sent: u64,
-    /// Pages saved.
-    pub saved: u64,
-    /// Charged, in thousandths of a credit.
-    pub charged: i128,
-    /// Of that, by events recorded again after a copy was found: no lease backed them.
-    pub unbacked: i128,
-}
-
-impl Usage {
-    /// Adds another's figures to these.
-    pub fn add(&mut self, other: &Self) {
-        self.impressions += other.impressions;
-        self.sheets += other.sheets;
-        self.captured += other.captured;
-        self.converted += other.converted;
-        self.sent += other.sent;
-        self.saved += other.saved;
-        self.charged += other.charged;
-        self.unbacked += other.unbacked;
-    }
-}
 
 /// Everything that is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,6 +27,12 @@ pub struct Counts {
     pub(super) links: BTreeMap<(DeviceId, UserAlias), (Place, SubjectId)>,
     pub(super) granted: BTreeMap<SubjectId, i128>,
     pub(super) cards: BTreeMap<u32, (Place, RateCard)>,
+    /// How jobs settle that begin now: one thing, if it was laid down.
+    pub(super) policy: BTreeMap<(), (Place, SettlementPolicy)>,
+    /// Those that settle by a policy. What they come to is in `usage`.
+    pub(super) jobs: BTreeMap<(DeviceId, JobId), Job>,
+    /// What devices may spend of balances.
+    pub(super) rights: Rights,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -101,6 +65,26 @@ impl Counts {
         self.cards.values().next_back().map(|(_, card)| card)
     }
 
+    /// A rate card that was published.
+    pub fn card(&self, version: u32) -> Option<&RateCard> {
+        self.cards.get(&version).map(|(_, card)| card)
+    }
+
+    /// How jobs settle that begin now.
+    pub fn settlement_policy(&self) -> SettlementPolicy {
+        self.policy.get(&()).map_or(SettlementPolicy::ServerSettles, |(_, policy)| *policy)
+    }
+
+    /// How a device's job stands, if it began.
+    pub fn standing(&self, device: DeviceId, job: JobId) -> Option<Standing> {
+        self.jobs.get(&(device, job)).and_then(Job::standing)
+    }
+
+    /// What devices may spend of balances, and what they did.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// Events of histories that were set aside, counted where they were recorded again.
     pub fn resubmitted(&self) -> &BTreeSet<(Position, Hash)> {
         &self.resubmitted
@@ -112,7 +96,7 @@ impl Counts {
     }
 
     /// Records of a kind their log's writer may not write, or that charge less than nothing or
-    /// count more than [`EVENT_COUNT_MAX`].
+    /// count more than [`EVENT_COUNT_MAX`](tallyroll_schema::limits::EVENT_COUNT_MAX), or cannot be.
     pub fn misplaced(&self) -> u64 {
         self.misplaced
     }
@@ -133,7 +117,12 @@ impl Counts {
             // What is recorded again is an event, not that one was.
             Event::EventResubmitted(_) if again => self.misplaced += 1,
             Event::EventResubmitted(event) => self.fold_resubmitted(origin, &event),
-            event => self.fold_event(origin, record.header.time.wall, event, again),
+            event => {
+                if !again {
+                    self.rights.fold(origin, &event);
+                }
+                self.fold_event(origin, record.header.time.wall, event, again);
+            }
         }
     }
 
@@ -147,12 +136,22 @@ impl Counts {
         let hash = Hash(*blake3::hash(bytes).as_bytes());
         let first = self.resubmitted.insert((event.resubmitted_from, hash));
         if first || planted(Bug::ResubmittedCountedAgain) {
+            if let (Some(device), Ok(inner)) = (origin.device, record.event()) {
+                self.rights.fold_again(device, event.resubmitted_from, &inner);
+            }
             self.fold_record(origin, &record, true);
         }
     }
 
-    fn fold_event(&mut self, origin: &Origin, written_at: Wall, event: Event, again: bool) {
-        match event {
+    pub(super) fn fold_event(
+        &mut self,
+        origin: &Origin,
+        written_at: Wall,
+        event: Event,
+        again: bool,
+    ) {
+        let by = |device: Option<DeviceId>, user| By { device, user, at: written_at, again };
+        let counted = match event {
             Event::PagesPrinted(e) => {
                 let usage = Usage {
                     impressions: e.impressions.into(),
@@ -160,31 +159,53 @@ impl Counts {
                     ..Usage::default()
                 };
                 let acted_at = e.acted_at.filter(|_| !planted(Bug::MonthOfImport));
-                let at = acted_at.unwrap_or(written_at);
-                self.charge(origin.device, e.user, at, usage, e.charge, again);
+                let by = By { at: acted_at.unwrap_or(written_at), ..by(origin.device, e.user) };
+                self.charge(by, usage, &e.charge).map(drop)
             }
             Event::PagesCaptured(e) => {
                 let usage = Usage { captured: e.pages.into(), ..Usage::default() };
-                self.charge(origin.device, e.user, written_at, usage, e.charge, again);
+                let by = by(origin.device, e.user);
+                match e.policy {
+                    Some(SettlementPolicy::ServerSettles) => self.hold(by, e.job, usage, &e.charge),
+                    Some(SettlementPolicy::Additive) if planted(Bug::AdditiveHeld) => {
+                        self.hold(by, e.job, usage, &e.charge)
+                    }
+                    _ => self.charge(by, usage, &e.charge).map(drop),
+                }
             }
-            Event::PagesConverted(e) => {
-                let Some(converted) = times(e.pages, e.conversions.len()) else {
-                    return self.misplaced += 1;
-                };
-                let usage = Usage { converted, ..Usage::default() };
-                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
-            }
-            Event::DocumentSent(e) => {
-                let Some(sent) = times(e.pages, e.destinations as usize) else {
-                    return self.misplaced += 1;
-                };
+            Event::PagesConverted(e) => self.convert(by(origin.device.or(e.device), e.user), &e),
+            Event::DocumentSent(e) => times(e.pages, e.destinations as usize).and_then(|sent| {
                 let usage = Usage { sent, ..Usage::default() };
-                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
-            }
+                let by = by(origin.device.or(e.device), e.user);
+                let delivered = Delivered::of(e.policy, e.revision, &e.which_pages, e.pages)?;
+                self.deliver(by, e.job, usage, &e.charge, delivered)
+            }),
             Event::DocumentSaved(e) => {
                 let usage = Usage { saved: e.pages.into(), ..Usage::default() };
-                self.charge(origin.device.or(e.device), e.user, written_at, usage, e.charge, again);
+                let by = by(origin.device.or(e.device), e.user);
+                Delivered::of(e.policy, e.revision, &e.which_pages, e.pages)
+                    .and_then(|delivered| self.deliver(by, e.job, usage, &e.charge, delivered))
             }
+            Event::DocumentDiscarded(e) => origin
+                .device
+                .or(e.device)
+                .map(|device| self.change_job((device, e.job), Job::discard)),
+            Event::JobBegun(e) => origin
+                .device
+                .map(|device| self.change_job((device, e.job), |job| job.begin(e.policy))),
+            Event::JobEnded(e) => {
+                origin.device.map(|device| self.change_job((device, e.job), Job::end))
+            }
+            event => {
+                self.fold_decision(origin, event);
+                Some(())
+            }
+        };
+        self.misplaced += u64::from(counted.is_none());
+    }
+
+    fn fold_decision(&mut self, origin: &Origin, event: Event) {
+        match event {
             Event::CreditsGranted(e) => {
                 *self.granted.entry(e.subject).or_default() += i128::from(e.credits.thousandths());
             }
@@ -194,29 +215,12 @@ impl Counts {
             Event::RateCardPublished(e) => {
                 newest(&mut self.cards, e.card.version, origin.position, e.card);
             }
+            Event::SettlementPolicyPublished(e) => {
+                newest(&mut self.policy, (), origin.position, e.policy);
+            }
             Event::Unknown(_) => self.incomplete += 1,
             _ => {}
         }
-    }
-
-    fn charge(
-        &mut self,
-        device: Option<DeviceId>,
-        user: UserAlias,
-        at: Wall,
-        mut usage: Usage,
-        charge: Charge,
-        again: bool,
-    ) {
-        let Some(device) = device.filter(|_| charge.credits >= Credits::ZERO) else {
-            self.misplaced += 1;
-            return;
-        };
-        usage.charged = i128::from(charge.credits.thousandths());
-        let again = again && !planted(Bug::UnbackedForgotten);
-        usage.unbacked = if again { usage.charged } else { 0 };
-        let key = UsageKey { device, user, month: month_of(at) };
-        self.usage.entry(key).or_default().add(&usage);
     }
 }
 
@@ -232,23 +236,9 @@ fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Posit
     }
 }
 
-/// The product, if it is within what one event may count: then no sum of them overflows.
-fn times(pages: u32, factor: usize) -> Option<u64> {
-    let product = u64::from(pages).checked_mul(factor as u64)?;
-    (product <= EVENT_COUNT_MAX).then_some(product)
-}
-
-/// Year × 12 + month − 1 in UTC. A time beyond the calendar counts as its last month.
-fn month_of(at: Wall) -> u32 {
-    let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
-    let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
-    let date = jiff::tz::Offset::UTC.to_datetime(time).date();
-    u32::from(date.year().unsigned_abs()) * 12 + u32::from(date.month().unsigned_abs()) - 1
-}
-
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 4;
+    const VERSION: u32 = 6;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 
@@ -275,16 +265,11 @@ impl View for Counts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::usage::month_of;
     use super::*;
-    use tallyroll_schema::event::counts::{ColorMode, DocumentSent};
-    use tallyroll_schema::{EpochId, JobId, LogId, Position};
-
-    #[test]
-    fn months_are_those_of_the_calendar() {
-        assert_eq!(month_of(Wall(0)), 1970 * 12);
-        assert_eq!(month_of(Wall(1_795_910_400_000)), 2026 * 12 + 10, "29 November 2026");
-        assert_eq!(month_of(Wall(u64::MAX)), 9999 * 12 + 11);
-    }
+    use tallyroll_schema::event::counts::{Charge, ColorMode, DocumentSent};
+    use tallyroll_schema::limits::EVENT_COUNT_MAX;
+    use tallyroll_schema::{Credits, EpochId, LogId};
 
     /// It was counted as 2³² − 1, though its charge was for more.
     #[test]
@@ -299,8 +284,12 @@ mod tests {
             pages,
             destinations,
             color: ColorMode::Color,
-            charge: Charge { credits: Credits::ZERO, card: 1 },
+            charge: Charge { credits: Credits::ZERO, card: 1, backing: None },
             device: None,
+            media: None,
+            policy: None,
+            revision: None,
+            which_pages: None,
         };
         let mut counts = Counts::default();
         counts.fold_event(&origin, Wall(0), sent(u32::MAX, 1).into(), false);

@@ -28,6 +28,24 @@ impl CreditSum {
     }
 }
 
+/// As 16 bytes, big-endian: CBOR's integers end before it does.
+impl<C> minicbor::Encode<C> for CreditSum {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0.to_be_bytes())?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for CreditSum {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let wrong = |_| minicbor::decode::Error::message("a sum of credits has 16 bytes");
+        d.bytes()?.try_into().map_err(wrong).map(|bytes| Self(i128::from_be_bytes(bytes)))
+    }
+}
+
 impl fmt::Display for CreditSum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
@@ -39,6 +57,28 @@ impl fmt::Display for CreditSum {
 impl Serialize for CreditSum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// How sums are written: 16 bytes, big-endian.
+pub(super) mod wide {
+    use minicbor::decode::Decoder;
+    use minicbor::encode::{Encoder, Write};
+
+    pub(in crate::counts) fn encode<C, W: Write>(
+        sum: &i128,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&sum.to_be_bytes())?.ok()
+    }
+
+    pub(in crate::counts) fn decode<C>(
+        d: &mut Decoder<'_>,
+        _: &mut C,
+    ) -> Result<i128, minicbor::decode::Error> {
+        let bytes = d.bytes()?.try_into();
+        bytes.map(i128::from_be_bytes).map_err(|_| minicbor::decode::Error::message("no sum"))
     }
 }
 

@@ -15,6 +15,7 @@ mod people;
 mod proof;
 mod prune;
 mod retire;
+mod rights;
 mod room;
 mod rotate;
 mod seal;
@@ -30,7 +31,7 @@ pub use room::ends_work;
 pub use rotate::Rotation;
 pub use status::{LogStatus, Status};
 
-use crate::counts::{Counts, SpoolJob, card};
+use crate::counts::{Counts, SpoolJob, Terms, card};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
@@ -181,6 +182,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
 
     fn write(&mut self, now: Now, events: &[(LogClass, Event)]) -> Result<Vec<Position>> {
         self.refuse_if_closed()?;
+        self.refuse_beyond_rights(events)?;
         let ends = events.iter().all(|(_, event)| ends_work(event));
         if !ends && !self.has_room() {
             return Err(self.refused());
@@ -228,6 +230,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// The rate card in force as far as this device knows.
     pub fn card(&self) -> RateCard {
         self.counts.view().newest_card().cloned().unwrap_or_else(card::default_card)
+    }
+
+    /// What an act in a job is decided by, as far as this device knows.
+    pub fn terms(&self, job: JobId) -> Terms {
+        let counts = self.counts.view();
+        let (policy, job) = (counts.settlement_policy(), counts.standing(self.id(), job));
+        Terms { card: self.card(), policy, job }
     }
 
     /// The device's own figures, everything durable here included.

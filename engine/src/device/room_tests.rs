@@ -124,9 +124,12 @@ fn open(disk: &Disk, journal: &Entries) -> Result<TestDevice> {
 }
 
 fn page(job: u8) -> (LogClass, Event) {
-    let charge = Charge { credits: Credits::from_thousandths(1000), card: 0 };
+    let charge = Charge { credits: Credits::from_thousandths(1000), card: 0, backing: None };
     let (job, user, color) = (JobId([job; 8]), UserAlias([7; 16]), ColorMode::Color);
-    (LogClass::Ledger, PagesCaptured { job, user, pages: 1, color, charge }.into())
+    (
+        LogClass::Ledger,
+        PagesCaptured { job, user, pages: 1, color, charge, media: None, policy: None }.into(),
+    )
 }
 
 fn end(job: u8) -> (LogClass, Event) {

@@ -10,6 +10,7 @@ use crate::store::Store;
 use crate::store::rows::{PrunedRow, ReceiptRow, TipRow, split_epoch_key};
 use core::ops::ControlFlow;
 use serde::Serialize;
+use tallyroll_schema::event::counts::SettlementPolicy;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{EpochId, LogId, Receipt};
 
@@ -55,6 +56,10 @@ pub struct Status {
     pub closed: bool,
     /// Records this build does not understand.
     pub incomplete: u64,
+    /// The version of the rate card that it prices by.
+    pub card: u32,
+    /// How jobs settle that begin here now.
+    pub settlement: SettlementPolicy,
 }
 
 impl<F: JournalFile, S: Store> Device<F, S> {
@@ -78,7 +83,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let (closed, incomplete) = (self.closed, self.counts().incomplete());
         let (unconfirmed, full) = (self.is_unconfirmed()?, !self.has_room());
         let retired = self.retirement()?;
-        Ok(Status { logs, unconfirmed, full, retired, closed, incomplete })
+        let (card, settlement) = (self.card().version, self.counts().settlement_policy());
+        Ok(Status { logs, unconfirmed, full, retired, closed, incomplete, card, settlement })
     }
 
     pub(super) fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {

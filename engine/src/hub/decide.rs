@@ -8,7 +8,9 @@ use crate::counts::card;
 use crate::device::Now;
 use crate::store::Store;
 use crate::{Error, Result};
-use tallyroll_schema::event::counts::{CreditsGranted, RateCard, RateCardPublished};
+use tallyroll_schema::event::counts::{
+    CreditsGranted, RateCard, RateCardPublished, SettlementPolicy, SettlementPolicyPublished,
+};
 use tallyroll_schema::event::fleet::DeviceRevoked;
 use tallyroll_schema::event::people::SubjectLinked;
 use tallyroll_schema::limits::{GRANT_THOUSANDTHS_MAX, TEXT_BYTES_MAX};
@@ -63,6 +65,42 @@ impl<S: Store> Hub<S> {
     /// Not now, while the public log is frozen; storage failed.
     pub fn publish(&mut self, now: Now, card: RateCard) -> Result<Position> {
         self.decide(now, self.logs.public, &[RateCardPublished { card }.into()])
+    }
+
+    /// Publishes prices as the next version; `None` if they are in force already. Returns the
+    /// version that is in force then, too.
+    ///
+    /// # Errors
+    /// The card is wrong; not now, while the public log is frozen; storage failed.
+    pub fn publish_next(&mut self, now: Now, prices: RateCard) -> Result<(u32, Option<Position>)> {
+        card::check(&prices).map_err(|why| Error::Rejected(why.to_string()))?;
+        let before = self.card();
+        let finer = prices.finer.clone().filter(|finer| !finer.is_empty());
+        let prices = RateCard { version: before.version, finer, ..prices };
+        if prices == before {
+            return Ok((before.version, None));
+        }
+        let version = before
+            .version
+            .checked_add(1)
+            .ok_or_else(|| Error::Rejected("no version is left for another rate card".into()))?;
+        let position = self.publish(now, RateCard { version, ..prices })?;
+        Ok((version, Some(position)))
+    }
+
+    /// Lays down how jobs settle that begin from now on; `None` if they do so already.
+    ///
+    /// # Errors
+    /// Not now, while the public log is frozen; storage failed.
+    pub fn publish_settlement(
+        &mut self,
+        now: Now,
+        policy: SettlementPolicy,
+    ) -> Result<Option<Position>> {
+        if self.counts().settlement_policy() == policy {
+            return Ok(None);
+        }
+        self.decide(now, self.logs.public, &[SettlementPolicyPublished { policy }.into()]).map(Some)
     }
 
     /// Publishes the default rate card, where none is and one may be.

@@ -12,6 +12,7 @@ mod enrol;
 mod fleet;
 mod forks;
 mod gaps;
+mod leases;
 mod quarantine;
 mod read;
 mod readmit;
@@ -26,6 +27,7 @@ pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forks::Fork;
 pub use gaps::Gap;
+pub use leases::{Funds, HeldLease};
 pub use quarantine::Quarantined;
 pub use read::{LogSummary, Verified};
 pub use rebuild::{Root, rebuild};
@@ -75,6 +77,10 @@ pub struct Hub<S> {
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
     recovery: CloudRecovery,
+    /// The last number of a lease that may have left.
+    allocated: u64,
+    /// Requests for leases that wait for others', and since when.
+    waiting: leases::Waiting,
     /// Bursts that found a quarantine full, since the start.
     quarantine_overflow: u64,
     /// For the nonces of epochs to come.
@@ -116,6 +122,8 @@ impl<S: Store> Hub<S> {
             fleet,
             counts,
             recovery,
+            allocated: 0,
+            waiting: leases::Waiting::new(),
             quarantine_overflow: 0,
             entropy: nonces,
             store,

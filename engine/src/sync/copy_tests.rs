@@ -179,7 +179,8 @@ fn import_line(device: &mut TestDevice, at: u64) {
         spool_job: None,
         running_total: None,
     };
-    let event = decide(&device.card(), act, LINE, UserAlias([8; 16])).expect("is priced");
+    let event =
+        decide(&device.terms(LINE), act, LINE, Some(UserAlias([8; 16]))).expect("is priced");
     device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
 }
 

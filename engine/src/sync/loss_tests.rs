@@ -23,8 +23,11 @@ fn devices_refill_a_cloud_that_was_restored() {
         talk(device, &mut hub);
     }
     let (commit, published) = (hub.last_commit(), card::default_card());
-    hub.publish(now(14), tallyroll_schema::event::counts::RateCard { version: 7, ..published })
-        .expect("publishes");
+    hub.publish(
+        now(14),
+        tallyroll_schema::event::counts::RateCard { version: 7, ..published.clone() },
+    )
+    .expect("publishes");
     talk(&mut a, &mut hub); // has the card of version 7; b has not
     let before = hub.counts().clone();
 

@@ -9,6 +9,8 @@
 mod copy_tests;
 mod incoming;
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 mod loss_tests;
 mod names;
 mod outgoing;

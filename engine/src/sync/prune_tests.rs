@@ -49,7 +49,8 @@ fn print_line(device: &mut TestDevice, line: u8, total: u32) {
         spool_job: Some(JOB),
         running_total: Some(total),
     };
-    let event = decide(&device.card(), act, JobId([line; 8]), UserAlias([8; 16]));
+    let event =
+        decide(&device.terms(JobId([line; 8])), act, JobId([line; 8]), Some(UserAlias([8; 16])));
     record(device, 20 + u64::from(line), LogClass::Ledger, event.expect("is priced"));
 }
 

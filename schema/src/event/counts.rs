@@ -4,6 +4,7 @@
 //! repriced. Impressions (sides marked), sheets (media used) and pages (images
 //! captured, converted, sent) are three things and never added up.
 
+use super::leases::Backing;
 use super::{body, words};
 use crate::{Credits, DeviceId, JobId, Position, SubjectId, UserAlias, Wall};
 
@@ -66,6 +67,38 @@ words! {
         Resolution,
     }
 
+    /// What has a price.
+    pub enum PricedAct {
+        /// A print: its impressions, and its sheets.
+        #[n(0)]
+        Print,
+        /// A page captured.
+        #[n(1)]
+        Capture,
+        /// A page converted, for each kind of conversion.
+        #[n(2)]
+        Conversion,
+        /// A page sent to one destination.
+        #[n(3)]
+        Send,
+        /// A page saved.
+        #[n(4)]
+        Save,
+    }
+
+    /// What a price is for one of.
+    pub enum PricedUnit {
+        /// An image captured, converted, sent or saved.
+        #[n(0)]
+        Page,
+        /// A side of media marked.
+        #[n(1)]
+        Impression,
+        /// A piece of media used.
+        #[n(2)]
+        Sheet,
+    }
+
     /// How a provisional charge ends (mission 1).
     pub enum SettlementPolicy {
         /// The server's charges replace the device's.
@@ -86,6 +119,9 @@ body! {
         /// The rate card's version.
         #[n(1)]
         pub card: u32,
+        /// What the device spent for it; absent where no right was asked for.
+        #[n(2)]
+        pub backing: Option<Backing>,
     }
 
     /// Prices of acts. A new version never reprices an earlier act.
@@ -114,6 +150,31 @@ body! {
         /// A page saved in the server's own store.
         #[n(7)]
         pub save: Credits,
+        /// Prices that hold instead of these where they fit: of several, the most particular.
+        #[n(8)]
+        pub finer: Option<Vec<FinerPrice>>,
+    }
+
+    /// A price for some acts of a kind.
+    pub struct FinerPrice {
+        /// Of what.
+        #[n(0)]
+        pub act: PricedAct,
+        /// For one of which.
+        #[n(1)]
+        pub unit: PricedUnit,
+        /// Only in monochrome, or only in color.
+        #[n(2)]
+        pub color: Option<ColorMode>,
+        /// Only of this size: a `media` keyword (PWG 5101.1), or its beginning, as `iso_a3`.
+        #[n(3)]
+        pub media: Option<String>,
+        /// Only this kind of conversion.
+        #[n(4)]
+        pub conversion: Option<Conversion>,
+        /// How much.
+        #[n(5)]
+        pub price: Credits,
     }
 
     /// A rate card came into force, from this event's position on.
@@ -121,6 +182,23 @@ body! {
         /// The card.
         #[n(0)]
         pub card: RateCard,
+    }
+
+    /// How jobs settle that begin from this event's position on.
+    pub struct SettlementPolicyPublished {
+        /// The policy.
+        #[n(0)]
+        pub policy: SettlementPolicy,
+    }
+
+    /// Pages of a document, from one to another.
+    pub struct PageRange {
+        /// The first; a document's pages count from 1.
+        #[n(0)]
+        pub first: u32,
+        /// The last.
+        #[n(1)]
+        pub last: u32,
     }
 
     /// A user was given credits (a grant, a top-up, a monthly allotment).
@@ -198,6 +276,12 @@ body! {
         /// The price.
         #[n(4)]
         pub charge: Charge,
+        /// `media` keyword (PWG 5101.1) of its size, if the source says.
+        #[n(5)]
+        pub media: Option<String>,
+        /// How its job settles; absent where it settles as it happens.
+        #[n(6)]
+        pub policy: Option<SettlementPolicy>,
     }
 
     /// Pages were converted.
@@ -220,6 +304,24 @@ body! {
         /// The device whose job it is, when the cloud converts.
         #[n(5)]
         pub device: Option<DeviceId>,
+        /// `media` keyword (PWG 5101.1) of its size, if the source says.
+        #[n(6)]
+        pub media: Option<String>,
+        /// How its job settles; absent where it settles as it happens.
+        #[n(7)]
+        pub policy: Option<SettlementPolicy>,
+        /// The price of one page, for each of the conversions.
+        #[n(8)]
+        pub prices: Option<Vec<Credits>>,
+        /// The document's revision that it makes.
+        #[n(9)]
+        pub revision: Option<u32>,
+        /// The earlier one that it starts from; 0 is as captured.
+        #[n(10)]
+        pub from_revision: Option<u32>,
+        /// Which pages it converts; the first ones, if absent.
+        #[n(11)]
+        pub which_pages: Option<Vec<PageRange>>,
     }
 
     /// A document was sent outside.
@@ -245,6 +347,18 @@ body! {
         /// The device whose job it is, when the cloud sends.
         #[n(6)]
         pub device: Option<DeviceId>,
+        /// `media` keyword (PWG 5101.1) of its size, if the source says.
+        #[n(7)]
+        pub media: Option<String>,
+        /// How its job settles; absent where it settles as it happens.
+        #[n(8)]
+        pub policy: Option<SettlementPolicy>,
+        /// The document's revision that was delivered; 0 is as captured.
+        #[n(9)]
+        pub revision: Option<u32>,
+        /// Which pages of it; the first ones, if absent.
+        #[n(10)]
+        pub which_pages: Option<Vec<PageRange>>,
     }
 
     /// A document was saved in the server's own store.
@@ -264,6 +378,18 @@ body! {
         /// The device whose job it is, when the cloud saves.
         #[n(4)]
         pub device: Option<DeviceId>,
+        /// `media` keyword (PWG 5101.1) of its size, if the source says.
+        #[n(5)]
+        pub media: Option<String>,
+        /// How its job settles; absent where it settles as it happens.
+        #[n(6)]
+        pub policy: Option<SettlementPolicy>,
+        /// The document's revision that was delivered; 0 is as captured.
+        #[n(7)]
+        pub revision: Option<u32>,
+        /// Which pages of it; the first ones, if absent.
+        #[n(8)]
+        pub which_pages: Option<Vec<PageRange>>,
     }
 
     /// A document was deleted, never sent or saved.
@@ -294,48 +420,6 @@ body! {
         /// The job.
         #[n(0)]
         pub job: JobId,
-    }
-
-    /// Credits left a balance for a device's lease.
-    pub struct LeaseGranted {
-        /// Numbers the allocations of the tenant.
-        #[n(0)]
-        pub allocation: u64,
-        /// To which device.
-        #[n(1)]
-        pub device: DeviceId,
-        /// Out of whose balance.
-        #[n(2)]
-        pub subject: SubjectId,
-        /// How much.
-        #[n(3)]
-        pub credits: Credits,
-        /// When the device stops spending from it.
-        #[n(4)]
-        pub spend_until: Wall,
-    }
-
-    /// A device gives a lease back.
-    pub struct LeaseClosed {
-        /// Which.
-        #[n(0)]
-        pub allocation: u64,
-        /// Spent from it.
-        #[n(1)]
-        pub spent: Credits,
-        /// Returned to the pool.
-        #[n(2)]
-        pub returned: Credits,
-    }
-
-    /// A lease that will not come back.
-    pub struct LeaseWrittenOff {
-        /// Which.
-        #[n(0)]
-        pub allocation: u64,
-        /// By whom and why.
-        #[n(1)]
-        pub reason: String,
     }
 
     /// A charge was corrected; the charge itself stays as it was.

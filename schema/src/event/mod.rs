@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod counts;
 pub mod document;
 pub mod fleet;
+pub mod leases;
 pub mod log;
 pub mod people;
 pub mod printing;
@@ -22,6 +23,7 @@ use alerts::*;
 use counts::*;
 use document::*;
 use fleet::*;
+use leases::*;
 use log::*;
 use people::*;
 use printing::*;
@@ -135,6 +137,8 @@ events! {
     0x0101 "rate-card.published" v 1 Cloud RateCardPublished;
     /// A user was given credits.
     0x0102 "credits.granted" v 1 Cloud CreditsGranted;
+    /// How jobs settle was laid down.
+    0x0103 "settlement-policy.published" v 1 Cloud SettlementPolicyPublished;
     /// Pages came out of a printer.
     0x0110 "pages.printed" v 1 Device PagesPrinted;
     /// Pages were scanned.
@@ -157,6 +161,14 @@ events! {
     0x0121 "lease.closed" v 1 Device LeaseClosed;
     /// A lease that will not come back was taken off the books.
     0x0122 "lease.written-off" v 1 Cloud LeaseWrittenOff;
+    /// A device needs rights.
+    0x0124 "lease.requested" v 1 Device LeaseRequested;
+    /// A request for rights is not met.
+    0x0125 "lease.refused" v 1 Cloud LeaseRefused;
+    /// A device is to give back what it does not need.
+    0x0126 "lease.recalled" v 1 Cloud LeaseRecalled;
+    /// What a device does that is cut off came into force.
+    0x0127 "offline-policy.published" v 1 Cloud OfflinePolicyPublished;
     /// A charge was corrected.
     0x0123 "charge.corrected" v 1 Cloud ChargeCorrected;
     /// A device read its own meter.

@@ -5,7 +5,7 @@
 //! to the engine.
 
 use super::files::{assert_golden, assert_no_others, read};
-use super::samples::{JOB, WALL};
+use super::samples::{JOB, WALL, which_pages};
 use crate::Act;
 use crate::event::counts::{ColorMode, Conversion, CountSource, Sides};
 
@@ -14,7 +14,9 @@ const JSON_SCHEMA: &str = "golden/act.schema.json";
 
 fn acts() -> Vec<(&'static str, Act)> {
     let user = || "zoë@example.com".to_owned();
+    let media = || Some("iso_a4_210x297mm".to_owned());
     vec![
+        ("job.begun", Act::Begin { job: JOB, user: user() }),
         (
             "pages.printed",
             Act::Print {
@@ -34,7 +36,13 @@ fn acts() -> Vec<(&'static str, Act)> {
         ),
         (
             "pages.captured",
-            Act::Capture { job: Some(JOB), user: user(), pages: 3, color: ColorMode::Monochrome },
+            Act::Capture {
+                job: Some(JOB),
+                user: user(),
+                pages: 3,
+                color: ColorMode::Monochrome,
+                media: media(),
+            },
         ),
         (
             "pages.converted",
@@ -43,6 +51,10 @@ fn acts() -> Vec<(&'static str, Act)> {
                 user: user(),
                 pages: 3,
                 conversions: vec![Conversion::Resize],
+                media: media(),
+                revision: Some(2),
+                from_revision: Some(1),
+                which_pages: which_pages(),
             },
         ),
         (
@@ -53,9 +65,24 @@ fn acts() -> Vec<(&'static str, Act)> {
                 pages: 3,
                 destinations: 2,
                 color: ColorMode::Monochrome,
+                media: media(),
+                revision: Some(2),
+                which_pages: which_pages(),
             },
         ),
-        ("document.saved", Act::Save { job: JOB, user: user(), pages: 3 }),
+        (
+            "document.saved",
+            Act::Save {
+                job: JOB,
+                user: user(),
+                pages: 3,
+                media: media(),
+                revision: Some(2),
+                which_pages: which_pages(),
+            },
+        ),
+        ("document.discarded", Act::Discard { job: JOB }),
+        ("job.ended", Act::End { job: JOB }),
     ]
 }
 
@@ -84,6 +111,7 @@ fn the_json_schema_is_current_and_holds_for_full_and_shortest_forms() {
     let validator = jsonschema::validator_for(&schema).unwrap();
     let (user, job) = ("ada", JOB);
     let shortest = [
+        serde_json::json!({"kind": "job.begun", "user": user, "job": job}),
         serde_json::json!({"kind": "pages.printed", "user": user, "impressions": 1}),
         serde_json::json!({"kind": "pages.captured", "user": user, "pages": 1}),
         serde_json::json!(
@@ -93,6 +121,8 @@ fn the_json_schema_is_current_and_holds_for_full_and_shortest_forms() {
             {"kind": "document.sent", "job": job, "user": user, "pages": 1, "destinations": 1}
         ),
         serde_json::json!({"kind": "document.saved", "job": job, "user": user, "pages": 1}),
+        serde_json::json!({"kind": "document.discarded", "job": job}),
+        serde_json::json!({"kind": "job.ended", "job": job}),
     ];
     let full = acts().into_iter().map(|(_, act)| serde_json::to_value(act).unwrap());
     for mut json in full.chain(shortest) {

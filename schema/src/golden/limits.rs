@@ -56,6 +56,8 @@ pub(super) fn formats() -> String {
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,
         GRANT_THOUSANDTHS_MAX,
+        FINER_PRICES_MAX,
+        JOB_STEPS_MAX,
         EVENT_COUNT_MAX,
         EPOCHS_MAX,
         OWN_EPOCHS_MAX,

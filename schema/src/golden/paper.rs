@@ -7,9 +7,9 @@
 
 use super::files::{assert_golden, read};
 use super::limits;
-use super::samples::samples;
-use crate::event::counts::{Charge, RateCard};
-use crate::event::{alerts, counts, log, printing, uploads};
+use super::samples::{BACKING, finer_price, samples};
+use crate::event::counts::{Charge, PageRange, RateCard};
+use crate::event::{alerts, counts, leases, log, printing, uploads};
 use crate::{Event, Writer};
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
@@ -49,9 +49,13 @@ fn every_table_of_the_store_is_drawn() {
     }
 }
 
+pub(super) fn event_schema() -> Value {
+    serde_json::to_value(schema_for!(Event)).unwrap()
+}
+
 /// The JSON Schema of a kind: of its body's fields and `kind`.
 pub(super) fn body_schema(kind: &str) -> Value {
-    let schema = serde_json::to_value(schema_for!(Event)).unwrap();
+    let schema = event_schema();
     let variants = schema["oneOf"].as_array().unwrap().clone();
     variants.into_iter().find(|it| it["properties"]["kind"]["const"] == kind).unwrap()
 }
@@ -87,9 +91,20 @@ fn nested_table() -> String {
         send_monochrome: amount,
         send_color: amount,
         save: amount,
+        finer: Some(vec![finer_price()]),
     };
-    let charge = Charge { credits: amount, card: 1 };
-    let rows = [nested_row("Charge", &charge), nested_row("RateCard", &card)];
+    let charge = Charge { credits: amount, card: 1, backing: Some(BACKING) };
+    let rows = [
+        nested_row("Charge", &charge),
+        nested_row("Backing", &BACKING),
+        nested_row(
+            "LeaseHeld",
+            &leases::LeaseHeld { device: crate::DeviceId([0; 16]), credits: amount },
+        ),
+        nested_row("RateCard", &card),
+        nested_row("FinerPrice", &finer_price()),
+        nested_row("PageRange", &PageRange { first: 1, last: 2 }),
+    ];
     format!("| body | says | fields by key |\n| --- | --- | --- |\n{}", rows.concat())
 }
 
@@ -170,7 +185,10 @@ fn words_table() -> String {
         words_row::<counts::Sides>(),
         words_row::<counts::CountSource>(),
         words_row::<counts::Conversion>(),
+        words_row::<counts::PricedAct>(),
+        words_row::<counts::PricedUnit>(),
         words_row::<counts::SettlementPolicy>(),
+        words_row::<leases::Right>(),
         words_row::<uploads::AttemptCause>(),
         words_row::<uploads::UploadFailure>(),
         words_row::<printing::DisableMode>(),

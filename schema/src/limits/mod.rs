@@ -47,6 +47,15 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 pub const NAME_BYTES_MAX: usize = 255;
 /// One grant, thousandths of a credit, given or taken back: a billion credits. A larger one is a slip of the hand.
 pub const GRANT_THOUSANDTHS_MAX: i64 = 1_000_000_000_000;
+/// How long a device may spend of a lease without a word from its cloud, days: longer than a line is down.
+pub const LEASE_DAYS: u64 = 30;
+/// How long a request for credits waits until other devices gave theirs back, seconds: somebody stands at the panel.
+pub const LEASE_RECALL_SECONDS: u64 = 3;
+/// Finer prices on one rate card: a person keeps them in mind, every device holds every card.
+pub const FINER_PRICES_MAX: usize = 256;
+/// Conversions in one job that settles, each kind, and revisions of its document: a person asks for a few,
+/// and all are looked at with each event of the job.
+pub const JOB_STEPS_MAX: u32 = 1_000;
 /// What one event may count, pages times conversions or destinations: as much as one of pages alone,
 /// so that 2³² such events still add up in 64 bits.
 pub const EVENT_COUNT_MAX: u64 = u32::MAX as u64;

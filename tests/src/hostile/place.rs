@@ -153,8 +153,9 @@ pub fn work<S: Store>(device: &mut Device<Image, S>, number: u32) {
         spool_job: Some(spool),
         running_total: Some(total),
     };
-    let captured = Act::Capture { job: None, user: user(), pages: 3, color: ColorMode::Color };
-    let price = |act, job| decide(&device.card(), act, job, alias).expect("is priced");
+    let captured =
+        Act::Capture { job: None, user: user(), pages: 3, color: ColorMode::Color, media: None };
+    let price = |act, job| decide(&device.terms(job), act, job, Some(alias)).expect("is priced");
     let mut events = vec![
         (LogClass::Ledger, price(printed, line)),
         (LogClass::Ledger, price(captured, job(&[3, number]))),

@@ -9,9 +9,9 @@ use super::truth::Figures;
 use tallyroll_schema::event::counts::{ColorMode, Conversion, CountSource};
 use tallyroll_schema::{Act, JobId, Wall};
 
-const CAPTURED: i128 = 1_000;
+pub(super) const CAPTURED: i128 = 1_000;
 const PRINTED: i128 = 1_000;
-const CONVERTED: i128 = 500;
+pub(super) const CONVERTED: i128 = 500;
 const SENT_MONOCHROME: i128 = 500;
 const SENT_COLOR: i128 = 1_000;
 
@@ -24,18 +24,23 @@ pub(super) fn draw(entropy: &mut Entropy, job: JobId, user: String) -> (Act, Fig
         1 => {
             let charged = CAPTURED * i128::from(pages);
             let figures = Figures { captured: pages.into(), charged, ..Figures::default() };
-            (Act::Capture { job: Some(job), user, pages, color }, figures)
+            (Act::Capture { job: Some(job), user, pages, color, media: None }, figures)
         }
         2 => convert(entropy, job, user, pages),
         3 => {
             let destinations = entropy.between(1, 5) as u32;
             let sent = u64::from(pages) * u64::from(destinations);
-            let price = if color == ColorMode::Color { SENT_COLOR } else { SENT_MONOCHROME };
-            let figures = Figures { sent, charged: price * i128::from(sent), ..Figures::default() };
-            (Act::Send { job, user, pages, destinations, color }, figures)
+            let charged = send_price(color) * i128::from(sent);
+            let figures = Figures { sent, charged, ..Figures::default() };
+            let (media, revision, which_pages) = (None, None, None);
+            let act =
+                Act::Send { job, user, pages, destinations, color, media, revision, which_pages };
+            (act, figures)
         }
         _ => {
-            (Act::Save { job, user, pages }, Figures { saved: pages.into(), ..Figures::default() })
+            let (media, revision, which_pages) = (None, None, None);
+            let act = Act::Save { job, user, pages, media, revision, which_pages };
+            (act, Figures { saved: pages.into(), ..Figures::default() })
         }
     }
 }
@@ -50,7 +55,15 @@ fn convert(entropy: &mut Entropy, job: JobId, user: String, pages: u32) -> (Act,
     let converted = u64::from(pages) * kinds as u64;
     let charged = CONVERTED * i128::from(converted);
     let figures = Figures { converted, charged, ..Figures::default() };
-    (Act::Convert { job, user, pages, conversions }, figures)
+    let (media, revision, from_revision, which_pages) = (None, None, None, None);
+    let act =
+        Act::Convert { job, user, pages, conversions, media, revision, from_revision, which_pages };
+    (act, figures)
+}
+
+/// The price of a page sent to one destination.
+pub(super) fn send_price(color: ColorMode) -> i128 {
+    if color == ColorMode::Color { SENT_COLOR } else { SENT_MONOCHROME }
 }
 
 fn print(

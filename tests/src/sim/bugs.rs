@@ -18,6 +18,7 @@ pub fn finder(bug: Bug) -> &'static str {
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
+        SpendUnchecked | RightsReused | PoolUnchecked => "never-overspends",
         SnapshotWithoutGrants
         | ImportsNotStored
         | BroughtImportsIgnored
@@ -28,6 +29,9 @@ pub fn finder(bug: Bug) -> &'static str {
         | MonthOfImport
         | ConversionsDoubled
         | DestinationsUncharged
+        | ConversionChargedAgain
+        | DiscardKeepsHold
+        | AdditiveHeld
         | RunningTotalsAdded => "conserves",
         HubCommitIgnoresFailure
         | CommitNumberShared

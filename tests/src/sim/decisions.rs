@@ -7,7 +7,9 @@ use super::faults::Fault;
 use super::truth::{CLOUD, Fate, Grant, Noted};
 use super::workload::USERS;
 use super::world::{Step, World};
-use tallyroll_schema::event::counts::{CreditsGranted, RateCard, RateCardPublished};
+use tallyroll_schema::event::counts::{
+    CreditsGranted, RateCard, RateCardPublished, SettlementPolicy, SettlementPolicyPublished,
+};
 use tallyroll_schema::event::people::SubjectLinked;
 use tallyroll_schema::{Credits, SubjectId};
 
@@ -18,7 +20,7 @@ impl World {
             return self.decide_about_quarantine();
         }
         // Of the cloud's own logs a restored one gets back only what its devices have, too.
-        if self.plan.has(Fault::TailLost) && self.entropy.percent(40) {
+        if self.entropy.percent(if self.plan.has(Fault::TailLost) { 40 } else { 15 }) {
             return self.publish();
         }
         if self.entropy.percent(50) {
@@ -59,11 +61,30 @@ impl World {
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
     }
 
+    /// Jobs that begin from now on settle the other way.
+    fn lay_down_policy(&mut self) -> Step {
+        let Some(process) = &mut self.cloud.process else { return Ok(()) };
+        let policy = match process.counts().settlement_policy() {
+            SettlementPolicy::ServerSettles => SettlementPolicy::Additive,
+            SettlementPolicy::Additive => SettlementPolicy::ServerSettles,
+        };
+        let now = self.cloud.clock.show(self.now);
+        let published = process.publish_settlement(now, policy);
+        self.trace.note(self.now, format_args!("cloud lays down {policy:?}"));
+        let Some(Some(position)) = self.cloud_outcome(published)? else { return Ok(()) };
+        let event = SettlementPolicyPublished { policy }.into();
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+        self.tell_of_new_decisions()
+    }
+
     /// A new rate card; its prices stay those of mission 1.
     fn publish(&mut self) -> Step {
         let Some(process) = &mut self.cloud.process else { return Ok(()) };
         if process.recovery().is_some() {
             return Ok(()); // the public log is frozen
+        }
+        if self.entropy.percent(50) {
+            return self.lay_down_policy();
         }
         let before = process.card();
         let card = RateCard { version: before.version + 1, ..before };

@@ -127,6 +127,8 @@ pub struct Plan {
     pub prunes: bool,
     /// Whether devices change their keys.
     pub rekeys: bool,
+    /// Whether users pay from balances that are lent to devices.
+    pub leases: bool,
     /// Bytes of batches an end takes before it gives credit.
     pub window: u32,
     /// One way of a message.
@@ -154,6 +156,7 @@ impl Plan {
             bulk: !redb && entropy.percent(3),
             prunes: false,
             rekeys: false,
+            leases: false,
             window: [8, 32, 256][entropy.index(3)] * 1024,
             latency: Duration::from_millis([1, 20, 250][entropy.index(3)]),
             sector_bytes: [512, 4096][entropy.index(2)],

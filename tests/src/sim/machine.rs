@@ -176,6 +176,8 @@ pub struct CloudMachine {
     pub working: bool,
     /// A copy of its disk, somewhere.
     pub backup: Option<Backup>,
+    /// The number of the last allocation, which stands outside the disk.
+    pub allocations: u64,
 }
 
 impl CloudMachine {
@@ -189,6 +191,7 @@ impl CloudMachine {
             work: VecDeque::new(),
             working: false,
             backup: None,
+            allocations: 0,
         }
     }
 

@@ -19,6 +19,8 @@ pub mod entropy;
 pub mod faults;
 mod forgery;
 pub mod image;
+mod jobs;
+mod leases;
 pub mod machine;
 pub mod network;
 pub mod planted;

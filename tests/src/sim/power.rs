@@ -96,7 +96,12 @@ impl World {
             return Err(self.violation("durable", "a founded cloud has no rate card".into()));
         }
         self.cloud.process = Some(process);
-        Ok(())
+        let (now, noted) = (self.cloud.clock.show(self.now), self.cloud.allocations);
+        let checked = self.cloud.process.as_mut().map(|cloud| cloud.check_allocations(now, noted));
+        match checked {
+            Some(checked) => self.cloud_outcome(checked).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// What came of asking a device's engine: the value, or `None` and the device is down.

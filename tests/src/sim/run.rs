@@ -18,6 +18,8 @@ use std::sync::{Mutex, PoisonError};
 const PRUNING_PERCENT: u64 = 20;
 /// And in so many they change their keys.
 const REKEYING_PERCENT: u64 = 20;
+/// In so many histories users pay from balances.
+const LEASES_PERCENT: u64 = 40;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -112,6 +114,7 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     // From a source of its own: what else is in a history stays what it was.
     let prunes = Entropy::new(options.seed, history, "prunes").percent(PRUNING_PERCENT);
     let rekeys = Entropy::new(options.seed, history, "rekeys").percent(REKEYING_PERCENT);
+    plan.leases = Entropy::new(options.seed, history, "leases").percent(LEASES_PERCENT);
     let sought = options.bug.is_none_or(|bug| bug == Bug::OldKeyBelieved);
     // A copy from before a change is refused for good: the engine's tests and `tests/it`.
     plan.rekeys = rekeys && sought && !plan.faults.iter().any(|fault| fault.copies());

@@ -283,6 +283,7 @@ impl World {
         for epoch in began {
             never_forks::began(self, epoch)?;
         }
+        self.answer_requests()?;
         if !self.cloud.work.is_empty() && !self.cloud.working {
             self.cloud.working = true;
             let wait = self.some_time(Duration::from_millis(30));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, Event, Head, JobId, LogId, Position, Receipt, Record,
+    Act, CommitPosition, DeviceId, EpochId, Event, Head, JobId, LogId, Position, Receipt, Record,
     SubjectId, UserAlias, Wall,
 };
 
@@ -81,6 +81,27 @@ pub struct Ask {
     pub figures: Figures,
 }
 
+/// Something done in a job that began.
+#[derive(Debug, Clone)]
+pub struct Deed {
+    /// What was asked for.
+    pub act: Act,
+    /// The event that was made of it.
+    pub event: Event,
+    /// Who.
+    pub user: UserAlias,
+    /// The clock then.
+    pub wall: Wall,
+}
+
+impl Deed {
+    /// Whether these are its record's bytes.
+    pub fn is(&self, record: &[u8]) -> bool {
+        let (event, wall) = (self.event.clone(), self.wall);
+        Noted { event, wall, at: core::time::Duration::ZERO }.is(record)
+    }
+}
+
 /// Credits given.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant {
@@ -125,10 +146,14 @@ pub struct Truth {
     pub revoked: BTreeMap<DeviceId, Revocation>,
     /// Acts and page-log lines by job.
     pub inputs: BTreeMap<JobId, Input>,
+    /// What was done in jobs that began, each in its order.
+    pub jobs: BTreeMap<(DeviceId, JobId), Vec<Deed>>,
     /// How many grants were asked for.
     pub grants_asked: u64,
     /// Grants by their reason, which is unique.
     pub grants: BTreeMap<String, Grant>,
+    /// What those who pay from a balance were ever given, or may have been.
+    pub funded: BTreeMap<SubjectId, i128>,
     /// Aliases linked, in order; each is asked for until acknowledged.
     pub links: BTreeMap<(DeviceId, UserAlias), SubjectId>,
     /// The newest receipt each device kept.

@@ -56,7 +56,9 @@ impl World {
             }
             _ if self.plan.bulk && self.operations == 60 => self.lose_power_after_sealing(0)?,
             0..2 if self.plan.rekeys => self.change_keys(index)?,
-            0..80 => {
+            _ if self.plan.leases && self.entropy.percent(30) => self.pay(index)?,
+            0..20 => self.work_on_job(index)?,
+            20..80 => {
                 let count = [1, 1, 1, 2, 5, 12][self.entropy.index(6)];
                 self.record(index, count)?;
             }
@@ -102,14 +104,13 @@ impl World {
         job: JobId,
         alias: UserAlias,
     ) -> Result<Event, Violation> {
-        let card = self.devices[index].process.as_ref().map(|device| device.card());
-        let card = card.unwrap_or_else(tallyroll_engine::counts::card::default_card);
-        decide(&card, act, job, alias)
+        let terms = self.devices[index].process.as_ref().map(|device| device.terms(job));
+        decide(&terms.unwrap_or_default(), act, job, Some(alias))
             .map_err(|error| self.violation("conserves", format!("an act is refused: {error}")))
     }
 
     /// Commits events, the inputs among them noted before and after. Returns whether it was done.
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         index: usize,
         events: &[(LogClass, Event)],
@@ -147,7 +148,11 @@ impl World {
     }
 
     /// The alias of a user at a device, minted if need be; `None` when the device went down.
-    fn alias(&mut self, index: usize, user: usize) -> Result<Option<UserAlias>, Violation> {
+    pub(super) fn alias(
+        &mut self,
+        index: usize,
+        user: usize,
+    ) -> Result<Option<UserAlias>, Violation> {
         let (machine, name) = (&mut self.devices[index], user_name(user));
         let Some(process) = &mut machine.process else { return Ok(None) };
         let known = process.alias(&name);
@@ -363,6 +368,6 @@ impl World {
 }
 
 /// A user's name.
-fn user_name(user: usize) -> String {
+pub(super) fn user_name(user: usize) -> String {
     format!("user {user}")
 }

@@ -8,6 +8,7 @@ use super::checkers::{self, Violation};
 use super::disk::{Broken, Disk};
 use super::entropy::Entropy;
 use super::faults::{Fault, Happened, Plan};
+use super::jobs::Running;
 use super::machine::{CloudMachine, CloudProcess, DeviceMachine};
 use super::network::{Connection, ConnectionId, Side};
 use super::planted::Planted;
@@ -90,7 +91,11 @@ pub struct World {
     pub(crate) operations: u64,
     /// The device that was stolen, if one was.
     pub(super) revoking: Option<DeviceId>,
+    /// Aliases of those who pay, which are linked or about to be.
+    pub(super) paying: BTreeSet<(DeviceId, UserAlias)>,
     pub(super) pending_links: VecDeque<(DeviceId, UserAlias, SubjectId)>,
+    /// Jobs that users may go on with.
+    pub(super) jobs: Vec<Running>,
     /// Where the cloud stands in each epoch, as it said itself.
     pub(super) persisted: BTreeMap<(LogId, EpochId), u64>,
     healing_since: Option<Duration>,
@@ -129,7 +134,9 @@ impl World {
             trace: Trace::new(verbose),
             operations: 0,
             revoking: None,
+            paying: BTreeSet::new(),
             pending_links: VecDeque::new(),
+            jobs: Vec::new(),
             persisted: BTreeMap::new(),
             healing_since: None,
             imported: BTreeSet::new(),

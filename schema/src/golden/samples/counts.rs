@@ -3,14 +3,25 @@
 //! Invariant: the first sample of a kind sets every field; a minimal one sets no
 //! optional one. Which files they become is left to the tests above.
 
+use super::leases::BACKING;
 use super::{ALIAS, DEVICE, JOB, POSITION, SUBJECT, WALL};
 use crate::event::counts::*;
 use crate::{Credits, Event, JobId};
 
-const CHARGE: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7 };
+const CHARGE: Charge = Charge { backing: Some(BACKING), ..PLAIN };
+/// As it was before leases.
+const PLAIN: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7, backing: None };
 
 pub(super) fn samples() -> Vec<Event> {
     [acts(), jobs(), credits(), audits()].concat()
+}
+
+fn media() -> Option<String> {
+    Some("iso_a4_210x297mm".into())
+}
+
+pub(in crate::golden) fn which_pages() -> Option<Vec<PageRange>> {
+    Some(vec![PageRange { first: 1, last: 2 }, PageRange { first: 7, last: 7 }])
 }
 
 fn acts() -> Vec<Event> {
@@ -22,7 +33,7 @@ fn acts() -> Vec<Event> {
             sheets: Some(6),
             color: ColorMode::Color,
             sides: Some(Sides::TwoSidedLongEdge),
-            media: Some("iso_a4_210x297mm".into()),
+            media: media(),
             source: CountSource::PageLog,
             job_number: Some(482),
             acted_at: Some(WALL),
@@ -37,6 +48,8 @@ fn acts() -> Vec<Event> {
             pages: 3,
             color: ColorMode::Monochrome,
             charge: CHARGE,
+            media: media(),
+            policy: Some(SettlementPolicy::Additive),
         }
         .into(),
         PagesConverted {
@@ -46,6 +59,12 @@ fn acts() -> Vec<Event> {
             conversions: vec![Conversion::Resize, Conversion::ColorToMonochrome],
             charge: CHARGE,
             device: Some(DEVICE),
+            media: media(),
+            policy: Some(SettlementPolicy::ServerSettles),
+            prices: Some(vec![Credits::from_thousandths(500), Credits::from_thousandths(250)]),
+            revision: Some(2),
+            from_revision: Some(1),
+            which_pages: which_pages(),
         }
         .into(),
         DocumentSent {
@@ -56,10 +75,24 @@ fn acts() -> Vec<Event> {
             color: ColorMode::Monochrome,
             charge: CHARGE,
             device: Some(DEVICE),
+            media: media(),
+            policy: Some(SettlementPolicy::ServerSettles),
+            revision: Some(2),
+            which_pages: which_pages(),
         }
         .into(),
-        DocumentSaved { job: JOB, user: ALIAS, pages: 3, charge: CHARGE, device: Some(DEVICE) }
-            .into(),
+        DocumentSaved {
+            job: JOB,
+            user: ALIAS,
+            pages: 3,
+            charge: CHARGE,
+            device: Some(DEVICE),
+            media: media(),
+            policy: Some(SettlementPolicy::ServerSettles),
+            revision: Some(2),
+            which_pages: which_pages(),
+        }
+        .into(),
     ]
 }
 
@@ -71,38 +104,44 @@ fn jobs() -> Vec<Event> {
     ]
 }
 
+/// As it was before there were finer prices.
+fn card() -> RateCard {
+    let amount = Credits::from_thousandths;
+    RateCard {
+        version: 2,
+        capture: amount(500),
+        print_monochrome: amount(1_000),
+        print_color: amount(5_000),
+        conversion: amount(250),
+        send_monochrome: amount(100),
+        send_color: amount(200),
+        save: Credits::ZERO,
+        finer: None,
+    }
+}
+
+pub(in crate::golden) fn finer_price() -> FinerPrice {
+    FinerPrice {
+        act: PricedAct::Conversion,
+        unit: PricedUnit::Page,
+        color: Some(ColorMode::Color),
+        media: Some("iso_a3".into()),
+        conversion: Some(Conversion::Resize),
+        price: Credits::from_thousandths(750),
+    }
+}
+
 fn credits() -> Vec<Event> {
     let amount = Credits::from_thousandths;
     vec![
-        RateCardPublished {
-            card: RateCard {
-                version: 2,
-                capture: amount(500),
-                print_monochrome: amount(1_000),
-                print_color: amount(5_000),
-                conversion: amount(250),
-                send_monochrome: amount(100),
-                send_color: amount(200),
-                save: Credits::ZERO,
-            },
-        }
-        .into(),
+        RateCardPublished { card: RateCard { finer: Some(vec![finer_price()]), ..card() } }.into(),
+        SettlementPolicyPublished { policy: SettlementPolicy::Additive }.into(),
         CreditsGranted {
             subject: SUBJECT,
             credits: amount(-2_500),
             reason: "taken back: März".into(),
         }
         .into(),
-        LeaseGranted {
-            allocation: 70_000,
-            device: DEVICE,
-            subject: SUBJECT,
-            credits: amount(40_000),
-            spend_until: WALL,
-        }
-        .into(),
-        LeaseClosed { allocation: 70_000, spent: amount(12_345), returned: amount(27_655) }.into(),
-        LeaseWrittenOff { allocation: 70_001, reason: "device stolen".into() }.into(),
         ChargeCorrected {
             subject: SUBJECT,
             corrects: POSITION,
@@ -122,8 +161,19 @@ fn audits() -> Vec<Event> {
 }
 
 pub(super) fn minimal_samples() -> Vec<Event> {
-    let charge = Charge { credits: Credits::ZERO, card: 1 };
+    let charge = Charge { credits: Credits::ZERO, card: 1, backing: None };
     vec![
+        RateCardPublished { card: card() }.into(),
+        PagesCaptured {
+            job: JOB,
+            user: ALIAS,
+            pages: 3,
+            color: ColorMode::Monochrome,
+            charge: PLAIN,
+            media: None,
+            policy: None,
+        }
+        .into(),
         PagesPrinted {
             job: JOB,
             user: ALIAS,
@@ -147,6 +197,12 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             conversions: vec![],
             charge: charge.clone(),
             device: None,
+            media: None,
+            policy: None,
+            prices: None,
+            revision: None,
+            from_revision: None,
+            which_pages: None,
         }
         .into(),
         DocumentSent {
@@ -157,9 +213,24 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             color: ColorMode::Unknown,
             charge: charge.clone(),
             device: None,
+            media: None,
+            policy: None,
+            revision: None,
+            which_pages: None,
         }
         .into(),
-        DocumentSaved { job: JOB, user: ALIAS, pages: 1, charge, device: None }.into(),
+        DocumentSaved {
+            job: JOB,
+            user: ALIAS,
+            pages: 1,
+            charge,
+            device: None,
+            media: None,
+            policy: None,
+            revision: None,
+            which_pages: None,
+        }
+        .into(),
         DocumentDiscarded { job: JOB, device: None }.into(),
         MeterRead { impressions: 0, sheets: None }.into(),
     ]

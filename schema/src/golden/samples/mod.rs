@@ -8,10 +8,14 @@
 mod alerts;
 mod counts;
 mod fleet;
+mod leases;
 mod log;
 mod printing;
 mod services;
 mod uploads;
+
+pub(super) use counts::{finer_price, which_pages};
+pub(super) use leases::BACKING;
 
 use crate::{
     DeviceId, EpochId, Event, Hash, JobId, LogId, Position, SubjectId, TenantId, UserAlias, Wall,
@@ -34,6 +38,7 @@ pub(super) fn samples() -> Vec<Event> {
     let domains = [
         log::samples(),
         counts::samples(),
+        leases::samples(),
         uploads::samples(),
         services::samples(),
         printing::samples(),
@@ -48,6 +53,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
     let domains = [
         log::minimal_samples(),
         counts::minimal_samples(),
+        leases::minimal_samples(),
         uploads::minimal_samples(),
         services::minimal_samples(),
         printing::minimal_samples(),

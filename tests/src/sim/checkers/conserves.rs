@@ -4,6 +4,7 @@
 //! the simulator, with months reckoned here; nothing of the engine's folds or calendar is used. An
 //! input whose recording an accident cut short may count once or not at all, as its job is stored.
 
+use super::jobs::Due;
 use super::{CloudRecords, recorded_again};
 use crate::sim::truth::{Ask, Fate, Figures, Input};
 use crate::sim::world::{Step, World};
@@ -28,8 +29,8 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             }
         }
     }
-    let mut expected: BTreeMap<UsageKey, Figures> = BTreeMap::new();
-    let mut unbacked: BTreeMap<UsageKey, i128> = BTreeMap::new();
+    let jobs = super::jobs::due(world, held).map_err(|why| world.violation("conserves", why))?;
+    let Due { figures: mut expected, mut unbacked, held: on_hold } = jobs;
     for (job, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
         let Some(ask) = stored.asked_as(job, input) else {
             let what = format!("job {job} is stored as nobody asked for it");
@@ -55,6 +56,11 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     }
     for (key, usage) in cloud.counts().usage() {
         let again = unbacked.get(key).copied().unwrap_or(0);
+        let on_hold = on_hold.get(key).copied().unwrap_or(0);
+        if usage.held != on_hold {
+            let what = format!("{key:?}: {on_hold} held for jobs, {} shown", usage.held);
+            return Err(world.violation("conserves", what));
+        }
         if usage.unbacked != again {
             let what =
                 format!("{key:?}: {again} recorded again, {} shown as unbacked", usage.unbacked);
@@ -140,7 +146,7 @@ pub(super) fn stored(held: &CloudRecords) -> Stored {
 }
 
 /// Year × 12 + month − 1, from days since 1970 (Hinnant, `civil_from_days`).
-fn month(at: Wall) -> u32 {
+pub(super) fn month(at: Wall) -> u32 {
     let days = (at.0 / 86_400_000) as u32 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =

@@ -83,6 +83,9 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
             }
         }
     }
+    if let Some((asked, _)) = cloud.unanswered().first() {
+        return Ok(Some(format!("the answer to {}", asked.position)));
+    }
     let directory =
         cloud.directory().map_err(|error| world.violation("liveness", error.to_string()))?;
     let stored = |name: &&(DeviceId, _)| {

@@ -8,8 +8,10 @@ pub(crate) mod bounded;
 mod conserves;
 mod converges;
 pub(crate) mod durable;
+mod jobs;
 pub(crate) mod liveness;
 pub(crate) mod never_forks;
+mod never_overspends;
 mod never_rewrites;
 pub(crate) mod receipts;
 mod verifies;
@@ -30,11 +32,12 @@ pub struct Violation {
 }
 
 /// The names of all checkers.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "durable",
     "converges",
     "never-rewrites",
     "never-forks",
+    "never-overspends",
     "bounded",
     "conserves",
     "receipts",
@@ -73,6 +76,7 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     never_forks::at_the_end(world)?;
     converges::at_the_end(world, &held)?;
     conserves::at_the_end(world, &held)?;
+    never_overspends::at_the_end(world)?;
     verifies::at_the_end(world)?;
     for (position, record) in &held {
         world.trace.note_bytes(position.to_string().as_bytes());

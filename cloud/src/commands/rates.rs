@@ -1,0 +1,117 @@
+//! `rates`, `policy`: what things cost, and how jobs settle.
+//!
+//! Invariant: a wrong file is told with its line before anything is asked of the
+//! cloud, and nothing of it is published. The file's form is [`tallyroll_cloud::rates`]'s.
+
+use super::{CommandError, Result, ask, print};
+use clap::{Subcommand, ValueEnum};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tallyroll_cloud::control::Ask;
+use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_cloud::rates::{read, write};
+use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
+
+#[derive(Subcommand)]
+pub(crate) enum RatesCommand {
+    /// Read a rate card's file and say whether it could be published.
+    Check {
+        /// A TOML file, as `rates show` prints it.
+        file: PathBuf,
+    },
+    /// Publish a file's prices as the next rate card; what was charged before stays as it is.
+    Publish {
+        /// A TOML file, as `rates show` prints it.
+        file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a rate card as the file that would publish it.
+    Show {
+        /// Which; the newest, if not said.
+        #[arg(long)]
+        version: Option<u32>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// How jobs settle that begin from now on; says how they do when no policy is given.
+    Settlement {
+        /// The policy.
+        #[arg(value_enum)]
+        policy: Option<PolicyArgument>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A policy, as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PolicyArgument {
+    /// What is sent or saved replaces what the scan cost; what is deleted costs nothing.
+    ServerSettles,
+    /// What is sent or saved comes on top of what the scan cost.
+    Additive,
+}
+
+/// Checks, publishes or shows rate cards.
+pub(crate) async fn run(dir: &DataDir, command: RatesCommand) -> Result {
+    match command {
+        RatesCommand::Check { file } => {
+            let card = card_of(&file)?;
+            let finer = card.finer.map_or(0, |finer| finer.len());
+            print(format!("{}: a rate card, 7 prices and {finer} finer ones", file.display()))?;
+        }
+        RatesCommand::Publish { file, json } => {
+            let card = card_of(&file)?;
+            let published = ask(dir, "rates", Ask::PublishRates { card }).await?;
+            let version = published["version"].as_u64().unwrap_or_default();
+            match (json, &published["position"]) {
+                (true, _) => print(&published)?,
+                (false, Value::Null) => {
+                    print(format!("these prices are in force already, as version {version}"))?;
+                }
+                (false, _) => print(format!("published as version {version}"))?,
+            }
+        }
+        RatesCommand::Show { version, json } => {
+            let card = ask(dir, "rates", Ask::Rates { version }).await?;
+            if json {
+                print(&card)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            let card: RateCard = serde_json::from_value(card).map_err(CommandError::Answer)?;
+            print(format!("# Rate card, version {}.\n{}", card.version, write(&card).trim_end()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lays down a policy, or says it.
+pub(crate) async fn policy(dir: &DataDir, command: PolicyCommand) -> Result {
+    let PolicyCommand::Settlement { policy, json } = command;
+    let policy = policy.map(|policy| match policy {
+        PolicyArgument::ServerSettles => SettlementPolicy::ServerSettles,
+        PolicyArgument::Additive => SettlementPolicy::Additive,
+    });
+    let settlement = ask(dir, "policy", Ask::Settlement { policy }).await?;
+    if json {
+        print(&settlement)?;
+    } else {
+        print(settlement["policy"].as_str().unwrap_or_default())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn card_of(file: &Path) -> Result<RateCard> {
+    let unread = |source| CommandError::Unread { path: file.to_owned(), source };
+    let text = std::fs::read_to_string(file).map_err(unread)?;
+    read(&text).map_err(|why| CommandError::Rates { path: file.to_owned(), why })
+}

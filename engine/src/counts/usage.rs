@@ -1,0 +1,76 @@
+//! What was used: by whom, where, in which month.
+//!
+//! Invariant: impressions, sheets and pages are three things and never added up;
+//! every figure is a sum, so the order of arrival has no part in it. What is
+//! charged and held of a job follows from the job, see [`super::job`].
+
+use tallyroll_schema::{DeviceId, UserAlias, Wall};
+
+/// Whose usage, where, when. Months count from year 0, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsageKey {
+    /// The device.
+    pub device: DeviceId,
+    /// The user, as the device calls them.
+    pub user: UserAlias,
+    /// Year × 12 + month − 1.
+    pub month: u32,
+}
+
+/// What was used. Impressions, sheets and pages are never added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Sides of media marked.
+    pub impressions: u64,
+    /// Media used, where the source said.
+    pub sheets: u64,
+    /// Pages captured.
+    pub captured: u64,
+    /// Pages converted, once per kind.
+    pub converted: u64,
+    /// Pages sent, once per destination.
+    pub sent: u64,
+    /// Pages saved.
+    pub saved: u64,
+    /// Charged and settled, in thousandths of a credit.
+    pub charged: i128,
+    /// Of that, by events recorded again after a copy was found: no lease backed them.
+    pub unbacked: i128,
+    /// Provisionally charged, by jobs that are not decided yet.
+    pub held: i128,
+}
+
+impl Usage {
+    /// Adds another's figures to these.
+    pub fn add(&mut self, other: &Self) {
+        self.impressions += other.impressions;
+        self.sheets += other.sheets;
+        self.captured += other.captured;
+        self.converted += other.converted;
+        self.sent += other.sent;
+        self.saved += other.saved;
+        self.charged += other.charged;
+        self.unbacked += other.unbacked;
+        self.held += other.held;
+    }
+}
+
+/// Year × 12 + month − 1 in UTC. A time beyond the calendar counts as its last month.
+pub(super) fn month_of(at: Wall) -> u32 {
+    let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
+    let date = jiff::tz::Offset::UTC.to_datetime(time).date();
+    u32::from(date.year().unsigned_abs()) * 12 + u32::from(date.month().unsigned_abs()) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_those_of_the_calendar() {
+        assert_eq!(month_of(Wall(0)), 1970 * 12);
+        assert_eq!(month_of(Wall(1_795_910_400_000)), 2026 * 12 + 10, "29 November 2026");
+        assert_eq!(month_of(Wall(u64::MAX)), 9999 * 12 + 11);
+    }
+}

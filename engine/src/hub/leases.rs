@@ -1,0 +1,320 @@
+//! Leases: what the cloud lets devices spend of users' balances, and what is left.
+//!
+//! Invariant: a credit leaves the pool, durably, before a device hears of it, and the number of that
+//! allocation stands outside the store before then, so that a store that lost it knows. The pool is what
+//! was granted, less what was charged or is held, less what devices may still spend. A request for more
+//! than the pool is met from leases that idle elsewhere, if they can be reached; else it is refused,
+//! and told who holds what. Source: escrow (Balegas et al. 2015).
+
+use super::Hub;
+use super::decide::check_text;
+use crate::counts::{Lease, Request, RightKey};
+use crate::device::Now;
+use crate::planted::{Bug, planted};
+use crate::store::Store;
+use crate::{Error, Result};
+use core::time::Duration;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_schema::event::leases::{
+    LeaseGranted, LeaseHeld, LeaseRecalled, LeaseRefused, LeaseWrittenOff, OfflinePolicyPublished,
+};
+use tallyroll_schema::limits::{LEASE_DAYS, LEASE_RECALL_SECONDS};
+use tallyroll_schema::{Credits, DeviceId, EpochId, Position, SubjectId, UserAlias, Wall};
+
+/// Where a user's credits are. Thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Funds {
+    /// Given.
+    pub granted: i128,
+    /// Charged and settled.
+    pub charged: i128,
+    /// Provisionally charged.
+    pub held: i128,
+    /// What devices may still spend, frozen rights included.
+    pub leased: i128,
+    /// Spent after it was written off.
+    pub written_off: i128,
+}
+
+impl Funds {
+    /// What nobody holds.
+    pub fn pool(&self) -> i128 {
+        self.granted - self.charged - self.held - self.leased + self.written_off
+    }
+}
+
+/// What a device holds of a user's balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HeldLease {
+    /// The device.
+    pub device: DeviceId,
+    /// The epoch of its ledger.
+    pub epoch: EpochId,
+    /// The user, as the device calls them.
+    pub user: UserAlias,
+    /// Whose balance, if the user is linked.
+    pub subject: Option<SubjectId>,
+    /// What it may still spend, thousandths; less than nothing: spent after it was written off.
+    pub outstanding: i128,
+    /// Charged beyond it, by the offline policy.
+    pub overdrawn: i128,
+    /// Spent of it once more by a copy of the device.
+    pub copied: i128,
+    /// When it ends.
+    pub spend_until: Option<Wall>,
+    /// Whether nobody may spend it any more: its epoch ended, or the device is revoked. It comes back
+    /// when an administrator writes it off.
+    pub frozen: bool,
+}
+
+/// How long a request waits for others' leases, by the monotonic clock.
+pub(super) type Waiting = BTreeMap<Position, Duration>;
+
+/// Notes, outside the store and durably, the number of an allocation that was committed.
+pub(super) type Anchor<'a> = dyn FnMut(u64) -> std::io::Result<()> + 'a;
+
+impl<S: Store> Hub<S> {
+    /// Where each user's credits are.
+    pub fn funds(&self) -> BTreeMap<SubjectId, Funds> {
+        let (counts, mut funds) = (self.counts(), BTreeMap::<SubjectId, Funds>::new());
+        for (subject, granted) in counts.granted() {
+            funds.entry(*subject).or_default().granted = *granted;
+        }
+        for (key, usage) in counts.usage() {
+            let Some(subject) = counts.subject(key.device, key.user) else { continue };
+            let funds = funds.entry(subject).or_default();
+            funds.charged += usage.charged;
+            funds.held += usage.held;
+        }
+        for (key, lease) in counts.rights().leases() {
+            let Some(subject) = counts.subject(key.device, key.user) else { continue };
+            let funds = funds.entry(subject).or_default();
+            funds.leased += lease.outstanding().max(0);
+            funds.written_off += (-lease.outstanding()).max(0);
+        }
+        funds
+    }
+
+    /// What devices hold, hold beyond their right, or have overdrawn.
+    pub fn leases(&self) -> Vec<HeldLease> {
+        let rights = self.counts().rights();
+        let shown = |lease: &Lease| lease.outstanding() != 0 || lease.overdrawn + lease.copied > 0;
+        let held = rights.leases().iter().filter(|(_, lease)| shown(lease));
+        held.map(|(key, lease)| HeldLease {
+            device: key.device,
+            epoch: key.epoch,
+            user: key.user,
+            subject: self.counts().subject(key.device, key.user),
+            outstanding: lease.outstanding(),
+            overdrawn: lease.overdrawn,
+            copied: lease.copied,
+            spend_until: lease.last.map(|last| last.spend_until),
+            frozen: self.is_frozen(key),
+        })
+        .collect()
+    }
+
+    /// Compares the number that was noted outside the store with the store's: one that is behind
+    /// lost decisions that devices may have.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn check_allocations(&mut self, now: Now, noted: u64) -> Result<()> {
+        self.allocated = self.allocated.max(noted);
+        let behind = self.counts().rights().allocations() < noted;
+        if behind && self.recovery.frozen_since.is_none() {
+            return self.freeze(now, "its store has lost credits that it lent to devices");
+        }
+        Ok(())
+    }
+
+    /// Answers what devices asked for. `reached` are those that can give something back now;
+    /// `anchor` notes each allocation's number before its device can hear of it.
+    ///
+    /// # Errors
+    /// Storage failed, the anchor's, too: nothing may leave then.
+    pub fn answer_requests(
+        &mut self,
+        now: Now,
+        reached: &BTreeSet<DeviceId>,
+        anchor: &mut Anchor<'_>,
+    ) -> Result<()> {
+        if self.recovery.frozen_since.is_some() {
+            return Ok(()); // once it thaws
+        }
+        let mut pending = self.unanswered();
+        pending.sort_by_key(|(asked, key)| (self.waiting.get(&asked.position).copied(), *key));
+        self.waiting
+            .retain(|position, _| pending.iter().any(|(asked, _)| asked.position == *position));
+        for (asked, key) in pending {
+            self.answer(now, asked, key, reached, anchor)?;
+        }
+        Ok(())
+    }
+
+    /// What was asked for and neither granted nor refused.
+    pub fn unanswered(&self) -> Vec<(Request, RightKey)> {
+        let leases = self.counts().rights().leases().iter();
+        let pending = leases.filter_map(|(key, lease)| Some((lease.pending()?, *key)));
+        pending.filter(|(_, key)| !self.is_frozen(key)).collect()
+    }
+
+    /// When [`Hub::answer_requests`] wants to be called again, by the monotonic clock.
+    pub fn answers_due(&self) -> Option<Duration> {
+        self.waiting.values().min().map(|since| since.saturating_add(RECALL))
+    }
+
+    /// Takes a lease off the books that will not come back: what is left of it returns to the pool. What its
+    /// device spent of it nevertheless goes to the write-off account.
+    ///
+    /// # Errors
+    /// There is no such lease, or nothing left of it; an over-long reason; the device's log is frozen.
+    pub fn write_off(
+        &mut self,
+        now: Now,
+        key: RightKey,
+        reason: String,
+    ) -> Result<(Position, Credits)> {
+        check_text("reason", &reason)?;
+        let lease = self.counts().rights().lease(&key);
+        let left = i64::try_from(lease.outstanding()).unwrap_or(0).max(0);
+        let (Some(last), true) = (lease.last, left > 0) else {
+            return Err(Error::Rejected("this device holds nothing of that balance".into()));
+        };
+        let credits = Credits::from_thousandths(left);
+        let written_off = LeaseWrittenOff {
+            allocation: last.number,
+            reason,
+            device: Some(key.device),
+            user: Some(key.user),
+            epoch: Some(key.epoch),
+            credits: Some(credits),
+        };
+        let position = self.decide(now, self.log_about(key.device)?, &[written_off.into()])?;
+        Ok((position, credits))
+    }
+
+    /// Lays down how much each device may charge beyond its leases while it is cut off; nothing: it stops.
+    ///
+    /// # Errors
+    /// Not now, while the public log is frozen; storage failed.
+    pub fn publish_overdraft(&mut self, now: Now, overdraft: Option<Credits>) -> Result<Position> {
+        if overdraft.is_some_and(|credits| credits <= Credits::ZERO) {
+            let why = "an overdraft of nothing: say `stop`, or how many credits";
+            return Err(Error::Rejected(why.into()));
+        }
+        self.decide(now, self.logs.public, &[OfflinePolicyPublished { overdraft }.into()])
+    }
+
+    fn answer(
+        &mut self,
+        now: Now,
+        asked: Request,
+        key: RightKey,
+        reached: &BTreeSet<DeviceId>,
+        anchor: &mut Anchor<'_>,
+    ) -> Result<()> {
+        let subject = self.counts().subject(key.device, key.user);
+        let funds = subject.and_then(|subject| self.funds().get(&subject).copied());
+        let (pool, needed) = (funds.unwrap_or_default().pool(), thousandths(asked.needed).max(1));
+        if let Some(subject) = subject.filter(|_| needed <= pool || planted(Bug::PoolUnchecked)) {
+            return self.grant_lease(now, asked, key, subject, pool, anchor);
+        }
+        let elsewhere = subject.map_or(Vec::new(), |subject| self.elsewhere(subject, &key));
+        let since = *self.waiting.entry(asked.position).or_insert(now.monotonic);
+        let in_time = now.monotonic < since.saturating_add(RECALL);
+        let reachable = elsewhere.iter().filter(|(key, _)| reached.contains(&key.device));
+        let reachable: Vec<_> = reachable.filter(|(key, _)| !self.is_frozen(key)).collect();
+        if reachable.is_empty() || !in_time {
+            return self.refuse_lease(now, asked, key, pool, &elsewhere);
+        }
+        for (other, lease) in reachable {
+            if let (Some(last), false) = (lease.last, self.counts().rights().is_recalled(other)) {
+                let (device, user, allocation) = (other.device, other.user, last.number);
+                let recalled = LeaseRecalled { device, user, allocation };
+                self.decide(now, self.log_about(device)?, &[recalled.into()])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn grant_lease(
+        &mut self,
+        now: Now,
+        asked: Request,
+        key: RightKey,
+        subject: SubjectId,
+        pool: i128,
+        anchor: &mut Anchor<'_>,
+    ) -> Result<()> {
+        let needed = thousandths(asked.needed).max(1);
+        let much = thousandths(asked.wanted).min(pool / 2).max(needed);
+        let allocation = self.allocated.max(self.counts().rights().allocations()) + 1;
+        let granted = LeaseGranted {
+            allocation,
+            device: key.device,
+            subject,
+            credits: Credits::from_thousandths(i64::try_from(much).unwrap_or(i64::MAX)),
+            spend_until: Wall(now.wall.0.saturating_add(LEASE_DAYS * 86_400_000)),
+            user: Some(key.user),
+            epoch: Some(key.epoch),
+            answers: Some(asked.position),
+        };
+        self.decide(now, self.log_about(key.device)?, &[granted.into()])?;
+        self.waiting.remove(&asked.position);
+        self.allocated = allocation;
+        let noted = anchor(allocation);
+        self.closed |= noted.is_err();
+        noted.map_err(|source| Error::Storage { doing: "noting an allocation", source })
+    }
+
+    fn refuse_lease(
+        &mut self,
+        now: Now,
+        asked: Request,
+        key: RightKey,
+        pool: i128,
+        elsewhere: &[(RightKey, Lease)],
+    ) -> Result<()> {
+        let credits = |sum: i128| Credits::from_thousandths(i64::try_from(sum).unwrap_or(i64::MAX));
+        let held = elsewhere.iter().map(|(key, lease)| LeaseHeld {
+            device: key.device,
+            credits: credits(lease.outstanding()),
+        });
+        let refused = LeaseRefused {
+            answers: asked.position,
+            user: key.user,
+            available: credits(pool.max(0)),
+            held: held.collect(),
+            device: key.device,
+        };
+        self.decide(now, self.log_about(key.device)?, &[refused.into()])?;
+        self.waiting.remove(&asked.position);
+        Ok(())
+    }
+
+    /// What others hold of a balance.
+    fn elsewhere(&self, subject: SubjectId, asking: &RightKey) -> Vec<(RightKey, Lease)> {
+        let leases = self.counts().rights().leases().iter();
+        let others = leases.filter(|(key, lease)| *key != asking && lease.outstanding() > 0);
+        let same = |key: &RightKey| self.counts().subject(key.device, key.user) == Some(subject);
+        others.filter(|(key, _)| same(key)).map(|(key, lease)| (*key, *lease)).collect()
+    }
+
+    fn is_frozen(&self, key: &RightKey) -> bool {
+        self.counts().rights().is_ended(key) || self.fleet().active(key.device).is_err()
+    }
+
+    fn log_about(&self, device: DeviceId) -> Result<(tallyroll_schema::LogId, EpochId)> {
+        let log = self.device_logs.get(&device).copied();
+        log.ok_or_else(|| Error::Rejected("no such device; see `tallyroll devices`".into()))
+    }
+}
+
+const RECALL: Duration = Duration::from_secs(LEASE_RECALL_SECONDS);
+
+fn thousandths(credits: Credits) -> i128 {
+    i128::from(credits.thousandths())
+}

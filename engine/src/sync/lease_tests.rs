@@ -1,0 +1,253 @@
+//! Leases between a device and its cloud: asked for, granted, spent, recalled, given back, written off.
+//!
+//! Invariant: at every moment each credit is charged, held, in the pool or with a named device, and no
+//! device commits what it has no right to.
+
+use super::pair::{TestDevice, enrol, hub, now, talk_at};
+use crate::Kind;
+use crate::counts::{RightKey, decide};
+use crate::hub::{Funds, Hub};
+use crate::store::MemoryStore;
+use std::collections::BTreeSet;
+use tallyroll_schema::event::counts::ColorMode;
+use tallyroll_schema::event::leases::{Backing, Right};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{Act, Credits, DeviceId, Event, Hash, JobId, SubjectId, UserAlias};
+
+const SUBJECT: SubjectId = SubjectId([7; 16]);
+const ALIAS: UserAlias = UserAlias([8; 16]);
+
+fn credits(whole: i64) -> Credits {
+    Credits::from_thousandths(whole * 1000)
+}
+
+/// A cloud with two devices at which one user has so many credits.
+fn two_devices(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
+    let mut hub = hub();
+    let (one, two) = (enrol(&mut hub, "one", 21), enrol(&mut hub, "two", 22));
+    hub.grant(now(3), SUBJECT, credits(granted), "for a test".into()).expect("grants");
+    let links = [&one, &two].map(|device| (device.id(), ALIAS, SUBJECT)).to_vec();
+    hub.link(now(3), links).expect("links");
+    (hub, one, two)
+}
+
+/// Both have what the other has; who is in `reached` can give back.
+fn sync(hub: &mut Hub<MemoryStore>, device: &mut TestDevice, reached: &[DeviceId], at: u64) {
+    let reached: BTreeSet<DeviceId> = reached.iter().copied().collect();
+    for _ in 0..2 {
+        device.seal(now(at)).expect("seals");
+        talk_at(device, hub, at);
+        hub.answer_requests(now(at), &reached, &mut |_| Ok(())).expect("answers");
+    }
+    talk_at(device, hub, at);
+    let funds = funds(hub);
+    let (granted, leased) = (funds.granted, funds.leased);
+    assert_eq!(funds.pool() + leased + funds.charged + funds.held, granted + funds.written_off);
+}
+
+fn funds(hub: &Hub<MemoryStore>) -> Funds {
+    hub.funds().get(&SUBJECT).copied().unwrap_or_default()
+}
+
+fn page(device: &TestDevice, pages: u32) -> Event {
+    let act =
+        Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color, media: None };
+    decide(&device.terms(JobId([1; 8])), act, JobId([1; 8]), Some(ALIAS)).expect("is priced")
+}
+
+fn spend(device: &mut TestDevice, pages: u32, cut_off: bool) -> bool {
+    let Some(event) = device.back(now(5), page(device, pages), cut_off) else { return false };
+    device.commit(now(5), &[(LogClass::Ledger, event)]).expect("commits");
+    true
+}
+
+fn ask(device: &mut TestDevice, needed: i64, wanted: i64) {
+    device.request_lease(now(4), ALIAS, credits(needed), credits(wanted)).expect("asks");
+}
+
+#[test]
+fn a_lease_leaves_the_pool_is_spent_and_comes_back() {
+    let (mut hub, mut one, _) = two_devices(100);
+    assert!(!spend(&mut one, 1, false), "nothing was lent yet");
+    ask(&mut one, 1, 10);
+    ask(&mut one, 1, 10); // is under way
+    sync(&mut hub, &mut one, &[], 10);
+    assert_eq!((funds(&hub).leased, funds(&hub).pool()), (10_000, 90_000));
+    assert!(spend(&mut one, 4, false) && !spend(&mut one, 7, false) && spend(&mut one, 6, true));
+    assert!(!spend(&mut one, 1, true), "without an overdraft it stops");
+    ask(&mut one, 3, 3);
+    sync(&mut hub, &mut one, &[], 20);
+    let lease = one.lease(ALIAS);
+    assert_eq!((lease.granted, lease.spent, lease.outstanding()), (13_000, 10_000, 3_000));
+    one.return_lease(now(21), ALIAS).expect("gives back").expect("had something");
+    assert!(
+        !spend(&mut one, 1, false) && one.return_lease(now(21), ALIAS).expect("is fine").is_none()
+    );
+    sync(&mut hub, &mut one, &[], 30);
+    let Funds { charged, leased, .. } = funds(&hub);
+    assert_eq!((charged, leased, funds(&hub).pool()), (10_000, 0, 90_000));
+}
+
+#[test]
+fn what_idles_elsewhere_is_recalled_before_anybody_is_refused() {
+    let (mut hub, mut one, mut two) = two_devices(20);
+    ask(&mut one, 1, 18);
+    sync(&mut hub, &mut one, &[], 10);
+    assert_eq!(funds(&hub).leased, 10_000, "half of the pool, so that others find some");
+    ask(&mut one, 10, 10);
+    sync(&mut hub, &mut one, &[], 11);
+    assert_eq!(funds(&hub).leased, 20_000, "all of it, if that is needed");
+
+    ask(&mut two, 5, 5);
+    sync(&mut hub, &mut two, &[one.id()], 12);
+    assert!(!spend(&mut two, 1, false));
+    assert!(hub.answers_due().is_some(), "it waits for the other one");
+    let first = one.id();
+    sync(&mut hub, &mut one, &[first], 12);
+    assert_eq!(one.recalled(), [ALIAS]);
+    one.return_lease(now(12), ALIAS).expect("gives back");
+    sync(&mut hub, &mut one, &[first], 13);
+    assert!(one.recalled().is_empty() && hub.answers_due().is_none());
+    sync(&mut hub, &mut two, &[], 13);
+    assert!(spend(&mut two, 5, false));
+    sync(&mut hub, &mut two, &[], 13);
+
+    ask(&mut one, 16, 16);
+    sync(&mut hub, &mut one, &[two.id()], 14);
+    let told = one.lease(ALIAS);
+    assert_eq!(told.pending(), None, "refused: nobody holds anything that could come back");
+    assert_eq!((told.outstanding(), funds(&hub).pool()), (0, 15_000));
+}
+
+#[test]
+fn who_cannot_be_reached_or_does_not_answer_in_time_is_named() {
+    for reached in [false, true] {
+        let (mut hub, mut one, mut two) = two_devices(4);
+        ask(&mut one, 4, 4);
+        sync(&mut hub, &mut one, &[], 10);
+        ask(&mut two, 2, 2);
+        let reachable = [one.id()];
+        let reachable = if reached { &reachable[..] } else { &[] };
+        sync(&mut hub, &mut two, reachable, 20);
+        assert_eq!(two.lease(ALIAS).pending().is_some(), reached);
+        sync(&mut hub, &mut two, reachable, 24);
+        assert_eq!(two.lease(ALIAS).pending(), None);
+        let mut named = Vec::new();
+        for log in hub.logs().expect("reads") {
+            hub.read_log(log.log, log.epoch, 0, &mut |_, record| {
+                if let Ok(Event::LeaseRefused(refused)) = record.event() {
+                    named.extend(refused.held.iter().map(|held| (held.device, held.credits)));
+                }
+                core::ops::ControlFlow::Continue(())
+            })
+            .expect("reads");
+        }
+        assert_eq!(named, [(one.id(), credits(4))]);
+    }
+}
+
+#[test]
+fn a_new_epoch_has_no_rights_and_the_old_ones_are_frozen_until_they_are_written_off() {
+    let (mut hub, mut one, _) = two_devices(10);
+    ask(&mut one, 6, 6);
+    sync(&mut hub, &mut one, &[], 10);
+    assert!(spend(&mut one, 1, false));
+    sync(&mut hub, &mut one, &[], 11);
+    let (epoch, mut back) = (hub.leases()[0].epoch, one.moved_copy(now(12), Hash([66; 32])));
+    assert!(!spend(&mut back, 1, false), "a restored device cannot spend old rights again");
+    sync(&mut hub, &mut back, &[], 13);
+    let held = hub.leases();
+    assert!(held.len() == 1 && held[0].frozen && held[0].outstanding == 5_000, "{held:?}");
+    assert_eq!(funds(&hub).pool(), 4_000);
+
+    let key = RightKey { device: one.id(), epoch, user: ALIAS };
+    let off = hub.write_off(now(14), key, "restored".into()).expect("is written off");
+    assert_eq!((off.1, funds(&hub).pool()), (credits(5), 9_000));
+    hub.write_off(now(14), key, "restored".into()).expect_err("nothing is left of it");
+    ask(&mut back, 9, 9);
+    sync(&mut hub, &mut back, &[], 15);
+    assert!(spend(&mut back, 9, false));
+}
+
+#[test]
+fn what_a_device_spends_after_a_write_off_is_on_an_account_of_its_own() {
+    let (mut hub, mut one, mut two) = two_devices(10);
+    ask(&mut one, 10, 10);
+    sync(&mut hub, &mut one, &[], 10);
+    let key = RightKey { device: one.id(), epoch: hub.leases()[0].epoch, user: ALIAS };
+    hub.write_off(now(11), key, "lost".into()).expect("is written off");
+    ask(&mut two, 10, 10);
+    sync(&mut hub, &mut two, &[], 12);
+    assert!(spend(&mut two, 10, false) && spend(&mut one, 10, true), "one has not heard of it");
+    sync(&mut hub, &mut two, &[], 13);
+    sync(&mut hub, &mut one, &[], 14);
+    let Funds { charged, written_off, leased, .. } = funds(&hub);
+    assert_eq!((charged, written_off, leased, funds(&hub).pool()), (20_000, 10_000, 0, 0));
+    assert!(!spend(&mut one, 1, false));
+}
+
+#[test]
+fn an_overdraft_is_for_who_is_cut_off_and_has_an_end() {
+    let (mut hub, mut one, _) = two_devices(1);
+    hub.publish_overdraft(now(4), Some(credits(3))).expect("publishes");
+    ask(&mut one, 1, 1);
+    sync(&mut hub, &mut one, &[], 10);
+    assert!(spend(&mut one, 1, true) && !spend(&mut one, 1, false));
+    assert!(spend(&mut one, 2, true) && !spend(&mut one, 2, true) && spend(&mut one, 1, true));
+    sync(&mut hub, &mut one, &[], 11);
+    let (held, pool) = (hub.leases(), funds(&hub).pool());
+    assert_eq!((held[0].overdrawn, pool), (3_000, -3_000));
+    hub.publish_overdraft(now(12), None).expect("publishes");
+    sync(&mut hub, &mut one, &[], 12);
+    assert!(!spend(&mut one, 1, true));
+    hub.publish_overdraft(now(12), Some(Credits::ZERO)).expect_err("is none");
+}
+
+#[test]
+fn nothing_is_committed_beyond_a_right() {
+    let (mut hub, mut one, _) = two_devices(10);
+    ask(&mut one, 2, 2);
+    sync(&mut hub, &mut one, &[], 10);
+    let twice = [one.back(now(5), page(&one, 2), false), one.back(now(5), page(&one, 1), false)];
+    let twice = twice.map(|event| (LogClass::Ledger, event.expect("each by itself is covered")));
+    let refused = one.commit(now(5), &twice).expect_err("together they are not");
+    assert_eq!(refused.kind(), Kind::Retry);
+    let mut event = page(&one, 1);
+    if let Event::PagesCaptured(captured) = &mut event {
+        let credits = credits(1);
+        captured.charge.backing = Some(Backing { right: Right::Overdraft, credits });
+    }
+    one.commit(now(5), &[(LogClass::Ledger, event)]).expect_err("there is no overdraft");
+    let late = now(40 * 86_400);
+    assert!(one.back(late, page(&one, 1), true).is_none(), "its end stops spending");
+}
+
+#[test]
+fn a_store_that_lost_an_allocation_lends_nothing() {
+    let (mut hub, mut one, _) = two_devices(10);
+    ask(&mut one, 2, 2);
+    one.seal(now(9)).expect("seals");
+    talk_at(&mut one, &mut hub, 10);
+    let mut noted = 0;
+    let note = &mut |number| {
+        noted = number;
+        Ok(())
+    };
+    hub.answer_requests(now(10), &BTreeSet::new(), note).expect("answers");
+    hub.check_allocations(now(11), noted).expect("is as it was");
+    assert!(hub.recovery().is_none());
+    hub.check_allocations(now(11), noted + 1).expect("freezes");
+    assert!(hub.recovery().is_some_and(|recovery| recovery.why.contains("lent")));
+}
+
+#[test]
+fn nothing_leaves_whose_number_could_not_be_noted() {
+    let (mut hub, mut one, _) = two_devices(10);
+    ask(&mut one, 2, 2);
+    one.seal(now(9)).expect("seals");
+    talk_at(&mut one, &mut hub, 10);
+    let failed = &mut |_| Err(std::io::Error::other("no"));
+    let failed = hub.answer_requests(now(10), &BTreeSet::new(), failed);
+    assert_eq!(failed.expect_err("is told").kind(), Kind::Closed);
+    assert!(hub.is_closed());
+}

@@ -1,0 +1,83 @@
+//! The stories in `tests/scenarios`, played by a cloud and a branch: mission 1's worked examples.
+//! A line is an act in JSON, recorded at the branch as it stands, or one of the steps below.
+//! Invariant: every file is played, to its last line, and each figure is what a person is shown.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+
+#[test]
+fn every_story_comes_out_as_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    let mut stories: Vec<_> =
+        fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path()).collect();
+    stories.sort();
+    for story in &stories {
+        let figures = play(story, &cloud, &branch);
+        assert!(figures > 0, "{} tells of no figure", story.display());
+    }
+    assert_eq!(stories.len(), 9, "a story for each example that needs no panel");
+}
+
+/// Plays a story; returns how many figures were looked at.
+fn play(story: &Path, cloud: &Cloud, branch: &Branch) -> usize {
+    let text = fs::read_to_string(story).unwrap();
+    let mut figures = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        let place = format!("{}:{number}: {line}", story.display());
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [] | ["#", ..] => {}
+            _ if line.starts_with('{') => {
+                drop(branch.run_with(&["record"], line.as_bytes()).succeeded());
+            }
+            // How jobs settle that begin from here on: waits until the branch has heard.
+            ["settlement", policy] => {
+                drop(cloud.run(&["policy", "settlement", policy]).succeeded());
+                wait_until(PATIENCE, &place, || branch.json(&["status"])["settlement"] == policy);
+            }
+            // Gives a user credits, once the branch has told of the user.
+            ["grant", user, credits] => {
+                wait_until(PATIENCE, &place, || {
+                    row(&cloud.json(&["view", "balances"]), user).is_some()
+                });
+                drop(cloud.run(&["grant", user, credits]).succeeded());
+            }
+            // What the cloud shows of a user once it has everything.
+            ["cloud", user, ref expected @ ..] => {
+                branch.wait_synced(PATIENCE);
+                let shown = row(&cloud.json(&["view", "balances"]), user).expect(&place);
+                figures += compare(&shown, expected, &place);
+            }
+            // What the branch shows of a user at once.
+            ["edge", user, ref expected @ ..] => {
+                let shown = row(&branch.json(&["view", "balances"]), user).expect(&place);
+                figures += compare(&shown, expected, &place);
+            }
+            _ => panic!("{place}: no such step"),
+        }
+    }
+    figures
+}
+
+/// A user's row.
+fn row(view: &Value, user: &str) -> Option<BTreeMap<String, Value>> {
+    let rows = view["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == user)?;
+    Some(serde_json::from_value(row.clone()).unwrap())
+}
+
+fn compare(shown: &BTreeMap<String, Value>, expected: &[&str], place: &str) -> usize {
+    for pair in expected.chunks(2) {
+        let [name, amount] = pair else { panic!("{place}: a name without its amount") };
+        assert_eq!(shown[*name], *amount, "{place}: {name}");
+    }
+    expected.len() / 2
+}
