@@ -1,4 +1,5 @@
 //! Rate cards as files: refused with a line, published whole, priced by where they are held.
+//! Invariant: nothing of a wrong file is published, and nothing is repriced.
 //! What a file may say is tested beside the code that reads it; here it is what a person sees and pays.
 
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};

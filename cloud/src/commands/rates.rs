@@ -5,7 +5,7 @@
 
 use super::{CommandError, Result, ask, print};
 use clap::{Subcommand, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tallyroll_cloud::control::Ask;
@@ -19,6 +19,9 @@ pub(crate) enum RatesCommand {
     Check {
         /// A TOML file, as `rates show` prints it.
         file: PathBuf,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Publish a file's prices as the next rate card; what was charged before stays as it is.
     Publish {
@@ -64,10 +67,13 @@ pub(crate) enum PolicyArgument {
 /// Checks, publishes or shows rate cards.
 pub(crate) async fn run(dir: &DataDir, command: RatesCommand) -> Result {
     match command {
-        RatesCommand::Check { file } => {
-            let card = card_of(&file)?;
-            let finer = card.finer.map_or(0, |finer| finer.len());
-            print(format!("{}: a rate card, 7 prices and {finer} finer ones", file.display()))?;
+        RatesCommand::Check { file, json } => {
+            let finer = card_of(&file)?.finer.map_or(0, |finer| finer.len());
+            if json {
+                print(json!({ "file": file, "finer-prices": finer }))?;
+            } else {
+                print(format!("{}: a rate card, with {finer} finer prices", file.display()))?;
+            }
         }
         RatesCommand::Publish { file, json } => {
             let card = card_of(&file)?;

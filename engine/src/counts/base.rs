@@ -193,4 +193,13 @@ mod tests {
             assert!(decode(&bytes[..len]).is_err());
         }
     }
+
+    /// What was pruned before jobs settled has no key for them.
+    #[test]
+    fn a_base_without_jobs_is_as_it_was() {
+        let counts = Counts { misplaced: 3, ..Counts::default() };
+        let bytes = encode(&counts);
+        assert_eq!(bytes[0], 0xa4, "four keys");
+        assert_eq!(decode(&bytes), Ok(counts));
+    }
 }

@@ -32,7 +32,8 @@ struct Columns {
     granted: Vec<i128>,
     cards: Vec<Vec<u8>>,
     card_place: Vec<(u32, [u8; 16], u64)>,
-    policy: Option<(Vec<u8>, (u32, [u8; 16], u64))>,
+    policy: Option<Vec<u8>>,
+    policy_place: (u32, [u8; 16], u64),
     /// Jobs and rights.
     nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
@@ -84,10 +85,11 @@ pub(super) fn archive(counts: &Counts) -> Vec<u8> {
         let event = Event::from(RateCardPublished { card: card.clone() });
         columns.cards.push(event.encode_body());
     }
-    columns.policy = counts.policy.get(&()).map(|((epoch, seq), policy)| {
+    if let Some(((epoch, seq), policy)) = counts.policy.get(&()) {
         let event = Event::from(SettlementPolicyPublished { policy: *policy });
-        (event.encode_body(), (epoch.counter, epoch.nonce, *seq))
-    });
+        columns.policy = Some(event.encode_body());
+        columns.policy_place = (epoch.counter, epoch.nonce, *seq);
+    }
     columns.nested = encode_nested(counts);
     rkyv::to_bytes::<rkyv::rancor::Error>(&columns).map(|bytes| bytes.to_vec()).unwrap_or_default() // an empty archive is dropped when read, and refolded
 }
@@ -145,11 +147,11 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         };
         counts.cards.insert(published.card.version, (place(*at), published.card));
     }
-    if let Some((body, at)) = &columns.policy {
+    if let Some(body) = &columns.policy {
         let Ok(Event::SettlementPolicyPublished(published)) = Event::decode(0x0103, 1, body) else {
             return None;
         };
-        counts.policy.insert((), (place(*at), published.policy));
+        counts.policy.insert((), (place(columns.policy_place), published.policy));
     }
     (counts.jobs, counts.rights) = decode_nested(&columns.nested).ok()?;
     counts.hold_again();
