@@ -56,6 +56,8 @@ pub(super) fn formats() -> String {
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,
         GRANT_THOUSANDTHS_MAX,
+        LEASE_DAYS,
+        LEASE_RECALL_SECONDS,
         FINER_PRICES_MAX,
         JOB_STEPS_MAX,
         EVENT_COUNT_MAX,
