@@ -204,7 +204,7 @@ pub fn admit<S: Store>(
         let is_held = header.first_seq < held.next_seq;
         if is_held
             && differs.is_none()
-            && let Some(there) = held_as(rows, &batch)?
+            && let Some(there) = held_as(rows, tip, &batch)?
         {
             tip = there;
             continue;
@@ -333,14 +333,19 @@ fn genesis_of(tenant: TenantId, burst: &Burst) -> Result<LogOpened, Refusal> {
     }
 }
 
-/// Where a batch ends that is held, byte for byte.
-fn held_as<S: Store>(rows: &Rows<'_, S>, batch: &Batch) -> Result<Option<Tip>> {
+/// Where a batch ends that is held: byte for byte, or packed otherwise, which the chain does not
+/// cover. A bit of a compressed batch can be damaged on its way and say the same.
+fn held_as<S: Store>(rows: &Rows<'_, S>, tip: Tip, batch: &Batch) -> Result<Option<Tip>> {
     let header = batch.header();
     let row: Option<BatchRow> = rows.get(&(header.log, header.epoch, header.first_seq))?;
-    let held = row.filter(|row| row.batch == *batch);
-    let end =
-        |row: BatchRow| Some(Tip { next_seq: row.batch.header().end_seq().ok()?, hash: row.hash });
-    Ok(held.and_then(end))
+    let Some(BatchRow { hash, batch: held }) = row else { return Ok(None) };
+    let there = held.header().end_seq().ok().map(|next_seq| Tip { next_seq, hash });
+    if held == *batch {
+        return Ok(there);
+    }
+    let opened = open(batch.clone()).ok();
+    let same = opened.and_then(|one| tip.advance(rows.tenant(), &one.batch, &one.records));
+    Ok(there.filter(|there| same.as_ref() == Some(there)))
 }
 
 fn is_pruned<S: Store>(rows: &Rows<'_, S>, epoch: (LogId, EpochId), seq: u64) -> Result<bool> {

@@ -4,16 +4,18 @@
 //! faults is the simulator's; what happens with copies is in `copy_tests`.
 
 use super::pair::{capture, config, enrol, hub, now, talk};
-use super::{Effect, Output, Role, Session};
+use super::{Effect, Output, Reply, Role, Session};
 use crate::counts::card;
 use crate::hub::{Hub, Invitation, pin_hash};
 use crate::keys::Signer;
+use crate::log::open;
+use crate::merge::Burst;
 use crate::store::MemoryStore;
 use core::time::Duration;
 use tallyroll_schema::enrol::JoinRequest;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::{ErrorCode, ErrorMessage, Message, StreamKind};
-use tallyroll_schema::{Event, Hash};
+use tallyroll_schema::{Batch, BatchHeader, Compression, Event, Hash, Position, SignedHead};
 
 #[test]
 fn what_a_device_counts_the_cloud_counts_and_says_so() {
@@ -196,4 +198,47 @@ fn a_refusal_before_hello_is_the_reason_that_is_told() {
     let Some(Output::Close(told)) = session.poll_output() else { panic!("it goes on") };
     assert_eq!(told, refusal);
     assert!(session.poll_output().is_none(), "it answers");
+}
+
+/// A damaged bit of what compresses a batch may say the same; its device was called a copy when it
+/// sent the batch once more.
+#[test]
+fn a_batch_that_is_packed_otherwise_is_the_same() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "one", 31);
+    for at in 10..30 {
+        capture(&mut device, 1, at);
+    }
+    device.seal(now(40)).expect("seals");
+    let said = talk(&mut device, &mut hub);
+    let batches = said.iter().filter_map(|message| match message {
+        Message::Batch(batch) => Some(batch.clone()),
+        _ => None,
+    });
+    let packed = |batch: &Batch| batch.header().compression == Compression::Zstd;
+    let batch = batches.filter(packed).next_back().expect("20 captures are worth compressing");
+    let place = *batch.header();
+    let end = place.end_seq().expect("ends");
+    let closes = |head: &SignedHead| {
+        let Position { log, epoch, seq } = head.head.position;
+        (log, epoch, seq + 1) == (place.log, place.epoch, end)
+    };
+    let head = said.iter().find_map(|message| match message {
+        Message::Head(head) if closes(head) => Some(*head),
+        _ => None,
+    });
+    let head = head.expect("it closes a burst");
+    let records = open(batch).expect("opens").records;
+    let plain = BatchHeader { compression: Compression::None, ..place };
+    let other = |records: &[u8]| {
+        let batches = vec![Batch::encode(plain, records).expect("packs")];
+        Effect::Persist(Burst { batches, head })
+    };
+    let mut bring = |records: &[u8]| {
+        hub.perform(now(50), vec![(device.id(), other(records))]).expect("is performed").remove(0)
+    };
+    assert!(matches!(bring(&records), Reply::Persisted { .. }));
+    let mut changed = records.clone();
+    *changed.last_mut().expect("has bytes") ^= 1;
+    assert!(matches!(bring(&changed), Reply::Refused { .. }));
 }
