@@ -216,12 +216,22 @@ async fn answers(dir: &DataDir) -> Result<bool, ReachError> {
 }
 
 fn question(ask: &Ask) -> Result<Vec<u8>, Failure> {
+    if let Ask::QuarantineRelease { reason, .. }
+    | Ask::QuarantineDiscard { reason, .. }
+    | Ask::Retire { reason, .. }
+    | Ask::Revoke { reason, .. }
+    | Ask::Grant { reason, .. } = ask
+        && reason.len() > TEXT_BYTES_MAX
+    {
+        let (len, most) = (reason.len(), TEXT_BYTES_MAX);
+        return Err(Failure::lasting(format!("a reason of {len} bytes; it has at most {most}")));
+    }
     let mut line = serde_json::to_vec(ask).map_err(Failure::lasting)?;
     line.push(b'\n');
     if line.len() as u64 > ASK_BYTES_MAX {
         let len = line.len();
         return Err(Failure::lasting(format!(
-            "this is too long to ask: {len} bytes, where {ASK_BYTES_MAX} may be; a reason has at most {TEXT_BYTES_MAX}"
+            "this is too long to ask: {len} bytes, where {ASK_BYTES_MAX} may be"
         )));
     }
     Ok(line)
