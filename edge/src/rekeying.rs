@@ -56,7 +56,8 @@ pub enum RekeyingError {
 /// # Errors
 /// Nothing was changed, but for new keys that lie ready for the next call.
 pub async fn rotate(dir: &DataDir, keeper: &Keeper) -> Result<Rotated, RekeyingError> {
-    settle(dir, keeper).await?;
+    let _alone = keeper.at_the_keys().await;
+    settle_alone(dir, keeper).await?;
     let Keys { next, older_tls, .. } = Keys::load_or_create(dir)?;
     let under_way = next.is_some();
     if !under_way && older_tls.len() >= OLDER_TLS_MAX {
@@ -74,6 +75,11 @@ pub async fn rotate(dir: &DataDir, keeper: &Keeper) -> Result<Rotated, RekeyingE
 /// # Errors
 /// The keys cannot be used; the device refused.
 pub async fn settle(dir: &DataDir, keeper: &Keeper) -> Result<Vec<DeviceTls>, RekeyingError> {
+    let _alone = keeper.at_the_keys().await;
+    settle_alone(dir, keeper).await
+}
+
+async fn settle_alone(dir: &DataDir, keeper: &Keeper) -> Result<Vec<DeviceTls>, RekeyingError> {
     let mut keys = Keys::load_or_create(dir)?;
     if let Some(next) = keys.next.take() {
         match keeper.query(|device| device.rotation()).await?? {

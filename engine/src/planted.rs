@@ -166,8 +166,6 @@ bugs! {
     DiscardKeepsHold,
     /// The policy of a job is ignored: captures are held where they should stand.
     AdditiveHeld,
-    /// A device spends more than its lease.
-    SpendUnchecked,
     /// A device's next epoch has the rights of the one before.
     RightsReused,
     /// A lease is granted though the pool does not cover it.

@@ -185,6 +185,31 @@ fn old_tls_keys_go_once_a_new_one_was_shown_and_are_tried_without_a_pause_until_
 }
 
 /// What 0015 says is lost: the key that such a cloud would know is gone, and people are told.
+/// Two of them, and the link, took each other's next keys for their own: the device kept one that
+/// its logs did not go by.
+#[test]
+fn keys_that_are_changed_again_and_again_at_once_are_those_that_sign() {
+    let (_dir, cloud, mut branch) = linked_branch();
+    for round in 0..3 {
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..6 {
+                        let changed = branch.run(&["rotate-keys"]);
+                        assert!([0, 75].contains(&changed.code().unwrap()), "{changed:?}");
+                    }
+                });
+            }
+        });
+        branch.kill_9();
+        branch.start();
+        capture(&branch, 1);
+        branch.wait_synced(PATIENCE);
+        assert!(branch.standing().linked, "round {round}");
+    }
+    assert_counted(&cloud, &branch, 3);
+}
+
 #[test]
 fn a_cloud_that_lost_a_change_of_keys_says_so() {
     let (dir, mut cloud, branch) = linked_branch();

@@ -21,6 +21,7 @@ use room::unless_full;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tallyroll_engine::device::{Device, DeviceConfig, Now, Rotation};
 use tallyroll_engine::store::{RedbMoment, RedbStore};
@@ -66,6 +67,9 @@ pub struct Keeper {
     jobs: mpsc::Sender<Job>,
     progress: watch::Receiver<Progress>,
     linked: watch::Sender<bool>,
+    /// Held by who reads or changes the file of keys: what the device says of its keys, and what the file
+    /// says, is about the same ones only while nobody else changes either.
+    keys: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The keeper has ended; its error was, or will be, the process's.
@@ -170,10 +174,20 @@ pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper
         };
         keeping.run(&runtime, queue)
     });
-    (Keeper { jobs, progress, linked }, Running { thread })
+    (Keeper { jobs, progress, linked, keys: Arc::default() }, Running { thread })
 }
 
 impl Keeper {
+    /// Waits until nobody else is at the file of keys, and keeps others from it.
+    pub(crate) async fn at_the_keys(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.keys.clone().lock_owned().await
+    }
+
+    /// The same, unless somebody else is at it now.
+    pub(crate) fn at_the_keys_now(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        self.keys.clone().try_lock_owned().ok()
+    }
+
     /// Records entries in order; the answers come once all that went in is durable.
     ///
     /// # Errors

@@ -124,6 +124,8 @@ async fn attempt(
             Err(why) => return Ok(why.into()),
         };
         let taken = || {
+            // While they change, the next session does it.
+            let Some(_alone) = keeper.at_the_keys_now() else { return };
             if let Err(why) = Keys::drop_before(dir, shown.fingerprint()) {
                 warn!(%why, "older TLS keys stay until the next session");
             }

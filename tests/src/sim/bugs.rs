@@ -18,7 +18,7 @@ pub fn finder(bug: Bug) -> &'static str {
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
-        SpendUnchecked | RightsReused | PoolUnchecked => "never-overspends",
+        RightsReused | PoolUnchecked => "never-overspends",
         SnapshotWithoutGrants
         | ImportsNotStored
         | BroughtImportsIgnored
