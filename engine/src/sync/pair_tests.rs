@@ -211,12 +211,12 @@ fn a_batch_that_is_packed_otherwise_is_the_same() {
     }
     device.seal(now(40)).expect("seals");
     let said = talk(&mut device, &mut hub);
-    let batches = said.iter().filter_map(|message| match message {
+    let mut batches = said.iter().filter_map(|message| match message {
         Message::Batch(batch) => Some(batch.clone()),
         _ => None,
     });
     let packed = |batch: &Batch| batch.header().compression == Compression::Zstd;
-    let batch = batches.filter(packed).next_back().expect("20 captures are worth compressing");
+    let batch = batches.rfind(packed).expect("20 captures are worth compressing");
     let place = *batch.header();
     let end = place.end_seq().expect("ends");
     let closes = |head: &SignedHead| {
