@@ -200,6 +200,11 @@ fn revisions(
     let Some(job) = job else { return Ok((makes, from)) };
     let makes = makes.unwrap_or_else(|| job.revision.saturating_add(1));
     let from = from.unwrap_or_else(|| job.revision.min(makes.saturating_sub(1)));
+    if from > job.revision {
+        let newest = job.revision;
+        let why = format!("revision {makes} of {from}: nothing made that; the newest is {newest}");
+        return Err(Error::Rejected(why));
+    }
     if from >= makes {
         let why = format!("revision {makes} of {from}: a revision is made of an earlier one");
         return Err(Error::Rejected(why));
@@ -215,8 +220,9 @@ fn revisions(
 fn delivered(job: Option<Standing>, revision: Option<u32>) -> Result<Option<u32>> {
     let Some(job) = job else { return Ok(revision) };
     let revision = revision.unwrap_or(job.revision);
-    if revision > JOB_STEPS_MAX {
-        let why = format!("revision {revision}: a job has at most {JOB_STEPS_MAX}");
+    if revision > job.revision {
+        let newest = job.revision;
+        let why = format!("revision {revision}: nothing made that; the newest is {newest}");
         return Err(Error::Rejected(why));
     }
     Ok(Some(revision))
@@ -351,5 +357,27 @@ mod tests {
             let refused = decide(send(u32::MAX, destinations, ColorMode::Color));
             assert!(matches!(refused, Err(Error::Rejected(_))));
         }
+    }
+
+    /// It was sent, and the conversions that the client meant were never due.
+    #[test]
+    fn a_revision_that_nothing_made_is_neither_sent_nor_converted() {
+        let policy = SettlementPolicy::ServerSettles;
+        let job = Some(Standing { policy, revision: 1, steps: 1, ended: false });
+        let terms = Terms { job, ..Terms::default() };
+        let save = |revision| {
+            let (job, user, media, which_pages) = (JobId([1; 8]), "a".into(), None, None);
+            let act = Act::Save { job, user, pages: 1, media, revision, which_pages };
+            decide(&terms, act, job, Some(UserAlias([2; 16])))
+        };
+        for made in [None, Some(0), Some(1)] {
+            save(made).expect("is there");
+        }
+        let refused = save(Some(2)).expect_err("is not").to_string();
+        assert_eq!(refused, "revision 2: nothing made that; the newest is 1");
+        assert!(
+            revisions(job, None, Some(1), 1).is_ok()
+                && revisions(job, Some(5), Some(2), 1).is_err()
+        );
     }
 }

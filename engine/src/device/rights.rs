@@ -105,6 +105,9 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let mut spent: BTreeMap<UserAlias, i128> = BTreeMap::new();
         let mut overdrawn = 0;
         for (_, event) in events {
+            if backed(event).is_some_and(|(_, backing)| backing.credits < Credits::ZERO) {
+                return Err(Error::Rejected("a charge is backed by less than nothing".into()));
+            }
             match (event, backed(event)) {
                 (Event::LeaseClosed(LeaseClosed { user: Some(user), returned, .. }), _) => {
                     *spent.entry(*user).or_default() += i128::from(returned.thousandths());
@@ -122,7 +125,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if spent.iter().any(beyond) {
             return Err(Error::NotYet("the lease does not cover that; ask for more".into()));
         }
-        if overdrawn > self.overdraft_left().max(0) {
+        if overdrawn > 0 && overdrawn > self.overdraft_left() {
             return Err(Error::NotYet("the overdraft does not cover that".into()));
         }
         Ok(())

@@ -212,12 +212,17 @@ fn nothing_is_committed_beyond_a_right() {
     let twice = twice.map(|event| (LogClass::Ledger, event.expect("each by itself is covered")));
     let refused = one.commit(now(5), &twice).expect_err("together they are not");
     assert_eq!(refused.kind(), Kind::Retry);
-    let mut event = page(&one, 1);
-    if let Event::PagesCaptured(captured) = &mut event {
-        let credits = credits(1);
-        captured.charge.backing = Some(Backing { right: Right::Overdraft, credits });
-    }
-    one.commit(now(5), &[(LogClass::Ledger, event)]).expect_err("there is no overdraft");
+    let backed = |right, whole| {
+        let mut event = page(&one, 1);
+        if let Event::PagesCaptured(captured) = &mut event {
+            captured.charge.backing = Some(Backing { right, credits: credits(whole) });
+        }
+        (LogClass::Ledger, event)
+    };
+    let overdrawn = [backed(Right::Overdraft, 1)];
+    let made_up = [backed(Right::Lease, -2), backed(Right::Lease, 4)];
+    one.commit(now(5), &overdrawn).expect_err("there is no overdraft");
+    one.commit(now(5), &made_up).expect_err("who takes less than nothing makes no room for more");
     let late = now(40 * 86_400);
     assert!(one.back(late, page(&one, 1), true).is_none(), "its end stops spending");
 }
