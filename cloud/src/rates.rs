@@ -12,6 +12,7 @@ use tallyroll_schema::Credits;
 use tallyroll_schema::event::counts::{
     ColorMode, Conversion, FinerPrice, PricedAct, PricedUnit, RateCard,
 };
+use tallyroll_schema::limits::local::CLOUD_QUESTION_BYTES_MAX;
 use toml::{Spanned, Value};
 
 /// Why a file is no rate card.
@@ -51,14 +52,24 @@ struct Finer {
     price: Amount,
 }
 
-/// Reads a file's text; the card's version is for whoever publishes it.
+/// Reads a file; the card's version is for whoever publishes it.
 ///
 /// # Errors
-/// It is no rate card.
-pub fn read(text: &str) -> Result<RateCard, Unreadable> {
-    let at = |span: Range<usize>, what: String| {
-        let before = text.get(..span.start).unwrap_or(text);
-        Unreadable { line: before.matches('\n').count() + 1, what }
+/// It is no rate card, or a larger one than may be published.
+pub fn read(file: &[u8]) -> Result<RateCard, Unreadable> {
+    let line = |before: &[u8]| before.split(|byte| *byte == b'\n').count();
+    if file.len() > CLOUD_QUESTION_BYTES_MAX {
+        let what =
+            format!("a rate card has at most {CLOUD_QUESTION_BYTES_MAX} bytes, this is more");
+        return Err(Unreadable { line: line(file), what });
+    }
+    let text = core::str::from_utf8(file).map_err(|why| {
+        let what = "this is no text; a rate card is a TOML file in UTF-8".into();
+        Unreadable { line: line(file.get(..why.valid_up_to()).unwrap_or(file)), what }
+    })?;
+    let at = |span: Range<usize>, what: String| Unreadable {
+        line: line(file.get(..span.start).unwrap_or(file)),
+        what,
     };
     let file: File = toml::from_str(text)
         .map_err(|why| at(why.span().unwrap_or_default(), why.message().replace('\n', ", ")))?;
@@ -185,7 +196,7 @@ mod tests {
         send-monochrome = 0.5\nsend-color = 1.0\nsave = 0\n";
 
     fn wrong(text: &str) -> (usize, String) {
-        let Unreadable { line, what } = read(text).expect_err("is wrong");
+        let Unreadable { line, what } = read(text.as_bytes()).expect_err("is wrong");
         (line, what)
     }
 
@@ -199,15 +210,15 @@ mod tests {
         // A billion is the most.
         assert_eq!(wrong(&text).0, 20);
         let text = text.replace("9007199254.741", "900719925.741");
-        let card = read(&text).expect("is a card");
+        let card = read(text.as_bytes()).expect("is a card");
         assert_eq!(card.print_monochrome.thousandths(), 50);
         let finer = card.finer.clone().expect("has finer prices");
         let (first, last) = (&finer[0], &finer[2]);
         assert_eq!((first.unit, first.price.thousandths()), (PricedUnit::Impression, 300));
         assert_eq!((last.unit, last.price.thousandths()), (PricedUnit::Page, 900_719_925_741));
-        assert_eq!(read(&write(&card)), Ok(card));
+        assert_eq!(read(write(&card).as_bytes()), Ok(card));
         let default = RateCard { version: 0, ..card::default_card() };
-        assert_eq!(read(&write(&default)), Ok(default));
+        assert_eq!(read(write(&default).as_bytes()), Ok(default));
     }
 
     #[test]
@@ -239,5 +250,14 @@ mod tests {
             assert!(what.contains(told), "{lines}: {what}");
             assert_eq!(at, line, "{lines}: {what}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_large_is_told_with_its_line() {
+        let told = |file: &[u8]| read(file).expect_err("is no card");
+        let Unreadable { line, what } = told(b"capture = 1\nsave = \"\xff\"\n");
+        assert_eq!((line, what.contains("UTF-8")), (2, true), "{what}");
+        let large = told(&vec![b'\n'; CLOUD_QUESTION_BYTES_MAX + 1]);
+        assert!(large.what.contains("at most 262144 bytes"), "{}", large.what);
     }
 }

@@ -14,16 +14,17 @@ use tallyroll_cloud::data_dir::DataDir;
 /// Tells of every epoch that a device opened because it was restored or copied.
 pub(crate) async fn run(dir: &DataDir, json: bool) -> Result {
     let forks = ask(dir, "forks", Ask::Forks).await?;
-    if json {
-        print(&forks)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut stories: Vec<String> = forks.as_array().into_iter().flatten().map(story).collect();
     let (accept_loss, await_devices) = (false, false);
     let health = ask(dir, "forks", Ask::Doctor { accept_loss, await_devices }).await?;
     let turned_away = health["turned-away"].as_array().into_iter().flatten();
     // Copies that never came as far as to write.
-    stories.extend(turned_away.filter(|device| device["reason"] == "old-keys").map(refused));
+    let stale = turned_away.filter(|device| device["reason"] == "old-keys");
+    let forks = forks.as_array().into_iter().flatten();
+    if json {
+        print(Value::Array(forks.chain(stale).cloned().collect()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stories: Vec<String> = forks.map(story).chain(stale.map(refused)).collect();
     if stories.is_empty() {
         print("No device was restored or copied.")?;
     } else {

@@ -6,12 +6,15 @@
 use super::{CommandError, Result, ask, print};
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::rates::{read, write};
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
+use tallyroll_schema::limits::local::CLOUD_QUESTION_BYTES_MAX;
 
 #[derive(Subcommand)]
 pub(crate) enum RatesCommand {
@@ -118,6 +121,8 @@ pub(crate) async fn policy(dir: &DataDir, command: PolicyCommand) -> Result {
 
 fn card_of(file: &Path) -> Result<RateCard> {
     let unread = |source| CommandError::Unread { path: file.to_owned(), source };
-    let text = std::fs::read_to_string(file).map_err(unread)?;
-    read(&text).map_err(|why| CommandError::Rates { path: file.to_owned(), why })
+    let mut bytes = Vec::new();
+    let most = CLOUD_QUESTION_BYTES_MAX as u64 + 1; // one more tells that there is more
+    File::open(file).map_err(unread)?.take(most).read_to_end(&mut bytes).map_err(unread)?;
+    read(&bytes).map_err(|why| CommandError::Rates { path: file.to_owned(), why })
 }

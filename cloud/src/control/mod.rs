@@ -27,14 +27,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
-use tallyroll_schema::limits::local::{CLIENT_TIMEOUT, CLIENTS_MAX};
+use tallyroll_schema::limits::local::{CLIENT_TIMEOUT, CLIENTS_MAX, CLOUD_QUESTION_BYTES_MAX};
 use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
-/// A question, bytes: the largest is a rate card.
-const ASK_BYTES_MAX: u64 = 256 * 1024;
 /// Lines made ahead of a client.
 const LINES_AHEAD: usize = 64;
 
@@ -254,7 +252,8 @@ pub async fn serve(listener: UnixListener, desk: Desk) {
 /// Answers one question.
 async fn serve_client(mut client: UnixStream, desk: Desk, turn: Turn) -> io::Result<()> {
     let mut asked = Vec::new();
-    BufReader::new(&mut client).take(ASK_BYTES_MAX).read_until(b'\n', &mut asked).await?;
+    let most = CLOUD_QUESTION_BYTES_MAX as u64;
+    BufReader::new(&mut client).take(most).read_until(b'\n', &mut asked).await?;
     if asked.is_empty() || !turn.take() {
         return Ok(());
     }

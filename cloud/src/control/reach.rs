@@ -7,7 +7,7 @@
 //! about to end, or the process was suspended.
 
 use super::desk::Desk;
-use super::{ASK_BYTES_MAX, Ask, Failure, Line, answer};
+use super::{Ask, Failure, Line, answer};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::keeper::{self, Running};
 use crate::links::TurnedAway;
@@ -20,7 +20,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::limits::TEXT_BYTES_MAX;
-use tallyroll_schema::limits::local::HOLDER_PATIENCE;
+use tallyroll_schema::limits::local::{CLOUD_QUESTION_BYTES_MAX, HOLDER_PATIENCE};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -228,10 +228,10 @@ fn question(ask: &Ask) -> Result<Vec<u8>, Failure> {
     }
     let mut line = serde_json::to_vec(ask).map_err(Failure::lasting)?;
     line.push(b'\n');
-    if line.len() as u64 > ASK_BYTES_MAX {
+    if line.len() > CLOUD_QUESTION_BYTES_MAX {
         let len = line.len();
         return Err(Failure::lasting(format!(
-            "this is too long to ask: {len} bytes, where {ASK_BYTES_MAX} may be"
+            "this is too long to ask: {len} bytes, where {CLOUD_QUESTION_BYTES_MAX} may be"
         )));
     }
     Ok(line)

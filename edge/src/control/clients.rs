@@ -10,15 +10,15 @@ use super::{Answer, Ask, Desk, recording};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
-use tallyroll_schema::limits::local::{ASK_TIMEOUT, ASKING_MAX, QUESTIONS_MAX, RECORDINGS_MAX};
+use tallyroll_schema::limits::local::{
+    AGENT_QUESTION_BYTES_MAX, ASK_TIMEOUT, ASKING_MAX, QUESTIONS_MAX, RECORDINGS_MAX,
+};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
-/// A question's line, bytes.
-const ASK_BYTES_MAX: u64 = 4096;
 /// A client may take so long to take its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -73,7 +73,7 @@ async fn hear(client: UnixStream) -> io::Result<Client> {
     let (reader, writer) = client.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
-    let mut ask = (&mut reader).take(ASK_BYTES_MAX);
+    let mut ask = (&mut reader).take(AGENT_QUESTION_BYTES_MAX as u64);
     let asked = match timeout(ASK_TIMEOUT, ask.read_until(b'\n', &mut line)).await {
         Ok(read) => {
             read?;

@@ -175,7 +175,8 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
     })
 }
 
-/// An end always goes in; a beginning once; captures and conversions until the end.
+/// A job begins once, takes captures and conversions until its end, and ends if it began: an end that
+/// stood alone would close the job for whoever begins it later.
 fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
     match (act, terms.job) {
         (Act::Begin { .. }, Some(_)) => {
@@ -185,6 +186,9 @@ fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
         }
         (Act::Capture { .. } | Act::Convert { .. }, Some(Standing { ended: true, .. })) => {
             Err(Error::Rejected(format!("job {job} has ended; begin another one")))
+        }
+        (Act::End { .. }, None) => {
+            Err(Error::Rejected(format!("job {job} never began here; there is nothing to end")))
         }
         _ => Ok(()),
     }
@@ -357,6 +361,18 @@ mod tests {
             let refused = decide(send(u32::MAX, destinations, ColorMode::Color));
             assert!(matches!(refused, Err(Error::Rejected(_))));
         }
+    }
+
+    /// It closed the job for whoever began it later.
+    #[test]
+    fn a_job_that_never_began_does_not_end() {
+        let job = JobId([1; 8]);
+        let mut terms = Terms::default();
+        let why = decide(&terms, Act::End { job }, job, None).expect_err("never began").to_string();
+        assert_eq!(why, format!("job {job} never began here; there is nothing to end"));
+        let policy = SettlementPolicy::ServerSettles;
+        terms.job = Some(Standing { policy, revision: 0, steps: 0, ended: false });
+        decide(&terms, Act::End { job }, job, None).expect("began");
     }
 
     /// It was sent, and the conversions that the client meant were never due.

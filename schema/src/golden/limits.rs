@@ -126,6 +126,8 @@ pub(super) fn local() -> String {
         GROUP_LINES_MAX,
         GROUPS_MAX,
         EVENT_BYTES_MAX,
+        AGENT_QUESTION_BYTES_MAX,
+        CLOUD_QUESTION_BYTES_MAX,
         CLIENTS_MAX,
         CLIENT_TIMEOUT,
         VISITS_MAX,

@@ -27,6 +27,10 @@ pub const GROUPS_MAX: usize = 16;
 /// An event that is recorded as it is, bytes: no kind needs more.
 pub const EVENT_BYTES_MAX: usize = 16 * 1024;
 
+/// A question to an agent, bytes: a word and a few numbers.
+pub const AGENT_QUESTION_BYTES_MAX: usize = 4096;
+/// A question to a cloud, bytes, and the file of a rate card, which is asked to be published: the finest card fits.
+pub const CLOUD_QUESTION_BYTES_MAX: usize = 256 * 1024;
 /// Clients of a cloud at once; more wait.
 pub const CLIENTS_MAX: usize = 64;
 /// A client of a cloud may take so long to take a line.
