@@ -186,6 +186,7 @@ fn act(line: &Keyed) -> Act {
         acted_at: u64::try_from(entry.printed_at).ok().map(Wall),
         spool_job: Some(JobId(entry.job.0.to_le_bytes())),
         running_total,
+        page: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each entry gets one answer, in order, and only after the commit it
 //! went into; a wrong entry keeps no other one out. A page-log line's key is its
-//! job, so a line that is in the ledger is answered as counted already.
+//! job, so a line that is in the ledger is answered as counted already; so is a job's numbered page.
 
 use super::room::unless_full;
 use super::{Clock, DiskDevice};
@@ -42,9 +42,9 @@ pub enum Recorded {
 
 /// Content of one commit, bytes: far below the journal's limit for one.
 const COMMIT_BYTES: usize = 256 * 1024;
-/// Why page-log lines wait at a device that was restored or copied.
-const UNCONFIRMED: &str = "this device was restored or copied, and the cloud may have counted these lines already; \
-    run the agent until `status` no longer says so, then import again: nothing is lost meanwhile";
+/// Why page-log lines, and the pages of jobs, wait at a device that was restored or copied.
+const UNCONFIRMED: &str = "this device was restored or copied, and the cloud may have counted this already; \
+    run the agent until `status` no longer says so, then try again: nothing is lost meanwhile";
 /// Names whose aliases are kept at hand.
 const CACHED_NAMES_MAX: usize = 4096;
 
@@ -115,6 +115,14 @@ impl Recorder {
                 return Err(Error::NotYet(UNCONFIRMED.into()));
             }
             if !group.lines.insert(line) || device.is_imported(line)? {
+                return Ok(None);
+            }
+        }
+        if let Some((job, page)) = act.page() {
+            if device.is_unconfirmed()? {
+                return Err(Error::NotYet(UNCONFIRMED.into()));
+            }
+            if device.recorded_page(job, page)?.is_some() || !group.pages.insert((job, page)) {
                 return Ok(None);
             }
         }
@@ -199,6 +207,7 @@ struct Group {
     places: Vec<usize>,
     bytes: usize,
     lines: BTreeSet<JobId>,
+    pages: BTreeSet<(JobId, u32)>,
     spool_jobs: BTreeMap<JobId, SpoolJob>,
     /// Jobs that began, as they stand after these events.
     jobs: BTreeMap<JobId, Standing>,

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
-    use tallyroll_schema::JobId;
+    use tallyroll_schema::{JobId, Wall};
     use tallyroll_schema::event::counts::SettlementPolicy;
 
     fn counts() -> Counts {
@@ -184,7 +184,7 @@ mod tests {
         counts.cards.insert(1, (place, default_card()));
         counts.policy.insert((), (place, SettlementPolicy::Additive));
         let mut job = Job::default();
-        job.begin(SettlementPolicy::Additive);
+        job.begin(SettlementPolicy::Additive, UserAlias([2; 16]), Wall(7));
         counts.jobs.insert((key.device, JobId([8; 8])), job);
         counts
     }

@@ -51,7 +51,7 @@ fn funds(hub: &Hub<MemoryStore>) -> Funds {
 
 fn page(device: &TestDevice, pages: u32) -> Event {
     let act =
-        Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color, media: None };
+        Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color, media: None, page: None };
     decide(&device.terms(JobId([1; 8])), act, JobId([1; 8]), Some(ALIAS)).expect("is priced")
 }
 

@@ -72,7 +72,7 @@ impl World {
         let machine = &mut self.devices[index];
         let (now, cut_off) = (machine.clock.show(self.now), machine.connection.is_none());
         let Some(process) = &mut machine.process else { return Ok(()) };
-        let act = Act::Capture { job: Some(job), user: user_name(user), pages, color, media: None };
+        let act = Act::Capture { job: Some(job), user: user_name(user), pages, color, media: None, page: None };
         let event = decide(&process.terms(job), act, job, Some(alias)).map_err(|error| {
             super::checkers::Violation { checker: "conserves", what: format!("refused: {error}") }
         })?;
