@@ -54,6 +54,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the address at which a browser on this machine opens the panel; it holds the token.
+    Panel {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Record events, JSON Lines on stdin; print each position once durable.
     Record {
         /// Answer in JSON Lines.
@@ -152,8 +158,9 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
                 dir.root().display()
             ))?;
         }
-        Command::Run(run) => agent::run(&dir, run.retention()).await?,
+        Command::Run(run) => agent::run(&dir, run.retention(), run.panel()).await?,
         Command::Status { watch, json } => commands::status::show(&dir, watch, json).await?,
+        Command::Panel { json } => commands::panel::show(&dir, json).await?,
         Command::Record { json } => return commands::record::run(&dir, json).await,
         Command::View { what, json } => {
             let ask = match what {

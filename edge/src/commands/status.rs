@@ -63,6 +63,10 @@ fn describe(status: &Value) -> String {
         format!("link    {link}"),
         format!("prices  by rate card {}; jobs settle by `{}`", status["card"], text("settlement")),
     ];
+    if let Some(socket) = status["panel"]["socket"].as_str() {
+        let url = status["panel"]["url"].as_str().map_or(String::new(), |url| format!(" and {url}"));
+        lines.push(printable(&format!("panel   {socket}{url}")));
+    }
     let mut told = Vec::new();
     for log in status["logs"].as_array().into_iter().flatten() {
         let count = |key: &str| log[key].as_u64().unwrap_or_default();

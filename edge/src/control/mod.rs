@@ -15,11 +15,12 @@ use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{DiskDevice, Gone, Keeper};
 use crate::link::LinkState;
+use crate::panel::PanelPlace;
 use crate::rekeying::{self, RekeyingError, Rotated};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
@@ -104,6 +105,9 @@ pub struct AgentStatus {
     /// The link; absent when no agent runs.
     #[serde(flatten)]
     pub link: Option<LinkState>,
+    /// Where its panel is; absent when no agent runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panel: Option<PanelPlace>,
     /// How far its events have come.
     #[serde(flatten)]
     pub status: Status,
@@ -120,6 +124,8 @@ pub struct Desk {
     pub enrolment: Enrolment,
     /// The link's state, where an agent runs.
     pub link: Option<watch::Receiver<LinkState>>,
+    /// Where the panel is, where an agent runs.
+    pub panel: Option<PanelPlace>,
 }
 
 impl Desk {
@@ -152,7 +158,9 @@ impl Desk {
         let status = self.keeper.query(|device| device.status()).await?;
         let link = self.link.as_ref().map(|link| link.borrow().clone());
         let enrolment = self.enrolment.clone();
-        let answer = |status| Answer::Status(Box::new(AgentStatus { enrolment, link, status }));
+        let panel = self.panel.clone();
+        let answer =
+            |status| Answer::Status(Box::new(AgentStatus { enrolment, link, panel, status }));
         Ok(status.map(answer).map_err(|why| why.to_string()))
     }
 
@@ -202,18 +210,17 @@ fn balances(report: &Report<'_>, pruned: u64) -> Answer {
     Answer::Balances { rows: report.balances(), incomplete: report.counts.incomplete(), pruned }
 }
 
-/// Opens the socket; the caller holds the directory's lock, so a file that is
+/// Opens a socket for the owner alone; the caller holds the directory's lock, so a file that is
 /// there was left behind.
 ///
 /// # Errors
 /// The system's.
-pub fn listen(dir: &DataDir) -> io::Result<UnixListener> {
-    let path = dir.socket();
-    match std::fs::remove_file(&path) {
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -142,7 +142,7 @@ pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)>
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let device = keeper::open(dir, keys, &enrolment)?;
     let (keeper, running) = keeper::start(dir, device, enrolment.clone());
-    Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None }, running))
+    Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None, panel: None }, running))
 }
 
 impl Reach {
