@@ -9,6 +9,7 @@ use crate::control::{self, Desk, clients};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::link::{self, LinkState, tls};
+use core::time::Duration;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::io::Write;
 use tallyroll_engine::device::Retention;
@@ -16,12 +17,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-/// Runs the device in `dir` until SIGTERM or SIGINT; it prunes what `retention` does not keep.
+/// Runs the device in `dir` until SIGTERM or SIGINT; it prunes what `retention` does not keep, and gives
+/// back leases that nobody spent from for `lease_idle`.
 ///
 /// # Errors
 /// Not joined, held by another process, files or sockets that cannot be used,
 /// or a failed write.
-pub async fn run(dir: &DataDir, retention: Retention) -> Result<()> {
+pub async fn run(dir: &DataDir, retention: Retention, lease_idle: Duration) -> Result<()> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
     let _lock = match place(dir, "run").await? {
         Place::Ours(lock) => lock,
@@ -31,6 +33,7 @@ pub async fn run(dir: &DataDir, retention: Retention) -> Result<()> {
     drop(tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?); // damaged keys end it here
     let (desk, running) = open_desk(dir, enrolment.clone())?;
     desk.keeper.query(move |device| device.set_retention(retention)).await.into_diagnostic()?;
+    desk.keeper.set_lease_idle(lease_idle).await.into_diagnostic()?;
     let listener = control::listen(dir)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot listen on {}", dir.socket().display()))?;

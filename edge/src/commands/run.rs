@@ -1,10 +1,11 @@
-//! `run`: what the agent is told to keep.
+//! `run`: what the agent is told to keep, and for how long.
 //!
 //! Owns the words for durations and sizes. Invariant: a value that means nothing, or less than a
 //! device needs, is refused before anything runs. What is pruned when is the engine's.
 
 use core::time::Duration;
 use jiff::{Span, SpanRelativeTo};
+use tallyroll_edge::keeper::LEASE_IDLE;
 use tallyroll_engine::device::Retention;
 
 /// Less than this and a device could keep nothing but its reserve.
@@ -22,12 +23,21 @@ pub(crate) struct RunArguments {
     /// which may be up to twice as long. Without it only a full disk is a limit.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     disk_limit: Option<u64>,
+    /// A user's lease that nobody spent from for so many seconds goes back to the cloud, so that it
+    /// can be spent elsewhere.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_IDLE.as_secs())]
+    lease_idle: u64,
 }
 
 impl RunArguments {
     /// As the engine wants it.
     pub(crate) fn retention(&self) -> Retention {
         Retention { keep: self.retain, limit: self.disk_limit }
+    }
+
+    /// How long a lease may lie unused.
+    pub(crate) fn lease_idle(&self) -> Duration {
+        Duration::from_secs(self.lease_idle)
     }
 }
 

@@ -95,7 +95,7 @@ impl World {
     fn give_back(&mut self, index: usize, alias: UserAlias) -> Step {
         let now = self.devices[index].clock.show(self.now);
         let Some(process) = &mut self.devices[index].process else { return Ok(()) };
-        let returned = process.return_lease(now, alias);
+        let returned = process.return_lease(now, alias, Credits::ZERO);
         if self.device_outcome(index, returned)?.is_some() {
             self.set_seal_timer(index);
         }
