@@ -10,6 +10,7 @@ use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::link::{self, LinkState, tls};
 use crate::panel::{self, PanelOptions};
+use core::time::Duration;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::io::Write;
 use tallyroll_engine::device::Retention;
@@ -17,13 +18,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::info;
 
-/// Runs the device in `dir` until SIGTERM or SIGINT; it prunes what `retention` does not keep, and serves
-/// its panel by `options`.
+/// Runs the device in `dir` until SIGTERM or SIGINT; it prunes what `retention` does not keep, gives back
+/// leases that nobody spent from for `lease_idle`, and serves its panel by `options`.
 ///
 /// # Errors
 /// Not joined, held by another process, files or sockets that cannot be used,
 /// or a failed write.
-pub async fn run(dir: &DataDir, retention: Retention, options: PanelOptions) -> Result<()> {
+pub async fn run(
+    dir: &DataDir,
+    retention: Retention,
+    lease_idle: Duration,
+    options: PanelOptions,
+) -> Result<()> {
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
     let _lock = match place(dir, "run").await? {
         Place::Ours(lock) => lock,
@@ -33,14 +39,14 @@ pub async fn run(dir: &DataDir, retention: Retention, options: PanelOptions) -> 
     drop(tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?); // damaged keys end it here
     let (desk, running) = open_desk(dir, enrolment.clone())?;
     desk.keeper.query(move |device| device.set_retention(retention)).await.into_diagnostic()?;
+    desk.keeper.set_lease_idle(lease_idle).await.into_diagnostic()?;
     let listener = control::listen(&dir.socket())
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot listen on {}", dir.socket().display()))?;
     let at = options.address.map_or(String::new(), |address| format!(" and {address}"));
-    let panel = panel::open(dir, &options)
-        .await
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot open the panel at {}{at}", dir.panel_socket().display()))?;
+    let panel = panel::open(dir, &options).await.into_diagnostic().wrap_err_with(|| {
+        format!("cannot open the panel at {}{at}", dir.panel_socket().display())
+    })?;
 
     // Before it is said to be ready, for whoever waited for that may stop it at once.
     let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;

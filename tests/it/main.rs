@@ -17,6 +17,7 @@ mod kill;
 mod loss;
 mod memory;
 mod page_log;
+mod panel;
 mod pressure;
 mod proxy;
 mod quarantine;

@@ -17,16 +17,17 @@ pub(crate) async fn show(dir: &DataDir, json: bool) -> Result<()> {
     let status = way.ask(Ask::Status).await?;
     way.close().await?;
     let Some(socket) = status["panel"]["socket"].as_str() else {
-        return Err(miette!("no agent is running; `tallyroll-edge run --panel 127.0.0.1:PORT` starts it"));
+        return Err(miette!(
+            "no agent is running; `tallyroll-edge run --panel 127.0.0.1:PORT` starts it"
+        ));
     };
     let Some(url) = status["panel"]["url"].as_str() else {
         return Err(miette!(
             "the panel is on its socket only, {socket}; for a browser start the agent with `run --panel 127.0.0.1:PORT`"
         ));
     };
-    let address = address_with_token(dir, url)
-        .into_diagnostic()
-        .wrap_err("cannot read the panel's token")?;
+    let address =
+        address_with_token(dir, url).into_diagnostic().wrap_err("cannot read the panel's token")?;
     match json {
         true => print(json!({ "socket": socket, "url": url, "address": address })),
         false => print(address),

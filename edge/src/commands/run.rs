@@ -1,11 +1,12 @@
-//! `run`: what the agent is told to keep, and where its panel is.
+//! `run`: what the agent is told to keep, for how long, and where its panel is.
 //!
 //! Owns the words for durations and sizes. Invariant: a value that means nothing, or less than a
 //! device needs, is refused before anything runs. What is pruned when is the engine's.
 
 use core::time::Duration;
-use std::net::SocketAddr;
 use jiff::{Span, SpanRelativeTo};
+use std::net::SocketAddr;
+use tallyroll_edge::keeper::LEASE_IDLE;
 use tallyroll_edge::panel::PanelOptions;
 use tallyroll_engine::device::Retention;
 
@@ -24,6 +25,10 @@ pub(crate) struct RunArguments {
     /// which may be up to twice as long. Without it only a full disk is a limit.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     disk_limit: Option<u64>,
+    /// A user's lease that nobody spent from for so many seconds goes back to the cloud, so that it
+    /// can be spent elsewhere.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_IDLE.as_secs())]
+    lease_idle: u64,
     /// Serve the panel by HTTP on loopback, too, as `127.0.0.1:8631`; `tallyroll-edge panel` prints
     /// the address to open. Without it there is only the socket `panel.sock` in the data directory.
     #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
@@ -37,6 +42,11 @@ impl RunArguments {
     /// As the engine wants it.
     pub(crate) fn retention(&self) -> Retention {
         Retention { keep: self.retain, limit: self.disk_limit }
+    }
+
+    /// How long a lease may lie unused.
+    pub(crate) fn lease_idle(&self) -> Duration {
+        Duration::from_secs(self.lease_idle)
     }
 
     /// As the panel wants it.
@@ -61,7 +71,9 @@ fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
 
 fn parse_some_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        Duration::ZERO => Err("no time at all: no job could ever be sent; write it as `24h`".into()),
+        Duration::ZERO => {
+            Err("no time at all: no job could ever be sent; write it as `24h`".into())
+        }
         some => Ok(some),
     }
 }
@@ -118,7 +130,10 @@ mod tests {
             assert!(parse_loopback(here).is_ok(), "{here}");
         }
         for there in ["0.0.0.0:8631", "[::]:8631", "192.0.2.1:80", "localhost:80", "127.0.0.1"] {
-            assert!(parse_loopback(there).is_err_and(|told| told.contains("127.0.0.1:")), "{there}");
+            assert!(
+                parse_loopback(there).is_err_and(|told| told.contains("127.0.0.1:")),
+                "{there}"
+            );
         }
         assert!(parse_bytes("4095KiB").is_err_and(|told| told.contains("too little")));
     }

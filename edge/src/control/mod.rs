@@ -3,12 +3,16 @@
 //! Owns the questions ([`Ask`]) and their answers, as JSON Lines over a Unix
 //! socket that only the owner may open. Invariant: a question is answered the
 //! same by a running agent and by a command that opened the files itself.
-//! Recording is a stream of its own ([`recording`]); how many may ask at once is
+//! Recording is a stream of its own ([`recording`], with a right for each act [`leased`]); how many may ask at once is
 //! [`clients`]'s.
 
 pub mod clients;
+pub mod leased;
+mod leases;
 pub mod reach;
 pub mod recording;
+
+pub use leases::LeaseRow;
 
 use crate::backup::{self, Made};
 use crate::data_dir::DataDir;
@@ -21,9 +25,9 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
+use tallyroll_engine::{Error, Kind};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
@@ -41,6 +45,11 @@ pub enum Ask {
     Balances,
     /// Record the lines that follow.
     Record,
+    /// Record the lines that follow, acts only with a right to what they cost.
+    RecordLeased {
+        /// How long each may wait for its right.
+        wait_seconds: u64,
+    },
     /// Make a backup.
     Backup {
         /// Where: an absolute path, for the agent may stand elsewhere than who asks.
@@ -111,6 +120,8 @@ pub struct AgentStatus {
     /// How far its events have come.
     #[serde(flatten)]
     pub status: Status,
+    /// What it may spend, and for whom.
+    pub leases: Vec<LeaseRow>,
 }
 
 /// Everything needed to answer.
@@ -136,7 +147,7 @@ impl Desk {
             Ask::Status => self.status().await,
             Ask::Totals => self.report(totals).await,
             Ask::Balances => self.report(balances).await,
-            Ask::Record => Ok(Err("recording is a stream".into())),
+            Ask::Record | Ask::RecordLeased { .. } => Ok(Err("recording is a stream".into())),
             Ask::Backup { to } => self.backup(to).await,
             Ask::RotateKeys => Ok(match rekeying::rotate(&self.dir, &self.keeper).await {
                 Ok(rotated) => Ok(Answer::Rotated(rotated)),
@@ -155,13 +166,15 @@ impl Desk {
     }
 
     async fn status(&self) -> Result<Result<Answer, String>, Gone> {
-        let status = self.keeper.query(|device| device.status()).await?;
+        let standing = |device: &mut DiskDevice| Ok((device.status()?, leases::rows(device)?));
+        let standing: Result<_, Error> = self.keeper.query(standing).await?;
         let link = self.link.as_ref().map(|link| link.borrow().clone());
         let enrolment = self.enrolment.clone();
         let panel = self.panel.clone();
-        let answer =
-            |status| Answer::Status(Box::new(AgentStatus { enrolment, link, panel, status }));
-        Ok(status.map(answer).map_err(|why| why.to_string()))
+        let answer = |(status, leases)| {
+            Answer::Status(Box::new(AgentStatus { enrolment, link, panel, status, leases }))
+        };
+        Ok(standing.map(answer).map_err(|why| why.to_string()))
     }
 
     async fn backup(&self, to: PathBuf) -> Result<Result<Answer, String>, Gone> {

@@ -37,7 +37,9 @@ impl Door {
         let headers = request.headers();
         let Some(host) = only(headers, "host").filter(|host| self.hosts.iter().any(|h| h == host))
         else {
-            return forbidden("this is not the name of the panel; use the address that `tallyroll-edge panel` prints");
+            return forbidden(
+                "this is not the name of the panel; use the address that `tallyroll-edge panel` prints",
+            );
         };
         let own = format!("http://{host}");
         let elsewhere = headers.contains_key(header::ORIGIN)

@@ -17,6 +17,7 @@ use tallyroll_schema::event::counts::{ColorMode, CountSource, Sides};
 use tallyroll_schema::limits::local::PANEL_JOBS_MAX;
 use tallyroll_schema::{Act, JobId, Position};
 use tokio::sync::Mutex;
+use tracing::warn;
 
 /// What a job's pages are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,9 +211,10 @@ impl Panel {
         let (id, user) = (job.id, job.user.clone());
         let known = self.keeper.query(move |device| {
             let alias = device.alias(&user).ok().flatten();
-            let ours = device.counts().running(device.id()).any(|running| {
-                running.job == id && Some(running.user) == alias
-            });
+            let ours = device
+                .counts()
+                .running(device.id())
+                .any(|running| running.job == id && Some(running.user) == alias);
             ours.then(|| recorded(device, id, 0))
         });
         let Some(known) = known.await? else { return Err(Refusal::refused(why)) };
@@ -306,7 +308,11 @@ impl Panel {
     async fn put_down(&self, act: Act) -> Result<(), Refusal> {
         match self.keeper.spend(act).await? {
             Spent::At(_) | Spent::Already => Ok(()),
-            Spent::Refused(why) => Err(Refusal::refused(why)),
+            // The device is retired: its logs have ended, and with them all that ran.
+            Spent::Refused(why) => {
+                warn!(%why, "an end is not recorded");
+                Ok(())
+            }
             Spent::NotNow(why) => Err(Refusal::busy(why)),
             Spent::Short(_) => Err(Refusal::busy("an end costs nothing; try again")),
         }

@@ -4,9 +4,9 @@
 //! count: how far a job is stands in the ledger. A file that cannot be read means that nobody is
 //! logged in; a job that it does not name is left to its time.
 
+use super::Panel;
 use super::jobs::{Job, Kind};
 use super::sessions::Session;
-use super::Panel;
 use crate::keeper::DiskDevice;
 use crate::secret_file;
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,8 @@ fn standing(
         let user = names.get(&kept.alias)?;
         let runs = |job: &JobId| running.get(job) == Some(&kept.alias);
         let jobs = kept.jobs.into_iter().filter(|(job, _)| runs(job));
-        let jobs = jobs.map(|(job, kind)| Job::new(job, kind, user.clone(), recorded(device, job, 0)));
+        let jobs =
+            jobs.map(|(job, kind)| Job::new(job, kind, user.clone(), recorded(device, job, 0)));
         Some((user.clone(), Session::new(kept.session), jobs.collect()))
     });
     sessions.collect()

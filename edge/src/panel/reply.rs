@@ -84,9 +84,11 @@ pub(super) async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> 
         return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "slow", why));
     };
     let bytes = read.map_err(|_| {
-        let why = format!("a body of more than {PANEL_BODY_BYTES_MAX} bytes, or one that broke off");
+        let why =
+            format!("a body of more than {PANEL_BODY_BYTES_MAX} bytes, or one that broke off");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "large", why)
     })?;
-    serde_json::from_slice(&bytes)
-        .map_err(|why| Refusal::wrong(format!("not what is expected here: {why}; see docs/panel.md")))
+    serde_json::from_slice(&bytes).map_err(|why| {
+        Refusal::wrong(format!("not what is expected here: {why}; see docs/panel.md"))
+    })
 }

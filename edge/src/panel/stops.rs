@@ -154,7 +154,9 @@ async fn attempt(keeper: &Keeper, act: Act, how: How) -> Result<(Tried, bool), G
             let waits = !short.cut_off && short.refused.is_none();
             (Tried::Stopped(reason(&short)), waits)
         }
-        Spent::NotNow(why) if keeper.progress().borrow().full => (stop(Reason::DiskFull, why), false),
+        Spent::NotNow(why) if keeper.progress().borrow().full => {
+            (stop(Reason::DiskFull, why), false)
+        }
         Spent::NotNow(why) => (stop(Reason::NotYet, why), false),
         Spent::Refused(why) => {
             let retired = keeper.query(|device| device.refuse_if_retired().is_err()).await?;
@@ -176,7 +178,8 @@ fn reason(short: &Short) -> Stop {
             (Reason::LineDown, why)
         }
         Some((available, held)) => {
-            let elsewhere: i128 = held.iter().map(|held| i128::from(held.credits.thousandths())).sum();
+            let elsewhere: i128 =
+                held.iter().map(|held| i128::from(held.credits.thousandths())).sum();
             let left = CreditSum::from_thousandths(left + i128::from(available.thousandths()));
             let missing = i128::from(needed.thousandths()) > left.thousandths();
             match (elsewhere > 0, left.thousandths() > 0) {
@@ -231,7 +234,11 @@ mod tests {
             (told(0, false, Some((0, 0))), Reason::Zero, "top-up"),
             (told(500, false, Some((0, 0))), Reason::CannotPay, "costs 1.000, and 0.500 is left"),
             (told(0, false, Some((500, 0))), Reason::CannotPay, "and 0.500 is left"),
-            (told(0, false, Some((0, 3_000))), Reason::HeldElsewhere, "3.000 is held by other devices (abababab)"),
+            (
+                told(0, false, Some((0, 3_000))),
+                Reason::HeldElsewhere,
+                "3.000 is held by other devices (abababab)",
+            ),
             (told(500, true, Some((0, 3_000))), Reason::LineDown, "0.500 is left"),
             (told(0, false, None), Reason::Asked, "not answered"),
         ] {

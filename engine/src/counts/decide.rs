@@ -188,9 +188,11 @@ fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
         (Act::Capture { .. } | Act::Convert { .. }, Some(Standing { ended: true, .. })) => {
             Err(Error::Rejected(format!("job {job} has ended; begin another one")))
         }
-        (Act::Print { job: None, page: Some(_), .. } | Act::Capture { job: None, page: Some(_), .. }, _) => {
-            Err(Error::Rejected("a page is numbered within its job; say the job".into()))
-        }
+        (
+            Act::Print { job: None, page: Some(_), .. }
+            | Act::Capture { job: None, page: Some(_), .. },
+            _,
+        ) => Err(Error::Rejected("a page is numbered within its job; say the job".into())),
         (Act::Print { page: Some(0), .. } | Act::Capture { page: Some(0), .. }, _) => {
             Err(Error::Rejected("page 0: the pages of a job count from 1".into()))
         }
@@ -328,7 +330,8 @@ mod tests {
     fn prices_are_those_of_the_mission() {
         let (job, user) = (JobId([1; 8]), || "a".to_string());
         let color = ColorMode::Color;
-        let capture = Act::Capture { job: None, user: user(), pages: 1, color, media: None, page: None };
+        let capture =
+            Act::Capture { job: None, user: user(), pages: 1, color, media: None, page: None };
         assert_eq!(price(capture), "1.000");
         let conversions = vec![Conversion::Resize, Conversion::ColorToMonochrome];
         let (media, revision, from_revision, which_pages) = (None, None, None, None);

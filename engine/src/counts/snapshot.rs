@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
-    use tallyroll_schema::{JobId, Wall};
     use tallyroll_schema::event::counts::SettlementPolicy;
+    use tallyroll_schema::{JobId, Wall};
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };

@@ -72,7 +72,11 @@ impl Imports {
     }
 
     /// What is kept of a line or a page that is counted.
-    pub(super) fn line<S: Store>(&self, rows: &Rows<'_, S>, line: JobId) -> Result<Option<ImportRow>> {
+    pub(super) fn line<S: Store>(
+        &self,
+        rows: &Rows<'_, S>,
+        line: JobId,
+    ) -> Result<Option<ImportRow>> {
         match self.lines.get(&line) {
             Some(row) => Ok(Some(*row)),
             None if self.whole => Ok(None),

@@ -227,7 +227,10 @@ impl<S: Store> Hub<S> {
         let in_time = now.monotonic < since.saturating_add(RECALL);
         let reachable = elsewhere.iter().filter(|(key, _)| reached.contains(&key.device));
         let reachable: Vec<_> = reachable.filter(|(key, _)| !self.is_frozen(key)).collect();
-        if reachable.is_empty() || !in_time {
+        // A name that nobody is linked to yet is under way itself.
+        let may_change = subject.is_none() || !reachable.is_empty();
+        // Who has enough for now, takes it from nobody.
+        if !may_change || !in_time || asked.needed <= Credits::ZERO {
             return self.refuse_lease(now, asked, key, pool, &elsewhere);
         }
         for (other, lease) in reachable {

@@ -50,8 +50,14 @@ fn funds(hub: &Hub<MemoryStore>) -> Funds {
 }
 
 fn page(device: &TestDevice, pages: u32) -> Event {
-    let act =
-        Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color, media: None, page: None };
+    let act = Act::Capture {
+        job: None,
+        user: "a".into(),
+        pages,
+        color: ColorMode::Color,
+        media: None,
+        page: None,
+    };
     decide(&device.terms(JobId([1; 8])), act, JobId([1; 8]), Some(ALIAS)).expect("is priced")
 }
 
@@ -79,9 +85,10 @@ fn a_lease_leaves_the_pool_is_spent_and_comes_back() {
     sync(&mut hub, &mut one, &[], 20);
     let lease = one.lease(ALIAS);
     assert_eq!((lease.granted, lease.spent, lease.outstanding()), (13_000, 10_000, 3_000));
-    one.return_lease(now(21), ALIAS).expect("gives back").expect("had something");
+    one.return_lease(now(21), ALIAS, Credits::ZERO).expect("gives back").expect("had something");
     assert!(
-        !spend(&mut one, 1, false) && one.return_lease(now(21), ALIAS).expect("is fine").is_none()
+        !spend(&mut one, 1, false)
+            && one.return_lease(now(21), ALIAS, Credits::ZERO).expect("is fine").is_none()
     );
     sync(&mut hub, &mut one, &[], 30);
     let Funds { charged, leased, .. } = funds(&hub);
@@ -105,7 +112,7 @@ fn what_idles_elsewhere_is_recalled_before_anybody_is_refused() {
     let first = one.id();
     sync(&mut hub, &mut one, &[first], 12);
     assert_eq!(one.recalled(), [ALIAS]);
-    one.return_lease(now(12), ALIAS).expect("gives back");
+    one.return_lease(now(12), ALIAS, Credits::ZERO).expect("gives back");
     sync(&mut hub, &mut one, &[first], 13);
     assert!(one.recalled().is_empty() && hub.answers_due().is_none());
     sync(&mut hub, &mut two, &[], 13);

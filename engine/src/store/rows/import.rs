@@ -57,6 +57,10 @@ mod tests {
         let epoch = EpochId { counter: 1, nonce: [2; 16] };
         let (spool_job, running_total) = (Some(JobId([3; 8])), Some(9));
         let line = PrunedLine { epoch, seq: 4, spool_job, impressions: 7, running_total };
-        super::super::assert_reads_back(&ImportRow { seq: 4, pruned: Some(line), epoch: Some(epoch) });
+        super::super::assert_reads_back(&ImportRow {
+            seq: 4,
+            pruned: Some(line),
+            epoch: Some(epoch),
+        });
     }
 }
