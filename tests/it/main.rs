@@ -16,6 +16,7 @@ mod idle;
 mod kill;
 mod loss;
 mod memory;
+mod page;
 mod page_log;
 mod panel;
 mod pressure;

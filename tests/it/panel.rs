@@ -1,6 +1,6 @@
 //! The panel of a device, as the software beside it and a browser see it: docs/panel.md, through real processes.
 //! Invariant: what is asked is asked over the real sockets, by bytes that this file writes itself.
-//! What a person sees of the page is in no test; that it is served whole, and to whom, is.
+//! What a person sees of the page is in `page`.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -98,11 +98,7 @@ fn with_credits(credits: u32) -> (TempDir, Cloud, Branch, String) {
     wait_until(PATIENCE, "the branch is linked", || branch.standing().linked);
     let session = log_in(&branch);
     let (status, said) = begin(&branch, &session, 1);
-    assert_eq!(
-        (status, &said["reason"]),
-        (409, &json!("zero")),
-        "nobody gave anna anything: {said}"
-    );
+    assert_eq!((status, &said["state"]), (409, &json!("stopped")), "nobody gave any: {said}");
     grant(&cloud, credits);
     wait_until(PATIENCE, "the job may run", || begin(&branch, &session, 1).0 == 201);
     (dir, cloud, branch, session)

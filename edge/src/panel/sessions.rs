@@ -97,6 +97,7 @@ impl Panel {
     pub(super) async fn session(&self, id: &str) -> Result<SessionView, Refusal> {
         let user = self.user_of(id)?;
         let credit = self.credit(user.clone()).await?;
+        self.open().note(&user, credit); // it is told hereby
         let mut jobs = Vec::new();
         for job in self.jobs_of(&user) {
             jobs.push(job.view().await);
