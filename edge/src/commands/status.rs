@@ -79,6 +79,11 @@ fn describe(status: &Value) -> String {
         format!("link    {link}"),
         format!("prices  by rate card {}; jobs settle by `{}`", status["card"], text("settlement")),
     ];
+    if let Some(overdraft) = status["overdraft"].as_str().filter(|overdraft| *overdraft != "0.000")
+    {
+        let overdraft = printable(overdraft);
+        lines.push(format!("offline at most {overdraft} beyond its leases while it is cut off"));
+    }
     let mut told = Vec::new();
     for log in status["logs"].as_array().into_iter().flatten() {
         let count = |key: &str| log[key].as_u64().unwrap_or_default();
