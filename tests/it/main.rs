@@ -14,6 +14,7 @@ mod doctor;
 mod fsync;
 mod idle;
 mod kill;
+mod leases;
 mod loss;
 mod memory;
 mod page;

@@ -84,6 +84,11 @@ fn describe(status: &Value) -> String {
             status["panel"]["url"].as_str().map_or(String::new(), |url| format!(" and {url}"));
         lines.push(printable(&format!("panel   {socket}{url}")));
     }
+    if let Some(overdraft) = status["overdraft"].as_str().filter(|overdraft| *overdraft != "0.000")
+    {
+        let overdraft = printable(overdraft);
+        lines.push(format!("offline at most {overdraft} beyond its leases while it is cut off"));
+    }
     let mut told = Vec::new();
     for log in status["logs"].as_array().into_iter().flatten() {
         let count = |key: &str| log[key].as_u64().unwrap_or_default();

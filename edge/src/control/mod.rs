@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
 use tallyroll_engine::{Error, Kind};
+use tallyroll_schema::Credits;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
@@ -122,6 +123,8 @@ pub struct AgentStatus {
     pub status: Status,
     /// What it may spend, and for whom.
     pub leases: Vec<LeaseRow>,
+    /// What it may charge beyond its leases while it is cut off, as far as it knows.
+    pub overdraft: Credits,
 }
 
 /// Everything needed to answer.
@@ -166,13 +169,17 @@ impl Desk {
     }
 
     async fn status(&self) -> Result<Result<Answer, String>, Gone> {
-        let standing = |device: &mut DiskDevice| Ok((device.status()?, leases::rows(device)?));
+        let standing = |device: &mut DiskDevice| {
+            let overdraft = device.counts().rights().overdraft();
+            Ok((device.status()?, leases::rows(device)?, overdraft))
+        };
         let standing: Result<_, Error> = self.keeper.query(standing).await?;
         let link = self.link.as_ref().map(|link| link.borrow().clone());
         let enrolment = self.enrolment.clone();
         let panel = self.panel.clone();
-        let answer = |(status, leases)| {
-            Answer::Status(Box::new(AgentStatus { enrolment, link, panel, status, leases }))
+        let answer = |(status, leases, overdraft)| {
+            let status = AgentStatus { enrolment, link, panel, status, leases, overdraft };
+            Answer::Status(Box::new(status))
         };
         Ok(standing.map(answer).map_err(|why| why.to_string()))
     }

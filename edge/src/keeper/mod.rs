@@ -8,6 +8,7 @@
 
 mod clock;
 mod opening;
+mod recent;
 mod recording;
 mod room;
 mod spending;

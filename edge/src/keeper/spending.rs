@@ -5,11 +5,12 @@
 //! process. Nothing is asked for while there is no link, and nothing goes back then but what the cloud
 //! wants: who is cut off spends to the end of the lease.
 
+use super::recent::Recent;
 use super::recording::Backed;
 use super::room::unless_full;
 use super::{Keeping, Recorded};
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use tallyroll_engine::Error;
 use tallyroll_schema::event::leases::LeaseHeld;
 use tallyroll_schema::{Act, Credits, JobId, Position, UserAlias};
@@ -18,18 +19,14 @@ use tallyroll_schema::{Act, Credits, JobId, Position, UserAlias};
 pub const LEASE_IDLE: Duration = Duration::from_secs(15 * 60);
 /// How much is asked for at least: ten pages, so that a user who comes once asks once.
 const LEASE_MIN: Credits = Credits::from_thousandths(10_000);
-/// Recent use, by which a lease is sized, is that of the last hour, by the minute.
-const RECENT_MINUTES: u64 = 60;
 /// Without a link for so long the device counts as cut off: a link that is made anew takes less.
 const CUT_OFF_AFTER: Duration = Duration::from_secs(3);
-/// After a refusal the cloud is asked again so much later, each time twice as late,
-const REFUSED_PAUSE_MIN: Duration = Duration::from_secs(2);
-/// but no later than this: somebody may wait for a top-up.
-const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(8);
-/// A job in which nothing was done for so long needs its lease no more than others do.
-const JOB_RUNS: Duration = Duration::from_secs(60);
 /// A lease is renewed when it ends this soon: a line may be down for a week.
 const ENDS_SOON_MILLISECONDS: u64 = 7 * 86_400_000;
+/// For that reason alone it is not renewed again so soon.
+const RENEWED_AGAIN: Duration = Duration::from_secs(3600);
+/// What could not be given back for want of room is tried again.
+const RETURNED_AGAIN: Duration = Duration::from_secs(5);
 
 /// What became of an act that is recorded only with a right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,62 +86,6 @@ impl Default for Spending {
     }
 }
 
-/// What a user did of late.
-#[derive(Debug, Default)]
-struct Recent {
-    last: Duration,
-    /// Spent in the minutes of the last hour, thousandths, oldest first.
-    minutes: VecDeque<(u64, i128)>,
-    /// Jobs that began and did not end, and when something was done in them.
-    jobs: BTreeMap<JobId, Duration>,
-    refused: Option<Refusal>,
-}
-
-/// A refusal, when it was seen, and how long nothing is asked for since.
-#[derive(Debug, Clone, Copy)]
-struct Refusal {
-    answers: Position,
-    seen: Duration,
-    pause: Duration,
-}
-
-impl Recent {
-    /// Spent within the last hour, thousandths.
-    fn used(&self, now: Duration) -> i128 {
-        let since = minute(now).saturating_sub(RECENT_MINUTES);
-        self.minutes.iter().filter(|(minute, _)| *minute > since).map(|(_, spent)| spent).sum()
-    }
-
-    fn spend(&mut self, now: Duration, credits: Credits) {
-        self.last = now;
-        let (this, spent) = (minute(now), i128::from(credits.thousandths()));
-        match self.minutes.back_mut() {
-            Some((minute, sum)) if *minute == this => *sum += spent,
-            _ => self.minutes.push_back((this, spent)),
-        }
-        let since = this.saturating_sub(RECENT_MINUTES);
-        self.minutes.retain(|(minute, _)| *minute > since);
-    }
-
-    /// When the last job that runs here will not any more, unless something is done in it.
-    fn runs_until(&self, now: Duration) -> Option<Duration> {
-        let until = self.jobs.values().max()?.saturating_add(JOB_RUNS);
-        (now < until).then_some(until)
-    }
-
-    /// Whether so much may be asked for now, after the refusal of `last`.
-    fn may_ask(&mut self, now: Duration, refusal: Position) -> bool {
-        let known = self.refused;
-        if let Some(known) = known.filter(|known| known.answers == refusal) {
-            return now >= known.seen.saturating_add(known.pause);
-        }
-        let longer = known.map_or(REFUSED_PAUSE_MIN, |known| known.pause.saturating_mul(2));
-        let pause = longer.min(REFUSED_PAUSE_MAX);
-        self.refused = Some(Refusal { answers: refusal, seen: now, pause });
-        false
-    }
-}
-
 impl Spending {
     pub(super) fn due(&self) -> Option<Duration> {
         self.due
@@ -167,10 +108,7 @@ impl Spending {
 
     fn note_job(&mut self, now: Duration, job: Option<(JobId, bool)>, user: UserAlias) {
         let Some((job, begins)) = job else { return };
-        let jobs = &mut self.users.entry(user).or_default().jobs;
-        if begins || jobs.contains_key(&job) {
-            jobs.insert(job, now);
-        }
+        self.users.entry(user).or_default().note_job(now, job, begins);
     }
 }
 
@@ -187,10 +125,7 @@ impl Keeping {
             self.recorder.spend(&mut self.device, self.clock, act, (records, cut_off))?;
         self.say_minted(minted);
         if let Some((job, _)) = ended {
-            self.spending
-                .users
-                .values_mut()
-                .for_each(|recent| recent.jobs.retain(|of, _| *of != job));
+            self.spending.users.values_mut().for_each(|recent| recent.end_job(job));
             self.spending.due = Some(Duration::ZERO);
         }
         let user = match name {
@@ -210,7 +145,10 @@ impl Keeping {
             }
             Backed::Short(user, needed) => {
                 self.spending.users.entry(user).or_default().last = now;
-                self.ask(user, needed)?;
+                let left = i64::try_from(self.device.lease(user).outstanding().max(0));
+                let missing = needed.thousandths().saturating_sub(left.unwrap_or(i64::MAX));
+                // One that has ended covers nothing, but any grant renews it.
+                self.ask(user, Credits::from_thousandths(missing.max(1)))?;
                 Ok(Spent::Short(self.short(user, needed, cut_off)))
             }
         }
@@ -237,7 +175,14 @@ impl Keeping {
         let enough = used.max(i128::from(LEASE_MIN.thousandths())) / 2;
         let soon = now.wall.0.saturating_add(ENDS_SOON_MILLISECONDS);
         let ends = lease.last.is_some_and(|last| last.spend_until.0 < soon);
-        if lease.outstanding() < enough || ends {
+        let recent = self.spending.users.entry(user).or_default();
+        // Once an hour: by a clock that is wrong every lease ends soon.
+        let renews =
+            ends && recent.renewed.is_none_or(|last| now.monotonic >= last + RENEWED_AGAIN);
+        if renews {
+            recent.renewed = Some(now.monotonic);
+        }
+        if lease.outstanding() < enough || renews {
             self.ask(user, Credits::ZERO)?;
         }
         Ok(())
@@ -292,19 +237,24 @@ impl Keeping {
         let leases = self.device.leases();
         for (user, _) in leases.iter().filter(|(_, lease)| lease.outstanding() > 0) {
             let recent = self.spending.users.entry(*user);
-            let recent = recent.or_insert_with(|| Recent { last: at, ..Recent::default() });
+            let recent = recent.or_insert_with(|| Recent::since(at));
             let (idle_at, runs) =
                 (recent.last.saturating_add(self.spending.idle), recent.runs_until(at));
             let (gives, keep, again) = match recalled.contains(user) {
                 true => (true, if runs.is_some() { LEASE_MIN } else { Credits::ZERO }, runs),
                 false => (linked && at >= idle_at, Credits::ZERO, linked.then_some(idle_at)),
             };
-            if gives {
-                let returned = unless_full(self.device.return_lease(now, *user, keep))?;
-                if linked && returned.flatten().is_some() {
+            let returned = match gives {
+                true => unless_full(self.device.return_lease(now, *user, keep))?,
+                false => Some(None),
+            };
+            if let Some(Some(_)) = returned {
+                self.progress.send_modify(|progress| progress.rights += 1);
+                if linked {
                     self.seal(now)?; // somebody may wait for it
                 }
             }
+            let again = if returned.is_none() { Some(at + RETURNED_AGAIN) } else { again };
             due = [due, again.filter(|again| *again > at)].into_iter().flatten().min();
         }
         self.spending.due = due;
@@ -313,15 +263,9 @@ impl Keeping {
                 of == user && (lease.outstanding() > 0 || lease.pending().is_some())
             })
         };
-        self.spending
-            .users
-            .retain(|user, recent| recent.used(at) > 0 || lent(user) || recent.refused.is_some());
+        self.spending.users.retain(|user, recent| !recent.is_over(at) || lent(user));
         Ok(())
     }
-}
-
-fn minute(now: Duration) -> u64 {
-    now.as_secs() / 60
 }
 
 #[cfg(test)]
@@ -330,35 +274,6 @@ mod tests {
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn recent_use_is_that_of_the_last_hour() {
-        let mut recent = Recent::default();
-        for hour in 0..3 {
-            recent.spend(seconds(hour * 3600 + 5), Credits::from_thousandths(2_000));
-            recent.spend(seconds(hour * 3600 + 65), Credits::from_thousandths(500));
-        }
-        assert_eq!(recent.used(seconds(2 * 3600 + 70)), 2_500);
-        assert_eq!(recent.used(seconds(3 * 3600 + 10)), 500);
-        assert_eq!(recent.used(seconds(4 * 3600)), 0);
-        assert!(recent.minutes.len() <= RECENT_MINUTES as usize);
-    }
-
-    #[test]
-    fn who_was_refused_is_asked_for_less_and_less_often_but_not_never() {
-        let refusal = |seq| {
-            let (log, nonce) = (tallyroll_schema::LogId([1; 32]), [2; 16]);
-            Position { log, epoch: tallyroll_schema::EpochId { counter: 0, nonce }, seq }
-        };
-        let (mut recent, mut now, mut pauses) = (Recent::default(), 0, Vec::new());
-        for seq in 0..4 {
-            assert!(!recent.may_ask(seconds(now), refusal(seq)), "it was refused just now");
-            let pause = (0..).find(|pause| recent.may_ask(seconds(now + pause), refusal(seq)));
-            pauses.extend(pause);
-            now += pause.unwrap_or_default();
-        }
-        assert_eq!(pauses, [2, 4, 8, 8]);
     }
 
     #[test]
