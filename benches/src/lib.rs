@@ -93,6 +93,7 @@ pub fn event(n: u64) -> (LogClass, Event) {
         },
         spool_job: None,
         running_total: None,
+        page: None,
     };
     (LogClass::Ledger, event.into())
 }

@@ -77,9 +77,12 @@ async fn figures(State(shown): State<Shown>) -> Response {
     let held = shown.keeper.run(|replica| {
         let logs = replica.hub.logs()?;
         let held = logs.iter().map(|log| log.events).sum::<u64>();
-        Ok((held, replica.hub.quarantine()?.len(), replica.hub.quarantine_overflow()))
+        let lent = crate::control::lent(replica);
+        Ok((held, replica.hub.quarantine()?.len(), replica.hub.quarantine_overflow(), lent))
     });
-    let Ok(Ok((held, open, overflow))) = tokio::time::timeout(READY_TIMEOUT, held).await else {
+    let Ok(Ok((held, open, overflow, (leased, frozen)))) =
+        tokio::time::timeout(READY_TIMEOUT, held).await
+    else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let metrics = &shown.metrics;
@@ -87,6 +90,8 @@ async fn figures(State(shown): State<Shown>) -> Response {
     metrics.events.set(i64::try_from(held).unwrap_or(i64::MAX));
     metrics.quarantine.set(i64::try_from(open).unwrap_or(i64::MAX));
     metrics.quarantine_overflow.set(i64::try_from(overflow).unwrap_or(i64::MAX));
+    metrics.credits_leased.set(leased as f64 / 1000.0);
+    metrics.credits_frozen.set(frozen as f64 / 1000.0);
     let commits = shown.keeper.last_commit().index;
     metrics.commits.set(i64::try_from(commits).unwrap_or(i64::MAX));
     match metrics.text() {

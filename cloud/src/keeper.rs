@@ -6,8 +6,12 @@
 //! with it, the process; what is durable is replayed at the next start. A write
 //! that found no room ends only the sessions that asked for it: they come again.
 
+use crate::allocations::Allocations;
 use crate::clock::Clock;
+use crate::links::Live;
 use crate::people::{self, AliasOf, People};
+use core::time::Duration;
+use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use tallyroll_engine::Error;
 use tallyroll_engine::device::Now;
@@ -15,11 +19,14 @@ use tallyroll_engine::hub::{Hub, Recovery};
 use tallyroll_engine::store::RedbStore;
 use tallyroll_engine::sync::{Effect, Reply};
 use tallyroll_schema::{CommitPosition, DeviceId};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 /// Jobs that may wait, and jobs of one commit at most: a burst has a megabyte.
 const QUEUE_LEN: usize = 32;
+/// Requests for credits that could not be answered for want of room are tried again no sooner.
+const ANSWER_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the keeper owns.
 #[derive(Debug)]
@@ -29,6 +36,7 @@ pub struct Replica {
     /// The names behind aliases.
     pub people: People,
     clock: Clock,
+    allocations: Allocations,
 }
 
 impl Replica {
@@ -40,10 +48,29 @@ impl Replica {
         mut hub: Hub<RedbStore>,
         mut people: People,
         clock: Clock,
+        allocations: Allocations,
     ) -> Result<Self, Error> {
         let stored = hub.directory()?;
         people::take_in(&mut hub, &mut people, clock.now(), stored)?;
-        Ok(Self { hub, people, clock })
+        Ok(Self { hub, people, clock, allocations })
+    }
+
+    /// Notes the last allocation's number where that stands for all that was lent: a cloud that is frozen
+    /// may have lost some, and one that stopped before it noted it has told nobody.
+    pub(crate) fn note_allocations(&self, noted: Option<u64>) -> Result<(), Error> {
+        let stands = noted.unwrap_or_default() == self.hub.counts().rights().allocations();
+        if stands || self.hub.recovery().is_some() { Ok(()) } else { self.note_last() }
+    }
+
+    fn note_last(&self) -> Result<(), Error> {
+        let failed = |source| Error::Storage { doing: "noting an allocation", source };
+        self.allocations.note(self.hub.counts().rights().allocations()).map_err(failed)
+    }
+
+    /// Answers devices that asked for credits; those `reached` can give some back.
+    fn answer_requests(&mut self, reached: &BTreeSet<DeviceId>) -> Result<(), Error> {
+        let (now, allocations) = (self.clock.now(), &self.allocations);
+        self.hub.answer_requests(now, reached, &mut |number| allocations.note(number))
     }
 
     /// The time.
@@ -100,15 +127,18 @@ impl Running {
     }
 }
 
-/// Starts the keeper's thread.
-pub fn start(replica: Replica) -> (Keeper, Running) {
+/// Starts the keeper's thread; where devices are served, `live` knows them, and it answers those that
+/// ask for credits. It needs the runtime for its timer.
+pub fn start(replica: Replica, live: Option<Live>) -> (Keeper, Running) {
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (committed, commits) = watch::channel(replica.hub.last_commit());
     let (decided, decisions) = watch::channel(replica.hub.last_commit());
     let (said_full, full) = watch::channel(false);
     let frozen = replica.hub.may_readmit();
-    let keeping = Keeping { replica, committed, decided, said_full, frozen, names: Vec::new() };
-    let thread = std::thread::spawn(move || keeping.run(queue));
+    let names = Vec::new();
+    let keeping = Keeping { replica, committed, decided, said_full, frozen, names, live };
+    let runtime = Handle::current();
+    let thread = std::thread::spawn(move || keeping.run(&runtime, queue));
     (Keeper { jobs, commits, decisions, full }, Running { thread })
 }
 
@@ -189,14 +219,15 @@ struct Keeping {
     frozen: bool,
     /// Stored, and not linked to people yet.
     names: Vec<(AliasOf, Vec<u8>)>,
+    live: Option<Live>,
 }
 
 type Asked = (DeviceId, Effect, oneshot::Sender<Reply>);
 
 impl Keeping {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>) -> Result<(), Error> {
+    fn run(mut self, runtime: &Handle, mut queue: mpsc::Receiver<Job>) -> Result<(), Error> {
         let mut waiting = Vec::new();
-        while queue.blocking_recv_many(&mut waiting, QUEUE_LEN) > 0 {
+        while runtime.block_on(self.wait(&mut queue, &mut waiting)) {
             let mut group = Vec::new();
             for job in waiting.drain(..) {
                 match job {
@@ -206,7 +237,7 @@ impl Keeping {
                         let before = self.replica.hub.last_commit();
                         work(&mut self.replica)?;
                         self.say_full();
-                        if self.announce() != before {
+                        if self.announce()? != before {
                             self.decided.send_replace(self.replica.hub.last_commit());
                         }
                     }
@@ -214,6 +245,33 @@ impl Keeping {
                 }
             }
             self.perform(group)?;
+            self.answer_requests()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for jobs, or until a request for credits has waited long enough for others to give some
+    /// back; returns whether there may be more of either.
+    async fn wait(&self, queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>) -> bool {
+        let due = self.live.as_ref().and_then(|_| self.replica.hub.answers_due());
+        let Some(due) = due else { return queue.recv_many(waiting, QUEUE_LEN).await > 0 };
+        let pause = due.saturating_sub(self.replica.now().monotonic).max(ANSWER_PAUSE);
+        let received = queue.recv_many(waiting, QUEUE_LEN);
+        tokio::time::timeout(pause, received).await.map_or(true, |count| count > 0)
+    }
+
+    /// Answers devices that asked for credits, where any can be reached.
+    fn answer_requests(&mut self) -> Result<(), Error> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let before = self.replica.hub.last_commit();
+        match self.replica.answer_requests(&live.devices()) {
+            Err(Error::Full(why)) if !self.replica.hub.is_closed() => {
+                warn!(why, "devices that ask for credits wait for room");
+            }
+            done => done?,
+        }
+        if self.announce()? != before {
+            self.decided.send_replace(self.replica.hub.last_commit());
         }
         Ok(())
     }
@@ -257,8 +315,7 @@ impl Keeping {
             }
         }
         self.say_full();
-        self.announce();
-        Ok(())
+        self.announce().map(drop)
     }
 
     fn say_full(&self) {
@@ -270,17 +327,20 @@ impl Keeping {
         }
     }
 
-    fn announce(&mut self) -> CommitPosition {
+    fn announce(&mut self) -> Result<CommitPosition, Error> {
         let frozen = self.replica.hub.may_readmit();
         if core::mem::replace(&mut self.frozen, frozen) != frozen {
             match self.replica.hub.recovery() {
                 Some(recovery) => tell_frozen(&recovery),
-                None => info!("thawed: this cloud's own logs go on, in new epochs"),
+                None => {
+                    info!("thawed: this cloud's own logs go on, in new epochs");
+                    self.replica.note_last()?; // what is known now stands for all
+                }
             }
         }
         let last = self.replica.hub.last_commit();
         self.committed.send_if_modified(|known| core::mem::replace(known, last) != last);
-        last
+        Ok(last)
     }
 }
 
@@ -299,7 +359,7 @@ mod tests {
 
     fn cloud() -> (tempfile::TempDir, Keeper, Running) {
         let root = tempfile::tempdir().unwrap();
-        let (keeper, running) = start(open(&DataDir::new(root.path())).unwrap().replica);
+        let (keeper, running) = start(open(&DataDir::new(root.path())).unwrap().replica, None);
         (root, keeper, running)
     }
 

@@ -11,7 +11,7 @@ mod demo;
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
 use commands::{
-    backup, doctor, enroll, fleet, forks, log, quarantine, rates, restore, serve, view,
+    backup, doctor, enroll, fleet, forks, leases, log, quarantine, rates, restore, serve, view,
 };
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -104,6 +104,8 @@ enum Command {
         #[command(subcommand)]
         command: rates::PolicyCommand,
     },
+    /// Show where users' credits are: in the pool, or lent to which device; take off the books what is lost.
+    Leases(leases::LeasesArguments),
     /// Show figures, now or as of any past moment.
     View {
         /// Which.
@@ -187,6 +189,7 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         }
         Command::Rates { command } => rates::run(&dir, command).await,
         Command::Policy { command } => rates::policy(&dir, command).await,
+        Command::Leases(arguments) => leases::run(&dir, arguments).await,
         Command::View { figures, at, json } => view::run(&dir, figures, at, json).await,
         Command::Log { command } => log::run(&dir, command).await,
         Command::Backup { to, identity_only, json } => {

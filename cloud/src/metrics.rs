@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 
 /// The figures.
 #[derive(Debug, Default)]
@@ -31,6 +32,10 @@ pub struct Metrics {
     pub(crate) quarantine: Gauge,
     /// Bursts that found a quarantine full since the start.
     pub(crate) quarantine_overflow: Gauge,
+    /// Credits that devices may spend.
+    pub(crate) credits_leased: Gauge<f64, AtomicU64>,
+    /// Credits that devices were lent and nobody may spend.
+    pub(crate) credits_frozen: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -52,6 +57,10 @@ impl Metrics {
         let overflow = metrics.quarantine_overflow.clone();
         let what = "Bursts not kept, for a quarantine was full";
         registry.register("quarantine_overflow", what, overflow);
+        let leased = metrics.credits_leased.clone();
+        registry.register("credits_leased", "Credits that devices may spend", leased);
+        let what = "Credits lent to devices that nobody may spend, to be written off";
+        registry.register("credits_frozen", what, metrics.credits_frozen.clone());
         metrics
     }
 

@@ -4,6 +4,7 @@
 //! command on its own open them by this one path. Nothing is served before every
 //! file is whole.
 
+use crate::allocations::{Allocations, AllocationsError};
 use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
 use crate::data_dir::DataDir;
@@ -38,6 +39,9 @@ pub enum OpenError {
     /// No directory key.
     #[error(transparent)]
     DirectoryKey(#[from] DirectoryKeyError),
+    /// What was noted of credits lent to devices.
+    #[error(transparent)]
+    Allocations(#[from] AllocationsError),
     /// The store.
     #[error("cannot open {path}")]
     Store {
@@ -78,20 +82,30 @@ pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
     let key = DirectoryKey::open_or_create(dir.root())?;
     let directory_key = PublicKey(key.public());
     let config = HubConfig { tenant, signer, directory_key, anchor: None };
+    let allocations = Allocations::of(dir);
+    let noted = allocations.noted()?;
     let store_error = |source| OpenError::Store { path: dir.store().display().to_string(), source };
-    let replica = open_replica(dir, config, key).map_err(store_error)?;
+    let replica = open_replica(dir, config, key, (allocations, noted)).map_err(store_error)?;
     Ok(Opened { replica, authority, endpoint })
 }
 
-fn open_replica(dir: &DataDir, config: HubConfig, key: DirectoryKey) -> Result<Replica, Error> {
+fn open_replica(
+    dir: &DataDir,
+    config: HubConfig,
+    key: DirectoryKey,
+    (allocations, noted): (Allocations, Option<u64>),
+) -> Result<Replica, Error> {
     let file = store_file(&dir.store())?;
     let config = HubConfig { anchor: crate::anchor::read(&file), ..config };
     let store = open_store(file)?;
     let mut nonces = [0; 32];
     getrandom::fill(&mut nonces).map_err(|why| storage("asking for entropy", why.into()))?;
     let clock = Clock::start();
-    let hub = Hub::open(config, store, clock.now(), nonces)?;
-    Replica::new(hub, People::new(key), clock)
+    let mut hub = Hub::open(config, store, clock.now(), nonces)?;
+    hub.check_allocations(clock.now(), noted)?;
+    let replica = Replica::new(hub, People::new(key), clock, allocations)?;
+    replica.note_allocations(noted)?;
+    Ok(replica)
 }
 
 /// Opens the file of a store, or makes an empty one.

@@ -126,7 +126,7 @@ pub async fn serve(
 
     let metrics = Arc::new(Metrics::new());
     let live = Live::new(metrics.sessions.clone());
-    let (keeper, running) = keeper::start(replica);
+    let (keeper, running) = keeper::start(replica, Some(live.clone()));
     let turned_away = TurnedAway::default();
     let links = Links::new(keeper.clone(), live.clone(), turned_away.clone(), metrics.clone());
     let desk = Desk {

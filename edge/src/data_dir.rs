@@ -88,6 +88,11 @@ impl DataDir {
         self.root.join("control.sock")
     }
 
+    /// The running agent's panel.
+    pub fn panel_socket(&self) -> PathBuf {
+        self.root.join("panel.sock")
+    }
+
     /// Page-log lines that did not parse.
     pub fn rejects(&self) -> PathBuf {
         self.root.join("page-log.rejects")

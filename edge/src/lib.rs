@@ -15,6 +15,7 @@ pub mod identity;
 mod journal_file;
 pub mod keeper;
 pub mod link;
+pub mod panel;
 pub mod people;
 pub mod rekeying;
 mod reserve;

@@ -12,6 +12,7 @@ use commands::import::ImportArguments;
 use commands::run::RunArguments;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tallyroll_edge::agent;
 use tallyroll_edge::control::Ask;
 use tallyroll_edge::data_dir::DataDir;
@@ -54,8 +55,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the address at which a browser on this machine opens the panel; it holds the token.
+    Panel {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Record events, JSON Lines on stdin; print each position once durable.
     Record {
+        /// Record acts only with a right to what they cost: spent from the user's lease here, or by
+        /// the offline policy where the cloud cannot be reached.
+        #[arg(long)]
+        leased: bool,
+        /// How long each act may wait for its right while the link is up, seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 10, requires = "leased")]
+        wait: u64,
         /// Answer in JSON Lines.
         #[arg(long)]
         json: bool,
@@ -152,9 +166,15 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
                 dir.root().display()
             ))?;
         }
-        Command::Run(run) => agent::run(&dir, run.retention()).await?,
+        Command::Run(run) => {
+            agent::run(&dir, run.retention(), run.lease_idle(), run.panel()).await?
+        }
+        Command::Panel { json } => commands::panel::show(&dir, json).await?,
         Command::Status { watch, json } => commands::status::show(&dir, watch, json).await?,
-        Command::Record { json } => return commands::record::run(&dir, json).await,
+        Command::Record { leased, wait, json } => {
+            let wait = leased.then(|| Duration::from_secs(wait));
+            return commands::record::run(&dir, wait, json).await;
+        }
         Command::View { what, json } => {
             let ask = match what {
                 Figures::Totals => Ask::Totals,

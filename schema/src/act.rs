@@ -67,6 +67,9 @@ pub enum Act {
         /// then worked out from it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         running_total: Option<u32>,
+        /// The page's number in its job, from 1, where the client counts them: a number is recorded once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<u32>,
     },
     /// Pages were scanned.
     #[serde(rename = "pages.captured")]
@@ -84,6 +87,9 @@ pub enum Act {
         /// `media` keyword of their size.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         media: Option<String>,
+        /// The page's number in its job, from 1, where the client counts them: a number is recorded once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        page: Option<u32>,
     },
     /// Pages were converted.
     #[serde(rename = "pages.converted")]
@@ -226,6 +232,14 @@ impl Act {
             | Self::Save { job, .. }
             | Self::Discard { job }
             | Self::End { job } => Some(*job),
+        }
+    }
+
+    /// The page, where the client counts those of a job.
+    pub fn page(&self) -> Option<(JobId, u32)> {
+        match self {
+            Self::Print { job, page, .. } | Self::Capture { job, page, .. } => job.zip(*page),
+            _ => None,
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
+pub(crate) mod leases;
 pub(crate) mod log;
 pub(crate) mod quarantine;
 pub(crate) mod rates;

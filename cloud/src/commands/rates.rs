@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::rates::{read, write};
+use tallyroll_schema::Credits;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::limits::local::CLOUD_QUESTION_BYTES_MAX;
 
@@ -55,6 +56,27 @@ pub(crate) enum PolicyCommand {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+    /// What devices do that spent their leases while they are cut off; says it when nothing is given.
+    Offline {
+        /// `stop`, or `overdraft CREDITS` for each device.
+        #[command(subcommand)]
+        policy: Option<OfflineArgument>,
+        /// As JSON.
+        #[arg(long, global = true)]
+        json: bool,
+    },
+}
+
+/// A policy for who is cut off, as an argument.
+#[derive(Clone, Copy, Subcommand)]
+pub(crate) enum OfflineArgument {
+    /// They stop.
+    Stop,
+    /// Each may charge so much more, all its users together, until it is restored or copied.
+    Overdraft {
+        /// Credits.
+        credits: Credits,
     },
 }
 
@@ -105,7 +127,12 @@ pub(crate) async fn run(dir: &DataDir, command: RatesCommand) -> Result {
 
 /// Lays down a policy, or says it.
 pub(crate) async fn policy(dir: &DataDir, command: PolicyCommand) -> Result {
-    let PolicyCommand::Settlement { policy, json } = command;
+    let (policy, json) = match command {
+        PolicyCommand::Settlement { policy, json } => (policy, json),
+        PolicyCommand::Offline { policy, json } => {
+            return super::leases::offline(dir, policy, json).await;
+        }
+    };
     let policy = policy.map(|policy| match policy {
         PolicyArgument::ServerSettles => SettlementPolicy::ServerSettles,
         PolicyArgument::Additive => SettlementPolicy::Additive,

@@ -3,7 +3,7 @@
 //! Invariant: an answer comes from the replica and from nothing else; the desk
 //! holds no state of its own. The answers' parts are JSON values in the form that
 //! `--json` prints. Devices are in `fleet`, figures in `views`, prices in
-//! `rates`, events in `logs`.
+//! `rates`, leases in `leases`, events in `logs`.
 
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
@@ -81,6 +81,11 @@ impl Desk {
             Ask::PublishRates { card } => items.give(&self.publish_rates(card).await?).await,
             Ask::Rates { version } => items.give(&self.rates(version).await?).await,
             Ask::Settlement { policy } => items.give(&self.settlement(policy).await?).await,
+            Ask::Leases => items.give(&self.leases().await?).await,
+            Ask::WriteOff { device, user, reason } => {
+                items.give(&self.write_off(device, user, reason).await?).await
+            }
+            Ask::Offline { policy } => items.give(&self.offline(policy).await?).await,
             Ask::View { figures, at } => items.give(&self.view(figures, at).await?).await,
             Ask::Logs => items.give(&self.logs().await?).await,
             Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,

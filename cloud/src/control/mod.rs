@@ -10,12 +10,16 @@ pub mod desk;
 mod doctor;
 mod fleet;
 mod forks;
+mod leases;
 mod logs;
 mod pin;
 mod quarantine;
 mod rates;
 pub mod reach;
 mod views;
+
+pub use leases::Offline;
+pub(crate) use leases::lent;
 
 use crate::data_dir::DataDir;
 use crate::places::{ACCEPT_PAUSE, Places, Turn};
@@ -119,6 +123,22 @@ pub enum Ask {
     Settlement {
         /// From now on; as it is, if absent.
         policy: Option<SettlementPolicy>,
+    },
+    /// Where users' credits are: in the pool, or with which device.
+    Leases,
+    /// Take off the books what a device holds.
+    WriteOff {
+        /// Name or id.
+        device: String,
+        /// Whose; everybody's, if absent.
+        user: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// What devices may do that are cut off.
+    Offline {
+        /// From now on; as it is, if absent.
+        policy: Option<Offline>,
     },
     /// Figures.
     View {

@@ -147,7 +147,7 @@ pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
     };
     let Opened { replica, authority, .. } = open(dir)?;
     let public = Public::load(dir).unwrap_or_default(); // unreadable is as good as unknown
-    let (keeper, running) = keeper::start(replica);
+    let (keeper, running) = keeper::start(replica, None);
     let authority = authority.fingerprint();
     let tls_port = public.as_ref().and_then(|public| public.tls_port);
     let dir = dir.clone();
@@ -220,6 +220,7 @@ fn question(ask: &Ask) -> Result<Vec<u8>, Failure> {
     | Ask::QuarantineDiscard { reason, .. }
     | Ask::Retire { reason, .. }
     | Ask::Revoke { reason, .. }
+    | Ask::WriteOff { reason, .. }
     | Ask::Grant { reason, .. } = ask
         && reason.len() > TEXT_BYTES_MAX
     {

@@ -6,7 +6,7 @@
 
 use super::line::Ending;
 use prometheus_client::metrics::gauge::Gauge;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tallyroll_schema::DeviceId;
 use tokio::sync::oneshot;
@@ -45,6 +45,11 @@ impl Live {
     /// Whether a device is connected.
     pub fn has(&self, device: DeviceId) -> bool {
         self.lock().taken.contains_key(&device)
+    }
+
+    /// All that are connected.
+    pub fn devices(&self) -> BTreeSet<DeviceId> {
+        self.lock().taken.keys().copied().collect()
     }
 
     /// Takes a device's place, from an older connection if need be. The receiver hears when it is
@@ -104,6 +109,7 @@ mod tests {
         told_new.try_recv().unwrap_err();
         drop(old);
         assert!(live.has(device), "what ends late takes nothing from the newer");
+        assert_eq!(live.devices(), BTreeSet::from([device]));
         live.stop();
         assert_eq!(told_new.try_recv().map(|(ending, _)| ending), Ok(Ending::Stopped));
         drop(new);

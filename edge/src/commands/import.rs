@@ -52,7 +52,7 @@ pub(crate) async fn run(dir: &DataDir, arguments: ImportArguments) -> Result<Exi
     }
     let json = arguments.json;
     let way = reach(dir, "import").await?;
-    let recorder = StreamRecorder::new(way.record()?)?;
+    let recorder = StreamRecorder::new(way.record(None)?)?;
     let rejects = RejectFile::open(&dir.rejects()).into_diagnostic()?;
     let rejects_path = rejects.path().display().to_string();
     let stop = Arc::new(AtomicBool::new(false));
@@ -186,6 +186,7 @@ fn act(line: &Keyed) -> Act {
         acted_at: u64::try_from(entry.printed_at).ok().map(Wall),
         spool_job: Some(JobId(entry.job.0.to_le_bytes())),
         running_total,
+        page: None,
     }
 }
 

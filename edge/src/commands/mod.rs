@@ -6,6 +6,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod import;
+pub(crate) mod panel;
 pub(crate) mod record;
 pub(crate) mod restore;
 pub(crate) mod rotate_keys;

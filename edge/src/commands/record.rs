@@ -9,14 +9,15 @@ use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tallyroll_edge::control::reach::{NotNow, reach};
 use tallyroll_edge::control::recording::LineAnswer;
 use tallyroll_edge::data_dir::DataDir;
 
 /// Records stdin; exits with 1 when a line was refused.
-pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
+pub(crate) async fn run(dir: &DataDir, leased: Option<Duration>, json: bool) -> Result<ExitCode> {
     let way = reach(dir, "record").await?;
-    let stream = way.record()?;
+    let stream = way.record(leased)?;
     let mut to_device = stream.try_clone().into_diagnostic()?;
     let (sent, all_sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let (counter, end) = (sent.clone(), all_sent.clone());

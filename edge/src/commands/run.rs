@@ -1,10 +1,13 @@
-//! `run`: what the agent is told to keep.
+//! `run`: what the agent is told to keep, for how long, and where its panel is.
 //!
 //! Owns the words for durations and sizes. Invariant: a value that means nothing, or less than a
 //! device needs, is refused before anything runs. What is pruned when is the engine's.
 
 use core::time::Duration;
 use jiff::{Span, SpanRelativeTo};
+use std::net::SocketAddr;
+use tallyroll_edge::keeper::LEASE_IDLE;
+use tallyroll_edge::panel::PanelOptions;
 use tallyroll_engine::device::Retention;
 
 /// Less than this and a device could keep nothing but its reserve.
@@ -22,12 +25,56 @@ pub(crate) struct RunArguments {
     /// which may be up to twice as long. Without it only a full disk is a limit.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     disk_limit: Option<u64>,
+    /// A user's lease that nobody spent from for so many seconds goes back to the cloud, so that it
+    /// can be spent elsewhere.
+    #[arg(long, value_name = "SECONDS", default_value_t = LEASE_IDLE.as_secs())]
+    lease_idle: u64,
+    /// Serve the panel by HTTP on loopback, too, as `127.0.0.1:8631`; `tallyroll-edge panel` prints
+    /// the address to open. Without it there is only the socket `panel.sock` in the data directory.
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
+    panel: Option<SocketAddr>,
+    /// How long a job may be left undecided until it counts as discarded, as `24h`.
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_some_time)]
+    undecided_after: Duration,
 }
 
 impl RunArguments {
     /// As the engine wants it.
     pub(crate) fn retention(&self) -> Retention {
         Retention { keep: self.retain, limit: self.disk_limit }
+    }
+
+    /// How long a lease may lie unused.
+    pub(crate) fn lease_idle(&self) -> Duration {
+        Duration::from_secs(self.lease_idle)
+    }
+
+    /// As the panel wants it.
+    pub(crate) fn panel(&self) -> PanelOptions {
+        PanelOptions { address: self.panel, undecided_after: self.undecided_after }
+    }
+}
+
+/// An address that only this machine reaches.
+fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |_| format!("`{text}` is no address; write it as `127.0.0.1:8631` or `[::1]:8631`");
+    let address: SocketAddr = text.parse().map_err(wrong)?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(format!(
+            "the panel is for this machine alone, and {} is not: use `127.0.0.1:{}`",
+            address.ip(),
+            address.port()
+        )),
+    }
+}
+
+fn parse_some_time(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => {
+            Err("no time at all: no job could ever be sent; write it as `24h`".into())
+        }
+        some => Ok(some),
     }
 }
 
@@ -76,6 +123,17 @@ mod tests {
         for wrong in ["", "MiB", "-5M", "1.5GiB", "64MB", "99999999999GiB", "18446744073709551616"]
         {
             assert!(parse_bytes(wrong).is_err_and(|told| told.contains("64MiB")), "{wrong}");
+        }
+        assert!(parse_some_time("0s").is_err_and(|told| told.contains("24h")));
+        assert_eq!(parse_some_time("24h"), Ok(day));
+        for here in ["127.0.0.1:8631", "[::1]:0", "127.9.9.9:1"] {
+            assert!(parse_loopback(here).is_ok(), "{here}");
+        }
+        for there in ["0.0.0.0:8631", "[::]:8631", "192.0.2.1:80", "localhost:80", "127.0.0.1"] {
+            assert!(
+                parse_loopback(there).is_err_and(|told| told.contains("127.0.0.1:")),
+                "{there}"
+            );
         }
         assert!(parse_bytes("4095KiB").is_err_and(|told| told.contains("too little")));
     }

@@ -1,4 +1,4 @@
-//! `status`: how far events have come.
+//! `status`: how far events have come, and what may be spent here.
 //!
 //! Invariant: a state is shown only as far as the fsync or receipt behind it.
 //! Leaves the figures to the device and the link's state to the agent.
@@ -43,6 +43,22 @@ fn pruned(log: &Value) -> Option<String> {
     ))
 }
 
+/// What may be spent for a user, with or without a line.
+fn lease(row: &Value) -> String {
+    let text = |key: &str| printable(row[key].as_str().unwrap_or_default());
+    let until = row["spend-until"].as_u64().and_then(|until| i64::try_from(until).ok());
+    let until = until.and_then(|until| jiff::Timestamp::from_millisecond(until).ok());
+    let until = until.map_or(String::new(), |until| format!(", until {until:.0}"));
+    let whose = row["user"].as_str().map_or_else(|| text("alias"), printable);
+    let overdrawn = match row["overdrawn"].as_str() {
+        None | Some("0.000") => String::new(),
+        Some(overdrawn) => format!(", overdraft used {}", printable(overdrawn)),
+    };
+    let asked = if row["asked"] == true { "; more is asked for" } else { "" };
+    let (left, spent) = (text("left"), text("spent"));
+    format!("lease     {whose}: {left} left, {spent} spent{overdrawn}{until}{asked}")
+}
+
 fn describe(status: &Value) -> String {
     let text = |key: &str| printable(status[key].as_str().unwrap_or_default());
     let link = match status["link"].as_str() {
@@ -63,6 +79,16 @@ fn describe(status: &Value) -> String {
         format!("link    {link}"),
         format!("prices  by rate card {}; jobs settle by `{}`", status["card"], text("settlement")),
     ];
+    if let Some(socket) = status["panel"]["socket"].as_str() {
+        let url =
+            status["panel"]["url"].as_str().map_or(String::new(), |url| format!(" and {url}"));
+        lines.push(printable(&format!("panel   {socket}{url}")));
+    }
+    if let Some(overdraft) = status["overdraft"].as_str().filter(|overdraft| *overdraft != "0.000")
+    {
+        let overdraft = printable(overdraft);
+        lines.push(format!("offline at most {overdraft} beyond its leases while it is cut off"));
+    }
     let mut told = Vec::new();
     for log in status["logs"].as_array().into_iter().flatten() {
         let count = |key: &str| log[key].as_u64().unwrap_or_default();
@@ -85,6 +111,7 @@ fn describe(status: &Value) -> String {
         ));
     }
     lines.extend(told);
+    lines.extend(status["leases"].as_array().into_iter().flatten().map(lease));
     if status["unconfirmed"].as_bool() == Some(true) {
         lines.push(
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),

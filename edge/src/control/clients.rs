@@ -6,7 +6,7 @@
 //! them end with [`serve`].
 //! What is asked and answered is left to the desk and to [`recording`].
 
-use super::{Answer, Ask, Desk, recording};
+use super::{Answer, Ask, Desk, leased, recording};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
@@ -52,10 +52,14 @@ pub async fn serve(listener: UnixListener, desk: Desk) {
             Some(heard) = asking.join_next() => {
                 let Ok(Ok(client)) = heard else { continue };
                 match client.asked {
-                    Ok(Ask::Record) if recordings.len() < RECORDINGS_MAX => {
+                    Ok(Ask::Record | Ask::RecordLeased { .. })
+                        if recordings.len() < RECORDINGS_MAX =>
+                    {
                         drop(recordings.spawn(record(client, desk.clone())));
                     }
-                    Ok(Ask::Record) => refuse(&client, RECORDINGS_MAX, "recordings"),
+                    Ok(Ask::Record | Ask::RecordLeased { .. }) => {
+                        refuse(&client, RECORDINGS_MAX, "recordings");
+                    }
                     _ if questions.len() < QUESTIONS_MAX => {
                         drop(questions.spawn(answer(client, desk.clone())));
                     }
@@ -86,7 +90,15 @@ async fn hear(client: UnixStream) -> io::Result<Client> {
 }
 
 async fn record(client: Client, desk: Desk) {
-    if let Err(why) = recording::pump(client.reader, client.writer, &desk.keeper).await {
+    let Client { reader, writer, asked } = client;
+    let recorded = match asked {
+        Ok(Ask::RecordLeased { wait_seconds }) => {
+            let patience = Duration::from_secs(wait_seconds);
+            leased::pump(reader, writer, &desk.keeper, patience).await
+        }
+        _ => recording::pump(reader, writer, &desk.keeper).await,
+    };
+    if let Err(why) = recorded {
         tracing::debug!(%why, "a recording broke off");
     }
 }

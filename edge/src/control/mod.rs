@@ -3,26 +3,32 @@
 //! Owns the questions ([`Ask`]) and their answers, as JSON Lines over a Unix
 //! socket that only the owner may open. Invariant: a question is answered the
 //! same by a running agent and by a command that opened the files itself.
-//! Recording is a stream of its own ([`recording`]); how many may ask at once is
+//! Recording is a stream of its own ([`recording`], with a right for each act [`leased`]); how many may ask at once is
 //! [`clients`]'s.
 
 pub mod clients;
+pub mod leased;
+mod leases;
 pub mod reach;
 pub mod recording;
+
+pub use leases::LeaseRow;
 
 use crate::backup::{self, Made};
 use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{DiskDevice, Gone, Keeper};
 use crate::link::LinkState;
+use crate::panel::PanelPlace;
 use crate::rekeying::{self, RekeyingError, Rotated};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use tallyroll_engine::Kind;
+use std::path::{Path, PathBuf};
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
 use tallyroll_engine::device::Status;
+use tallyroll_engine::{Error, Kind};
+use tallyroll_schema::Credits;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
@@ -40,6 +46,11 @@ pub enum Ask {
     Balances,
     /// Record the lines that follow.
     Record,
+    /// Record the lines that follow, acts only with a right to what they cost.
+    RecordLeased {
+        /// How long each may wait for its right.
+        wait_seconds: u64,
+    },
     /// Make a backup.
     Backup {
         /// Where: an absolute path, for the agent may stand elsewhere than who asks.
@@ -104,9 +115,16 @@ pub struct AgentStatus {
     /// The link; absent when no agent runs.
     #[serde(flatten)]
     pub link: Option<LinkState>,
+    /// Where its panel is; absent when no agent runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panel: Option<PanelPlace>,
     /// How far its events have come.
     #[serde(flatten)]
     pub status: Status,
+    /// What it may spend, and for whom.
+    pub leases: Vec<LeaseRow>,
+    /// What it may charge beyond its leases while it is cut off, as far as it knows.
+    pub overdraft: Credits,
 }
 
 /// Everything needed to answer.
@@ -120,6 +138,8 @@ pub struct Desk {
     pub enrolment: Enrolment,
     /// The link's state, where an agent runs.
     pub link: Option<watch::Receiver<LinkState>>,
+    /// Where the panel is, where an agent runs.
+    pub panel: Option<PanelPlace>,
 }
 
 impl Desk {
@@ -130,7 +150,7 @@ impl Desk {
             Ask::Status => self.status().await,
             Ask::Totals => self.report(totals).await,
             Ask::Balances => self.report(balances).await,
-            Ask::Record => Ok(Err("recording is a stream".into())),
+            Ask::Record | Ask::RecordLeased { .. } => Ok(Err("recording is a stream".into())),
             Ask::Backup { to } => self.backup(to).await,
             Ask::RotateKeys => Ok(match rekeying::rotate(&self.dir, &self.keeper).await {
                 Ok(rotated) => Ok(Answer::Rotated(rotated)),
@@ -149,11 +169,19 @@ impl Desk {
     }
 
     async fn status(&self) -> Result<Result<Answer, String>, Gone> {
-        let status = self.keeper.query(|device| device.status()).await?;
+        let standing = |device: &mut DiskDevice| {
+            let overdraft = device.counts().rights().overdraft();
+            Ok((device.status()?, leases::rows(device)?, overdraft))
+        };
+        let standing: Result<_, Error> = self.keeper.query(standing).await?;
         let link = self.link.as_ref().map(|link| link.borrow().clone());
         let enrolment = self.enrolment.clone();
-        let answer = |status| Answer::Status(Box::new(AgentStatus { enrolment, link, status }));
-        Ok(status.map(answer).map_err(|why| why.to_string()))
+        let panel = self.panel.clone();
+        let answer = |(status, leases, overdraft)| {
+            let status = AgentStatus { enrolment, link, panel, status, leases, overdraft };
+            Answer::Status(Box::new(status))
+        };
+        Ok(standing.map(answer).map_err(|why| why.to_string()))
     }
 
     async fn backup(&self, to: PathBuf) -> Result<Result<Answer, String>, Gone> {
@@ -202,18 +230,17 @@ fn balances(report: &Report<'_>, pruned: u64) -> Answer {
     Answer::Balances { rows: report.balances(), incomplete: report.counts.incomplete(), pruned }
 }
 
-/// Opens the socket; the caller holds the directory's lock, so a file that is
+/// Opens a socket for the owner alone; the caller holds the directory's lock, so a file that is
 /// there was left behind.
 ///
 /// # Errors
 /// The system's.
-pub fn listen(dir: &DataDir) -> io::Result<UnixListener> {
-    let path = dir.socket();
-    match std::fs::remove_file(&path) {
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -6,7 +6,7 @@
 //! answer waits a little, and then goes: an agent starts or stops, a command is about
 //! to end, or the process was suspended.
 
-use super::{Ask, Desk, recording};
+use super::{Ask, Desk, leased, recording};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::identity::{Enrolment, Keys};
 use crate::keeper::{self, Running};
@@ -142,7 +142,7 @@ pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)>
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let device = keeper::open(dir, keys, &enrolment)?;
     let (keeper, running) = keeper::start(dir, device, enrolment.clone());
-    Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None }, running))
+    Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None, panel: None }, running))
 }
 
 impl Reach {
@@ -171,13 +171,20 @@ impl Reach {
         }
     }
 
-    /// A stream to write entries to and to read their answers from.
+    /// A stream to write entries to and to read their answers from; acts wait so long for a right
+    /// to what they cost, if they need one.
     ///
     /// # Errors
     /// The agent went away; the system's.
-    pub fn record(&self) -> Result<UnixStream> {
+    pub fn record(&self, leased: Option<Duration>) -> Result<UnixStream> {
         match self {
-            Self::Agent(dir) => agent_stream(dir, Ask::Record),
+            Self::Agent(dir) => {
+                let ask = leased.map_or(Ask::Record, |wait| {
+                    let wait_seconds = wait.as_secs();
+                    Ask::RecordLeased { wait_seconds }
+                });
+                agent_stream(dir, ask)
+            }
             Self::Alone(alone) => {
                 let (ours, theirs) = UnixStream::pair().into_diagnostic()?;
                 theirs.set_nonblocking(true).into_diagnostic()?;
@@ -186,7 +193,11 @@ impl Reach {
                 tokio::spawn(async move {
                     let (reader, writer) = theirs.into_split();
                     let reader = tokio::io::BufReader::new(reader);
-                    drop(recording::pump(reader, writer, &keeper).await); // the stream's end tells
+                    // The stream's end tells.
+                    drop(match leased {
+                        Some(wait) => leased::pump(reader, writer, &keeper, wait).await,
+                        None => recording::pump(reader, writer, &keeper).await,
+                    });
                 });
                 Ok(ours)
             }

@@ -82,7 +82,7 @@ async fn read_groups<R: AsyncRead + Unpin>(
 }
 
 /// Reads a line, keeping at most [`LINE_BYTES_MAX`] and a bit of it.
-async fn read_line<R: AsyncRead + Unpin>(
+pub(super) async fn read_line<R: AsyncRead + Unpin>(
     reader: &mut BufReader<R>,
     line: &mut Vec<u8>,
 ) -> io::Result<usize> {
@@ -99,7 +99,7 @@ async fn read_line<R: AsyncRead + Unpin>(
     Ok(read)
 }
 
-fn parse(line: &[u8]) -> Result<Entry, String> {
+pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
     if line.len() > LINE_BYTES_MAX {
         return Err(format!("a line of over {LINE_BYTES_MAX} bytes"));
     }
@@ -127,18 +127,28 @@ async fn write<W: AsyncWrite + Unpin>(
         for line in parsed {
             let answer = match line {
                 Err(why) => LineAnswer::Error(why),
-                Ok(()) => match answers.next() {
-                    Some(Recorded::At(position)) => LineAnswer::Position(position),
-                    Some(Recorded::Already) => LineAnswer::Already(true),
-                    Some(Recorded::Refused(why)) => LineAnswer::Error(why),
-                    Some(Recorded::NotNow(why)) => LineAnswer::Busy(why),
-                    None => LineAnswer::Error("no answer from the writer".into()),
-                },
+                Ok(()) => answer_of(answers.next()),
             };
-            serde_json::to_writer(&mut text, &answer)?;
-            text.push(b'\n');
+            write_answer(&mut text, &answer)?;
         }
         writer.write_all(&text).await?;
     }
     writer.shutdown().await
+}
+
+/// What a client is told of what became of its line.
+pub(super) fn answer_of(recorded: Option<Recorded>) -> LineAnswer {
+    match recorded {
+        Some(Recorded::At(position)) => LineAnswer::Position(position),
+        Some(Recorded::Already) => LineAnswer::Already(true),
+        Some(Recorded::Refused(why)) => LineAnswer::Error(why),
+        Some(Recorded::NotNow(why)) => LineAnswer::Busy(why),
+        None => LineAnswer::Error("no answer from the writer".into()),
+    }
+}
+
+pub(super) fn write_answer(text: &mut Vec<u8>, answer: &LineAnswer) -> io::Result<()> {
+    serde_json::to_writer(&mut *text, answer)?;
+    text.push(b'\n');
+    Ok(())
 }

@@ -6,35 +6,38 @@
 //! write the keeper ends and, with it, the process: what is durable is replayed
 //! at the next start. A write that found no room is none: [`room`] goes on.
 
+mod clock;
+mod opening;
+mod recent;
 mod recording;
 mod room;
+mod spending;
 
+pub use clock::Clock;
+pub use opening::{KeeperError, open};
+pub(crate) use opening::{open_store, store_file};
 pub use recording::{Entry, Recorded};
+pub use spending::{LEASE_IDLE, Short, Spent};
 
 use crate::data_dir::DataDir;
-use crate::identity::{Enrolment, Keys, NextKeys};
+use crate::identity::{Enrolment, NextKeys};
 use crate::journal_file::DiskFile;
 use crate::reserve::Reserve;
 use core::time::Duration;
 use recording::Recorder;
 use room::unless_full;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use spending::Spending;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tallyroll_engine::device::{Device, DeviceConfig, Now, Rotation};
+use tallyroll_engine::device::{Device, Rotation};
 use tallyroll_engine::store::{RedbMoment, RedbStore};
 use tallyroll_engine::sync::{Effect, Reply};
 use tallyroll_engine::{Error, Kind};
-use tallyroll_schema::{ClockQuality, Hash, Wall};
+use tallyroll_schema::{Act, Hash, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// A device's replica on real files.
 pub type DiskDevice = Device<DiskFile, RedbStore>;
 
-/// redb's page cache: a printer's working set is its newest pages.
-const STORE_CACHE_BYTES: usize = 2 * 1024 * 1024;
 /// Jobs that may wait: enough to fill a group commit, few enough to push back.
 const QUEUE_LEN: usize = 256;
 
@@ -42,6 +45,8 @@ type Query = Box<dyn FnOnce(&mut DiskDevice) + Send>;
 
 enum Job {
     Record { entries: Vec<Entry>, reply: oneshot::Sender<Vec<Recorded>> },
+    Spend { act: Act, records: bool, reply: oneshot::Sender<Spent> },
+    LeaseIdle(Duration),
     Perform { effect: Effect, reply: oneshot::Sender<Reply> },
     Moment { reply: oneshot::Sender<Result<(RedbMoment, Wall), Error>> },
     RotateKeys { next: NextKeys, reply: oneshot::Sender<Result<(), Error>> },
@@ -59,6 +64,8 @@ pub struct Progress {
     pub full: bool,
     /// Whether the cloud has confirmed new keys that are not yet used.
     pub rekeyed: bool,
+    /// Grows whenever what may be spent here may have changed: credits were lent, refused or recalled.
+    pub rights: u64,
 }
 
 /// A handle to the keeper.
@@ -77,23 +84,6 @@ pub struct Keeper {
 #[error("the device's writer has stopped; start again, what is durable will be replayed")]
 pub struct Gone;
 
-/// Why there is no replica, or none any more. A diagnostic of its own, so that a command which fails with it
-/// can tell by its exit code whether the same may succeed later.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum KeeperError {
-    /// The replica's files cannot be used.
-    #[error("cannot open {}", root.display())]
-    Open {
-        /// The data directory.
-        root: PathBuf,
-        /// Why not.
-        source: Error,
-    },
-    /// A write failed.
-    #[error("the device's writer has stopped")]
-    Stopped(#[source] Error),
-}
-
 /// A keeper that is running, to be waited for.
 pub struct Running {
     thread: std::thread::JoinHandle<Result<(), Error>>,
@@ -107,53 +97,6 @@ impl Running {
     pub fn join(self) -> Result<(), KeeperError> {
         self.thread.join().unwrap_or(Err(Error::Closed)).map_err(KeeperError::Stopped)
     }
-}
-
-/// Opens the replica in `dir`.
-///
-/// # Errors
-/// Storage failed or is damaged.
-pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, KeeperError> {
-    open_files(dir, keys, enrolment)
-        .map_err(|source| KeeperError::Open { root: dir.root().to_owned(), source })
-}
-
-fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
-    let file = store_file(&dir.store())?;
-    let anchor = crate::anchor::read(&file);
-    let store = open_store(file)?;
-    let journal =
-        DiskFile::open(&dir.journal()).map_err(|source| storage("opening the journal", source))?;
-    let mut nonces = [0; 32];
-    getrandom::fill(&mut nonces)
-        .map_err(|why| storage("asking for entropy", std::io::Error::other(why)))?;
-    let config = DeviceConfig {
-        tenant: enrolment.tenant,
-        signer: keys.signer,
-        next_signer: keys.next.map(|next| next.signer),
-        cloud_key: enrolment.cloud_key,
-        public_log: enrolment.public_log,
-        anchor,
-    };
-    Device::open(config, journal, store, Clock::start().now(), nonces)
-}
-
-/// Opens the file of a store, or makes an empty one.
-pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|source| storage("opening the store", source))
-}
-
-/// Opens the store in a file.
-pub(crate) fn open_store(file: File) -> Result<RedbStore, Error> {
-    let backend = redb::backends::FileBackend::new(file)
-        .map_err(|why| storage("opening the store", std::io::Error::other(why)))?;
-    RedbStore::open(backend, STORE_CACHE_BYTES)
-}
-
-fn storage(doing: &'static str, source: std::io::Error) -> Error {
-    Error::Storage { doing, source }
 }
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
@@ -171,6 +114,7 @@ pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper
             clock: Clock::start(),
             progress: progress_sender,
             linked: linked_receiver,
+            spending: Spending::default(),
         };
         keeping.run(&runtime, queue)
     });
@@ -207,6 +151,39 @@ impl Keeper {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(Job::Record { entries, reply }).await.map_err(|_| Gone)?;
         Ok(answer)
+    }
+
+    /// Records an act like [`Keeper::record`], but only if this device has a right to what it costs:
+    /// it is spent, durably, before the answer. Without one the cloud is asked, and
+    /// [`Progress::rights`] grows with its answer: try again then.
+    ///
+    /// # Errors
+    /// The keeper has ended; nothing is known of this act.
+    pub async fn spend(&self, act: Act) -> Result<Spent, Gone> {
+        self.spend_if(act, true).await
+    }
+
+    /// Whether an act could be spent for now: as [`Keeper::spend`], but for recording it. What could be is
+    /// answered with [`Spent::Already`].
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub async fn may_spend(&self, act: Act) -> Result<Spent, Gone> {
+        self.spend_if(act, false).await
+    }
+
+    async fn spend_if(&self, act: Act, records: bool) -> Result<Spent, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Spend { act, records, reply }).await.map_err(|_| Gone)?;
+        answer.await.map_err(|_| Gone)
+    }
+
+    /// Has leases given back that nobody spent from for so long; [`LEASE_IDLE`] if never said.
+    ///
+    /// # Errors
+    /// The keeper has ended.
+    pub async fn set_lease_idle(&self, idle: Duration) -> Result<(), Gone> {
+        self.jobs.send(Job::LeaseIdle(idle)).await.map_err(|_| Gone)
     }
 
     /// Carries out what a session asked for; the receiver gets the reply.
@@ -272,30 +249,6 @@ impl Keeper {
     }
 }
 
-/// Reads the system's clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    started: Instant,
-}
-
-/// Before this software was written no clock can be right: 1 November 2026.
-const RELEASED: Wall = Wall(1_793_491_200_000);
-
-impl Clock {
-    /// A clock whose monotonic time begins now.
-    pub fn start() -> Self {
-        Self { started: Instant::now() }
-    }
-
-    /// The time.
-    pub fn now(&self) -> Now {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = Wall(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
-        let quality = if wall < RELEASED { ClockQuality::Suspect } else { ClockQuality::Unknown };
-        Now { wall, quality, monotonic: self.started.elapsed() }
-    }
-}
-
 struct Keeping {
     device: DiskDevice,
     reserve: Reserve,
@@ -303,6 +256,7 @@ struct Keeping {
     clock: Clock,
     progress: watch::Sender<Progress>,
     linked: watch::Receiver<bool>,
+    spending: Spending,
 }
 
 impl Keeping {
@@ -314,6 +268,7 @@ impl Keeping {
         let mut waiting = Vec::new();
         self.reserve.restore()?;
         loop {
+            self.tend_leases()?;
             self.seal_if_due()?;
             self.mind_room()?;
             self.prune()?;
@@ -329,8 +284,8 @@ impl Keeping {
     /// Waits for jobs, the link's coming up, or the time to seal.
     async fn wait(&mut self, queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>) -> usize {
         let linked = *self.linked.borrow_and_update();
-        let due =
-            [self.device.seal_due(linked), self.device.prune_due()].into_iter().flatten().min();
+        let due = [self.device.seal_due(linked), self.device.prune_due(), self.spending.due()];
+        let due = due.into_iter().flatten().min();
         let now = self.clock.now().monotonic;
         let pause = due.map_or(Duration::MAX, |due| due.saturating_sub(now));
         tokio::select! {
@@ -361,10 +316,19 @@ impl Keeping {
                     recordings.push((entries, reply));
                     continue;
                 }
+                Job::Spend { act, records, reply } => {
+                    self.record(core::mem::take(&mut recordings))?;
+                    drop(reply.send(self.spend(act, records)?)); // the asker may be gone
+                }
+                Job::LeaseIdle(idle) => self.spending.set_idle(idle),
                 Job::Perform { effect, reply } => {
                     self.record(core::mem::take(&mut recordings))?;
+                    let brings = matches!(effect, Effect::Persist(_));
                     let answer = unless_full(self.device.perform(self.clock.now(), effect))?;
                     self.watch_rotation()?;
+                    if brings {
+                        self.rights_changed();
+                    }
                     if let Some(answer) = answer {
                         drop(reply.send(answer)); // the session may be gone
                     }
@@ -424,13 +388,17 @@ impl Keeping {
             return Ok(());
         }
         let (answers, minted) = self.recorder.record(&mut self.device, self.clock, entries)?;
-        if minted {
-            self.progress.send_modify(|progress| progress.minted += 1);
-        }
+        self.say_minted(minted);
         let mut answers = answers.into_iter();
         for (count, reply) in replies {
             drop(reply.send(answers.by_ref().take(count).collect())); // the asker may be gone
         }
         Ok(())
+    }
+
+    fn say_minted(&self, minted: bool) {
+        if minted {
+            self.progress.send_modify(|progress| progress.minted += 1);
+        }
     }
 }

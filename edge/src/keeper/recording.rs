@@ -2,7 +2,7 @@
 //!
 //! Invariant: each entry gets one answer, in order, and only after the commit it
 //! went into; a wrong entry keeps no other one out. A page-log line's key is its
-//! job, so a line that is in the ledger is answered as counted already.
+//! job, so a line that is in the ledger is answered as counted already; so is a job's numbered page.
 
 use super::room::unless_full;
 use super::{Clock, DiskDevice};
@@ -16,7 +16,7 @@ use tallyroll_schema::event::counts::CountSource;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::NAME_BYTES_MAX;
 use tallyroll_schema::limits::local::EVENT_BYTES_MAX;
-use tallyroll_schema::{Act, Event, JobId, Position, RecordHeader, UserAlias, Writer};
+use tallyroll_schema::{Act, Credits, Event, JobId, Position, RecordHeader, UserAlias, Writer};
 
 /// One thing to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +40,19 @@ pub enum Recorded {
     NotNow(String),
 }
 
+/// What became of an act that is recorded only with a right.
+pub(super) enum Backed {
+    /// As for any entry; and who paid how much, if it cost anything.
+    Recorded(Recorded, Option<(UserAlias, Credits)>),
+    /// Whose lease does not cover what it costs.
+    Short(UserAlias, Credits),
+}
+
 /// Content of one commit, bytes: far below the journal's limit for one.
 const COMMIT_BYTES: usize = 256 * 1024;
-/// Why page-log lines wait at a device that was restored or copied.
-const UNCONFIRMED: &str = "this device was restored or copied, and the cloud may have counted these lines already; \
-    run the agent until `status` no longer says so, then import again: nothing is lost meanwhile";
+/// Why page-log lines, and the pages of jobs, wait at a device that was restored or copied.
+const UNCONFIRMED: &str = "this device was restored or copied, and the cloud may have counted this already; \
+    run the agent until `status` no longer says so, then try again: nothing is lost meanwhile";
 /// Names whose aliases are kept at hand.
 const CACHED_NAMES_MAX: usize = 4096;
 
@@ -76,23 +84,73 @@ impl Recorder {
             if group.bytes > COMMIT_BYTES {
                 core::mem::take(&mut group).commit(device, clock, &mut answers)?;
             }
-            match self.decide(device, &mut group, entry) {
-                Ok(Some(event)) => {
+            match self.decided(device, &mut group, entry)? {
+                Ok(event) => {
                     group.push(answers.len(), event);
                     answers.push(Recorded::Already); // until its commit says where
                 }
-                Ok(None) => answers.push(Recorded::Already),
-                Err(error) if error.kind() == Kind::Rejected => {
-                    answers.push(Recorded::Refused(error.to_string()));
-                }
-                Err(error) if matches!(error.kind(), Kind::Retry | Kind::Full) => {
-                    answers.push(Recorded::NotNow(error.to_string()));
-                }
-                Err(error) => return Err(error),
+                Err(answer) => answers.push(answer),
             }
         }
         group.commit(device, clock, &mut answers)?;
         Ok((answers, minted))
+    }
+
+    /// Records an act if the device has a right to what it costs; tells, too, whether an alias was minted.
+    /// Without `records` it only tells what would become of the act.
+    pub(super) fn spend(
+        &mut self,
+        device: &mut DiskDevice,
+        clock: Clock,
+        act: Act,
+        (records, cut_off): (bool, bool),
+    ) -> Result<(Backed, bool), Error> {
+        let answered = |answer| Backed::Recorded(answer, None);
+        if let Err(why) = device.refuse_if_retired() {
+            return Ok((answered(Recorded::Refused(why.to_string())), false));
+        }
+        let entry = Entry::Act(act);
+        let missing = self.mint_missing(device, core::slice::from_ref(&entry));
+        let minted = unless_full(missing)?.unwrap_or(false);
+        let mut group = Group::default();
+        let event = match self.decided(device, &mut group, entry)? {
+            Ok(event) => event,
+            Err(answer) => return Ok((answered(answer), minted)),
+        };
+        let cost = device.cost(&event);
+        let event = match (cost, device.back(clock.now(), event.clone(), cut_off)) {
+            (Some((user, needed)), None) => return Ok((Backed::Short(user, needed), minted)),
+            (None, None) => event,
+            (_, Some(backed)) => backed,
+        };
+        if !records {
+            return Ok((answered(Recorded::Already), minted));
+        }
+        let mut answers = [Recorded::Already];
+        group.push(0, event);
+        group.commit(device, clock, &mut answers)?;
+        let [answer] = answers;
+        Ok((Backed::Recorded(answer, cost), minted))
+    }
+
+    /// The event of an entry, or the answer to one that is not to be recorded.
+    fn decided(
+        &self,
+        device: &DiskDevice,
+        group: &mut Group,
+        entry: Entry,
+    ) -> Result<Result<Event, Recorded>, Error> {
+        match self.decide(device, group, entry) {
+            Ok(Some(event)) => Ok(Ok(event)),
+            Ok(None) => Ok(Err(Recorded::Already)),
+            Err(error) if error.kind() == Kind::Rejected => {
+                Ok(Err(Recorded::Refused(error.to_string())))
+            }
+            Err(error) if matches!(error.kind(), Kind::Retry | Kind::Full) => {
+                Ok(Err(Recorded::NotNow(error.to_string())))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The event of an entry, or `None` when it is in the ledger already.
@@ -115,6 +173,14 @@ impl Recorder {
                 return Err(Error::NotYet(UNCONFIRMED.into()));
             }
             if !group.lines.insert(line) || device.is_imported(line)? {
+                return Ok(None);
+            }
+        }
+        if let Some((job, page)) = act.page() {
+            if device.is_unconfirmed()? {
+                return Err(Error::NotYet(UNCONFIRMED.into()));
+            }
+            if device.recorded_page(job, page)?.is_some() || !group.pages.insert((job, page)) {
                 return Ok(None);
             }
         }
@@ -199,6 +265,7 @@ struct Group {
     places: Vec<usize>,
     bytes: usize,
     lines: BTreeSet<JobId>,
+    pages: BTreeSet<(JobId, u32)>,
     spool_jobs: BTreeMap<JobId, SpoolJob>,
     /// Jobs that began, as they stand after these events.
     jobs: BTreeMap<JobId, Standing>,

@@ -59,6 +59,7 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
             acted_at,
             spool_job,
             running_total,
+            page: number,
             ..
         } => {
             let price = |unit| priced(card, PricedAct::Print, unit, color, &media, None);
@@ -80,13 +81,14 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
                 charge,
                 spool_job,
                 running_total,
+                page: number,
             }
             .into()
         }
-        Act::Capture { pages, color, media, .. } => {
+        Act::Capture { pages, color, media, page: number, .. } => {
             let price = page(card, PricedAct::Capture, color, &media, None)?;
             let charge = charge(card, "pages", &[(price, count("pages", &[pages])?)])?;
-            PagesCaptured { job, user, pages, color, charge, media, policy }.into()
+            PagesCaptured { job, user, pages, color, charge, media, policy, page: number }.into()
         }
         Act::Convert {
             pages,
@@ -189,6 +191,14 @@ fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
         }
         (Act::End { .. }, None) => {
             Err(Error::Rejected(format!("job {job} never began here; there is nothing to end")))
+        }
+        (
+            Act::Print { job: None, page: Some(_), .. }
+            | Act::Capture { job: None, page: Some(_), .. },
+            _,
+        ) => Err(Error::Rejected("a page is numbered within its job; say the job".into())),
+        (Act::Print { page: Some(0), .. } | Act::Capture { page: Some(0), .. }, _) => {
+            Err(Error::Rejected("page 0: the pages of a job count from 1".into()))
         }
         _ => Ok(()),
     }
@@ -324,7 +334,8 @@ mod tests {
     fn prices_are_those_of_the_mission() {
         let (job, user) = (JobId([1; 8]), || "a".to_string());
         let color = ColorMode::Color;
-        let capture = Act::Capture { job: None, user: user(), pages: 1, color, media: None };
+        let capture =
+            Act::Capture { job: None, user: user(), pages: 1, color, media: None, page: None };
         assert_eq!(price(capture), "1.000");
         let conversions = vec![Conversion::Resize, Conversion::ColorToMonochrome];
         let (media, revision, from_revision, which_pages) = (None, None, None, None);

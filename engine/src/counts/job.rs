@@ -12,7 +12,7 @@ use crate::planted::{Bug, planted};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 use tallyroll_schema::event::counts::{Conversion, SettlementPolicy};
-use tallyroll_schema::{Credits, Event, UserAlias};
+use tallyroll_schema::{Credits, Event, JobId, UserAlias, Wall};
 
 /// Whose charge, of which month, and whether by an event that was recorded again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -64,6 +64,25 @@ pub(super) struct Job {
     /// By revision.
     #[n(5)]
     delivered: Vec<(u32, PageSet)>,
+    /// Who began it; absent in what was kept before anybody but its device acted in it.
+    #[n(6)]
+    user: Option<UserAlias>,
+    /// When it began, by its device's clock; absent in what was kept before jobs were left to time.
+    #[n(7)]
+    begun_at: Option<Wall>,
+}
+
+/// A job that began and has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningJob {
+    /// Its id.
+    pub job: JobId,
+    /// Who began it, as the device calls them.
+    pub user: UserAlias,
+    /// When, by the device's clock.
+    pub begun_at: Wall,
+    /// Whether nothing of it was sent, saved or discarded.
+    pub undecided: bool,
 }
 
 /// What a job comes to for one payer, in thousandths of a credit.
@@ -105,8 +124,11 @@ impl Standing {
 }
 
 impl Job {
-    /// It began. Should it have begun twice, the policy holds that is kinder to the user.
-    pub(super) fn begin(&mut self, policy: SettlementPolicy) {
+    /// It began. Should it have begun twice, the policy holds that is kinder to the user, the user
+    /// whose alias is lower, and the earlier time.
+    pub(super) fn begin(&mut self, policy: SettlementPolicy, user: UserAlias, at: Wall) {
+        self.user = Some(self.user.map_or(user, |before| before.min(user)));
+        self.begun_at = Some(self.begun_at.map_or(at, |before| before.min(at)));
         self.policy = Some(self.policy.map_or(policy, |before| before.min(policy)));
     }
 
@@ -173,6 +195,13 @@ impl Job {
             steps: self.steps.len(),
             ended: self.ended,
         })
+    }
+
+    /// The job, if it is running.
+    pub(super) fn running(&self, job: JobId) -> Option<RunningJob> {
+        let undecided = !self.discarded && self.delivered.is_empty();
+        let (user, begun_at) = (self.user.filter(|_| !self.ended)?, self.begun_at?);
+        Some(RunningJob { job, user, begun_at, undecided })
     }
 
     /// What it comes to, besides what was settled as it happened.

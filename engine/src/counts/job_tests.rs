@@ -101,7 +101,7 @@ fn begin() -> Act {
 }
 
 fn capture(pages: u32, color: ColorMode) -> Act {
-    Act::Capture { job: Some(JOB), user: user(), pages, color, media: None }
+    Act::Capture { job: Some(JOB), user: user(), pages, color, media: None, page: None }
 }
 
 fn convert(pages: u32, conversions: &[Conversion]) -> Act {

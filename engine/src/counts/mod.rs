@@ -22,10 +22,10 @@ mod sum;
 mod usage;
 
 pub use decide::{Terms, decide};
-pub use job::Standing;
+pub use job::{RunningJob, Standing};
 pub use report::{BalanceRow, Report, TotalsRow, Who, month_name};
 pub use rights::{Allocation, Lease, Request, RightKey, Rights};
-pub(crate) use rights::{backed, charge_mut};
+pub(crate) use rights::{backed, charge, charge_mut};
 pub use spool::SpoolJob;
 pub use state::Counts;
 pub use sum::CreditSum;

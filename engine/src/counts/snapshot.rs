@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
-    use tallyroll_schema::JobId;
     use tallyroll_schema::event::counts::SettlementPolicy;
+    use tallyroll_schema::{JobId, Wall};
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
@@ -184,7 +184,7 @@ mod tests {
         counts.cards.insert(1, (place, default_card()));
         counts.policy.insert((), (place, SettlementPolicy::Additive));
         let mut job = Job::default();
-        job.begin(SettlementPolicy::Additive);
+        job.begin(SettlementPolicy::Additive, UserAlias([2; 16]), Wall(7));
         counts.jobs.insert((key.device, JobId([8; 8])), job);
         counts
     }

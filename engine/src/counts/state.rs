@@ -5,7 +5,7 @@
 //! them as more of the job is known. Events where their writer may not write are not
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
-use super::job::{Job, Standing};
+use super::job::{Job, RunningJob, Standing};
 use super::rights::Rights;
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
@@ -78,6 +78,12 @@ impl Counts {
     /// How a device's job stands, if it began.
     pub fn standing(&self, device: DeviceId, job: JobId) -> Option<Standing> {
         self.jobs.get(&(device, job)).and_then(Job::standing)
+    }
+
+    /// A device's jobs that began and have not ended.
+    pub fn running(&self, device: DeviceId) -> impl Iterator<Item = RunningJob> {
+        let ours = (device, JobId([0; 8]))..=(device, JobId([u8::MAX; 8]));
+        self.jobs.range(ours).filter_map(|((_, job), state)| state.running(*job))
     }
 
     /// What devices may spend of balances, and what they did.
@@ -190,9 +196,9 @@ impl Counts {
                 .device
                 .or(e.device)
                 .map(|device| self.change_job((device, e.job), Job::discard)),
-            Event::JobBegun(e) => origin
-                .device
-                .map(|device| self.change_job((device, e.job), |job| job.begin(e.policy))),
+            Event::JobBegun(e) => origin.device.map(|device| {
+                self.change_job((device, e.job), |job| job.begin(e.policy, e.user, written_at));
+            }),
             Event::JobEnded(e) => {
                 origin.device.map(|device| self.change_job((device, e.job), Job::end))
             }
@@ -238,7 +244,7 @@ fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Posit
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 6;
+    const VERSION: u32 = 7;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

@@ -214,7 +214,7 @@ fn missing<S: Store>(
                 Ok(Event::EventResubmitted(again)) => (again.resubmitted_from, again.record.0),
                 _ => (Position { log, epoch, seq }, record.bytes.to_vec()),
             };
-            if imports.take_in(rows, seq, record)? {
+            if imports.take_in(rows, (epoch, seq), record)? {
                 missing.push(EventResubmitted { resubmitted_from, record: Bytes(bytes) });
             }
             Ok(())

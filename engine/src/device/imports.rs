@@ -1,4 +1,4 @@
-//! Which page-log lines are counted, and how far each spooler's job is.
+//! Which page-log lines and numbered pages are counted, and how far each spooler's job is.
 //!
 //! Invariant: a function of the ledger's records, kept beside them so that a line
 //! can be looked up. What is here is not in the store's rows yet, or, of a whole
@@ -11,7 +11,7 @@ use crate::store::rows::{BatchRow, ImportRow, PrunedLine, SpoolJobRow};
 use crate::store::{Row, Rows, Store};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
-use tallyroll_schema::event::counts::{CountSource, PagesPrinted};
+use tallyroll_schema::event::counts::{CountSource, PagesCaptured, PagesPrinted};
 use tallyroll_schema::{EpochId, Event, JobId, LogId, Record};
 
 #[derive(Debug, Default)]
@@ -31,35 +31,39 @@ impl Imports {
             let header = row.batch.header();
             let after = pruned.split_off(&(header.epoch, header.first_seq));
             imports.take_in_pruned(core::mem::replace(&mut pruned, after));
-            each_record(row, &mut |seq, record| imports.take_in(rows, seq, record).map(drop))
+            let epoch = header.epoch;
+            each_record(row, &mut |seq, record| {
+                imports.take_in(rows, (epoch, seq), record).map(drop)
+            })
         })?;
         imports.take_in_pruned(pruned);
         Ok(imports)
     }
 
-    /// Takes in an event of the ledger. Returns whether it is new here: a line that
-    /// is counted already is not.
+    /// Takes in an event of the ledger. Returns whether it is new here: a line that is counted already
+    /// is not. A page is: two copies that both say it have both moved paper.
     pub(super) fn take_in<S: Store>(
         &mut self,
         rows: &Rows<'_, S>,
-        seq: u64,
+        (epoch, seq): (EpochId, u64),
         record: &Record<'_>,
     ) -> Result<bool> {
-        let Some(printed) = line(record) else { return Ok(true) };
-        let known = self.line(rows, printed.job)?;
-        let pruned = known.and_then(|row| row.pruned);
-        self.lines.insert(printed.job, ImportRow { seq, pruned });
-        if let (Some(job), None) = (printed.spool_job, known) {
+        let Some(counted) = counted(record) else { return Ok(true) };
+        let known = self.line(rows, counted.key)?;
+        let first = ImportRow { seq, pruned: None, epoch: Some(epoch) };
+        self.lines.insert(counted.key, known.unwrap_or(first));
+        if let (Some(job), None) = (counted.spool_job, known) {
             let so_far = self.job(rows, job)?;
-            self.jobs.insert(job, so_far.after(printed.impressions, printed.running_total));
+            self.jobs.insert(job, so_far.after(counted.impressions, counted.running_total));
         }
-        Ok(known.is_none())
+        Ok(known.is_none() || counted.is_page)
     }
 
     /// Takes in what is kept of lines whose events were pruned, in their order.
     fn take_in_pruned(&mut self, lines: PrunedLines) {
         for (key, pruned) in lines.into_values() {
-            let new = self.lines.insert(key, ImportRow { seq: pruned.seq, pruned: Some(pruned) });
+            let (seq, epoch) = (pruned.seq, Some(pruned.epoch));
+            let new = self.lines.insert(key, ImportRow { seq, pruned: Some(pruned), epoch });
             if let (Some(job), None) = (pruned.spool_job, new) {
                 let so_far = self.jobs.get(&job).copied().unwrap_or_default();
                 self.jobs.insert(job, so_far.after(pruned.impressions, pruned.running_total));
@@ -67,12 +71,12 @@ impl Imports {
         }
     }
 
-    /// Whether a line is counted.
-    pub(super) fn holds<S: Store>(&self, rows: &Rows<'_, S>, line: JobId) -> Result<bool> {
-        Ok(self.line(rows, line)?.is_some())
-    }
-
-    fn line<S: Store>(&self, rows: &Rows<'_, S>, line: JobId) -> Result<Option<ImportRow>> {
+    /// What is kept of a line or a page that is counted.
+    pub(super) fn line<S: Store>(
+        &self,
+        rows: &Rows<'_, S>,
+        line: JobId,
+    ) -> Result<Option<ImportRow>> {
         match self.lines.get(&line) {
             Some(row) => Ok(Some(*row)),
             None if self.whole => Ok(None),
@@ -125,30 +129,58 @@ pub(super) fn keep_line<S: Store>(
     seq: u64,
     record: &Record<'_>,
 ) -> Result<()> {
-    let Some(printed) = line(record) else { return Ok(()) };
-    let row = rows.get::<ImportRow>(&printed.job)?.unwrap_or(ImportRow { seq, pruned: None });
-    let PagesPrinted { spool_job, impressions, running_total, .. } = printed;
+    let Some(counted) = counted(record) else { return Ok(()) };
+    let new = ImportRow { seq, pruned: None, epoch: Some(epoch) };
+    let row = rows.get::<ImportRow>(&counted.key)?.unwrap_or(new);
+    let Counted { key, spool_job, impressions, running_total, .. } = counted;
     let pruned = PrunedLine { epoch, seq, spool_job, impressions, running_total };
     // Of a line that is there twice the first one counted.
     let first = row.pruned.filter(|kept| (kept.epoch, kept.seq) < (epoch, seq));
-    rows.put(&printed.job, &ImportRow { pruned: first.or(Some(pruned)), ..row });
+    rows.put(&key, &ImportRow { pruned: first.or(Some(pruned)), ..row });
     Ok(())
 }
 
-/// The page-log line that an event counts, also when it is recorded again.
-fn line(record: &Record<'_>) -> Option<PagesPrinted> {
+/// What an event counts that is to count once.
+struct Counted {
+    key: JobId,
+    spool_job: Option<JobId>,
+    impressions: u32,
+    running_total: Option<u32>,
+    is_page: bool,
+}
+
+/// The page-log line or the numbered page that an event counts, also when it is recorded again.
+fn counted(record: &Record<'_>) -> Option<Counted> {
     match record.event().ok()? {
-        Event::PagesPrinted(printed) => {
-            Some(printed).filter(|printed| printed.source == CountSource::PageLog)
+        Event::EventResubmitted(again) => {
+            counted_by(Record::split(&again.record.0).ok()?.0.event().ok()?)
         }
-        Event::EventResubmitted(again) => match Record::split(&again.record.0).ok()?.0.event() {
-            Ok(Event::PagesPrinted(printed)) if printed.source == CountSource::PageLog => {
-                Some(printed)
-            }
-            _ => None,
-        },
+        event => counted_by(event),
+    }
+}
+
+fn counted_by(event: Event) -> Option<Counted> {
+    match event {
+        Event::PagesPrinted(printed) if printed.source == CountSource::PageLog => {
+            let PagesPrinted { job: key, spool_job, impressions, running_total, .. } = printed;
+            Some(Counted { key, spool_job, impressions, running_total, is_page: false })
+        }
+        Event::PagesPrinted(PagesPrinted { job, page: Some(page), .. })
+        | Event::PagesCaptured(PagesCaptured { job, page: Some(page), .. }) => {
+            let (key, spool_job, running_total) = (page_key(job, page), None, None);
+            Some(Counted { key, spool_job, impressions: 0, running_total, is_page: true })
+        }
         _ => None,
     }
+}
+
+/// By what a job's numbered page is known, beside the keys of page-log lines.
+pub(super) fn page_key(job: JobId, page: u32) -> JobId {
+    let mut hasher = blake3::Hasher::new_derive_key("tallyroll page of a job v1");
+    hasher.update(job.as_bytes()).update(&page.to_le_bytes());
+    let mut key = JobId([0; 8]);
+    hasher.finalize_xof().fill(&mut key.0);
+    key
 }
 
 fn delete_all<R: Row<Key = JobId>, S: Store>(rows: &mut Rows<'_, S>) -> Result<()> {

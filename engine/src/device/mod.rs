@@ -216,7 +216,17 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// # Errors
     /// Storage failed.
     pub fn is_imported(&self, line: JobId) -> Result<bool> {
-        self.imports.holds(&self.rows(), line)
+        Ok(self.imports.line(&self.rows(), line)?.is_some())
+    }
+
+    /// Where a job's numbered page was recorded, if it was.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn recorded_page(&self, job: JobId, page: u32) -> Result<Option<Position>> {
+        let row = self.imports.line(&self.rows(), imports::page_key(job, page))?;
+        let place = row.and_then(|row| Some((row.epoch?, row.seq)));
+        Ok(place.map(|(epoch, seq)| Position { log: self.ledger.epoch.0, epoch, seq }))
     }
 
     /// How far a spooler's job is counted.
@@ -330,7 +340,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         for (seq, record) in added {
             self.hybrid = self.hybrid.max(record.header.time.hybrid);
             if section.class == LogClass::Ledger {
-                self.imports.take_in(&rows, seq, &record)?;
+                self.imports.take_in(&rows, (epoch.1, seq), &record)?;
             }
         }
         Ok(())

@@ -1,18 +1,21 @@
-//! A device that is retired: it records nothing new, and closes its logs once it has written
-//! all it had.
+//! A device that is retired: it records nothing new, gives back what it was lent, and closes its
+//! logs once it has written all it had. What the cloud decided about a device is folded here.
 //!
 //! Invariant: it is retired from the commit that holds the cloud's decision, restarts or
 //! not. A log's closing is its last record; it waits while the device may still have to
 //! record again what it had set aside. That the cloud has it all is told by receipts.
 
+use super::rights::returning;
 use super::{Device, Now};
 use crate::fold::{Origin, View};
 use crate::log::journal::JournalFile;
 use crate::store::Store;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
+use std::collections::BTreeMap;
+use tallyroll_schema::event::leases::LeaseRefused;
 use tallyroll_schema::event::log::{LogClass, LogClosed};
-use tallyroll_schema::{Event, Position, Record};
+use tallyroll_schema::{Credits, Event, Position, Record, UserAlias};
 
 /// What a device is told that asks for something new.
 const RETIRED: &str = "this device is retired: it delivers what it has and records nothing new; to take part again \
@@ -32,6 +35,14 @@ pub enum Retirement {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Decided {
     retired: Option<Position>,
+    /// The newest refusal of credits to each user, and where it stands.
+    refused: BTreeMap<UserAlias, (Position, LeaseRefused)>,
+}
+
+impl Decided {
+    pub(super) fn refused(&self, user: UserAlias) -> Option<&LeaseRefused> {
+        self.refused.get(&user).map(|(_, refused)| refused)
+    }
 }
 
 impl View for Decided {
@@ -40,9 +51,19 @@ impl View for Decided {
     const CLASSES: &'static [LogClass] = &[LogClass::Device];
 
     fn fold(&mut self, origin: &Origin, record: &Record<'_>) {
-        if let Ok(Event::DeviceRetired(_)) = record.event() {
-            let first = self.retired.map_or(origin.position, |known| known.min(origin.position));
-            self.retired = Some(first);
+        match record.event() {
+            Ok(Event::DeviceRetired(_)) => {
+                let first =
+                    self.retired.map_or(origin.position, |known| known.min(origin.position));
+                self.retired = Some(first);
+            }
+            Ok(Event::LeaseRefused(refused)) => {
+                let known = self.refused.get(&refused.user);
+                if known.is_none_or(|(at, _)| *at < origin.position) {
+                    self.refused.insert(refused.user, (origin.position, refused));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -73,8 +94,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let Some(decision) = self.decided.view().retired else { return Ok(()) };
         let own = [(LogClass::Ledger, &self.ledger), (LogClass::Telemetry, &self.telemetry)];
         let open = own.into_iter().filter(|(_, log)| !log.closed);
-        let events: Vec<(LogClass, Event)> =
+        let mut events: Vec<(LogClass, Event)> =
             open.map(|(class, _)| (class, LogClosed { decision }.into())).collect();
+        if !self.ledger.closed {
+            let leases = self.leases().into_iter();
+            let left = leases.filter_map(|(user, lease)| returning(user, &lease, Credits::ZERO));
+            events.splice(0..0, left.map(|closed| (LogClass::Ledger, closed.into())));
+        }
         if !events.is_empty() && !self.is_unconfirmed()? && self.pending()?.is_empty() {
             match self.write(now, &events) {
                 Err(error) if error.kind() == Kind::Full => {} // next time, or at the next start

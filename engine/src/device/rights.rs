@@ -6,14 +6,14 @@
 //! gives credits back. What to do without rights (ask, wait, stop) is left to the rim.
 
 use super::{Device, Now};
-use crate::counts::{Lease, RightKey, backed, charge_mut};
+use crate::counts::{Lease, RightKey, backed, charge, charge_mut};
 use crate::fold::Origin;
 use crate::log::journal::JournalFile;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use tallyroll_schema::event::leases::{Backing, LeaseClosed, LeaseRequested, Right};
+use tallyroll_schema::event::leases::{Backing, LeaseClosed, LeaseRefused, LeaseRequested, Right};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Credits, Event, Position, UserAlias};
 
@@ -41,15 +41,23 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         beyond.then_some(Backing { right: Right::Overdraft, credits })
     }
 
+    /// Whom an event would be charged to, and how much more they would owe by it, its job considered.
+    pub fn cost(&self, event: &Event) -> Option<(UserAlias, Credits)> {
+        let position = Position { log: self.ledger.epoch.0, epoch: self.ledger.epoch.1, seq: 0 };
+        let origin = Origin { device: Some(self.id), class: LogClass::Ledger, position };
+        let (user, _) = charge(event)?;
+        let cost = i64::try_from(self.counts().would_add(&origin, event).max(0));
+        Some((user, Credits::from_thousandths(cost.unwrap_or(i64::MAX)))) // no right is so large
+    }
+
     /// An event with what it is backed by, as it is to be committed; `None` when there is no right to
     /// what it costs.
     pub fn back(&self, now: Now, mut event: Event, cut_off: bool) -> Option<Event> {
-        let position = Position { log: self.ledger.epoch.0, epoch: self.ledger.epoch.1, seq: 0 };
-        let origin = Origin { device: Some(self.id), class: LogClass::Ledger, position };
-        let cost = self.counts().would_add(&origin, &event).max(0);
-        let Some((user, charge)) = charge_mut(&mut event) else { return Some(event) };
-        let cost = Credits::from_thousandths(i64::try_from(cost).ok()?);
-        charge.backing = Some(self.backing(now, user, cost, cut_off)?);
+        let Some((user, cost)) = self.cost(&event) else { return Some(event) };
+        let backing = self.backing(now, user, cost, cut_off)?;
+        if let Some((_, charge)) = charge_mut(&mut event) {
+            charge.backing = Some(backing);
+        }
         Some(event)
     }
 
@@ -73,23 +81,33 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(())
     }
 
-    /// Gives back what is left of a user's lease, if anything is.
+    /// Gives back what is left of a user's lease but for `keep`, if anything is.
     ///
     /// # Errors
     /// As [`Device::commit`].
-    pub fn return_lease(&mut self, now: Now, user: UserAlias) -> Result<Option<Position>> {
-        let lease = self.lease(user);
-        let credits = |sum: i128| i64::try_from(sum).ok().map(Credits::from_thousandths);
-        let (left, spent) = (credits(lease.outstanding()), credits(lease.spent));
-        let (Some(returned), Some(spent), Some(last)) = (left, spent, lease.last) else {
-            return Ok(None);
-        };
-        if returned <= Credits::ZERO {
-            return Ok(None);
-        }
-        let closed = LeaseClosed { allocation: last.number, spent, returned, user: Some(user) };
+    pub fn return_lease(
+        &mut self,
+        now: Now,
+        user: UserAlias,
+        keep: Credits,
+    ) -> Result<Option<Position>> {
+        let Some(closed) = returning(user, &self.lease(user), keep) else { return Ok(None) };
         let positions = self.write(now, &[(LogClass::Ledger, closed.into())])?;
         Ok(positions.first().copied())
+    }
+
+    /// What this device was lent in the open epoch of its ledger, or has asked for.
+    pub fn leases(&self) -> Vec<(UserAlias, Lease)> {
+        let leases = self.counts().rights().leases().iter();
+        let ours = |key: &RightKey| (key.device, key.epoch) == (self.id, self.ledger.epoch.1);
+        leases.filter(|(key, _)| ours(key)).map(|(key, lease)| (key.user, *lease)).collect()
+    }
+
+    /// The cloud's refusal, if it was its answer to what was asked for last.
+    pub fn refusal(&self, user: UserAlias) -> Option<&LeaseRefused> {
+        let (refused, lease) = (self.decided.view().refused(user)?, self.lease(user));
+        let asked = lease.requested.filter(|_| lease.pending().is_none())?;
+        Some(refused).filter(|refused| refused.answers == asked.position)
     }
 
     /// Users whose leases the cloud wants back.
@@ -150,4 +168,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         };
         RightKey { device: self.id, epoch, user }
     }
+}
+
+/// The event that gives back what is left of a lease but for `keep`.
+pub(super) fn returning(user: UserAlias, lease: &Lease, keep: Credits) -> Option<LeaseClosed> {
+    let credits = |sum: i128| i64::try_from(sum).ok().map(Credits::from_thousandths);
+    let returned = credits(lease.outstanding() - i128::from(keep.thousandths()))?;
+    let (allocation, spent) = (lease.last?.number, credits(lease.spent)?);
+    let any = returned > Credits::ZERO;
+    any.then_some(LeaseClosed { allocation, spent, returned, user: Some(user) })
 }

@@ -128,7 +128,8 @@ fn page(job: u8) -> (LogClass, Event) {
     let (job, user, color) = (JobId([job; 8]), UserAlias([7; 16]), ColorMode::Color);
     (
         LogClass::Ledger,
-        PagesCaptured { job, user, pages: 1, color, charge, media: None, policy: None }.into(),
+        PagesCaptured { job, user, pages: 1, color, charge, media: None, policy: None, page: None }
+            .into(),
     )
 }
 

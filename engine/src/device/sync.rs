@@ -110,9 +110,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if admitted.genesis.class == LogClass::Ledger && !planted(Bug::BroughtImportsIgnored) {
             let mut imports = Imports::default();
             for opened in &admitted.new {
-                let first = opened.batch.header().first_seq;
+                let header = opened.batch.header();
+                let (epoch, first) = (header.epoch, header.first_seq);
                 for (seq, record) in (first..).zip(Records::new(&opened.records).flatten()) {
-                    imports.take_in(&rows, seq, &record)?;
+                    imports.take_in(&rows, (epoch, seq), &record)?;
                 }
             }
             imports.put(&mut rows)?;

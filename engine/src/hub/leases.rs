@@ -58,6 +58,10 @@ pub struct HeldLease {
     pub subject: Option<SubjectId>,
     /// What it may still spend, thousandths; less than nothing: spent after it was written off.
     pub outstanding: i128,
+    /// What it spent of it.
+    pub spent: i128,
+    /// What an administrator took off the books.
+    pub written_off: i128,
     /// Charged beyond it, by the offline policy.
     pub overdrawn: i128,
     /// Spent of it once more by a copy of the device.
@@ -97,10 +101,10 @@ impl<S: Store> Hub<S> {
         funds
     }
 
-    /// What devices hold, hold beyond their right, or have overdrawn.
+    /// What devices were lent or have overdrawn, and what is left of it.
     pub fn leases(&self) -> Vec<HeldLease> {
         let rights = self.counts().rights();
-        let shown = |lease: &Lease| lease.outstanding() != 0 || lease.overdrawn + lease.copied > 0;
+        let shown = |lease: &Lease| lease.granted + lease.overdrawn + lease.copied > 0;
         let held = rights.leases().iter().filter(|(_, lease)| shown(lease));
         held.map(|(key, lease)| HeldLease {
             device: key.device,
@@ -108,6 +112,8 @@ impl<S: Store> Hub<S> {
             user: key.user,
             subject: self.counts().subject(key.device, key.user),
             outstanding: lease.outstanding(),
+            spent: lease.spent,
+            written_off: lease.written_off,
             overdrawn: lease.overdrawn,
             copied: lease.copied,
             spend_until: lease.last.map(|last| last.spend_until),
@@ -117,17 +123,24 @@ impl<S: Store> Hub<S> {
     }
 
     /// Compares the number that was noted outside the store with the store's: one that is behind
-    /// lost decisions that devices may have.
+    /// lost decisions that devices may have, and one without a note that ever lent may have.
     ///
     /// # Errors
     /// Storage failed.
-    pub fn check_allocations(&mut self, now: Now, noted: u64) -> Result<()> {
-        self.allocated = self.allocated.max(noted);
-        let behind = self.counts().rights().allocations() < noted;
-        if behind && self.recovery.frozen_since.is_none() {
-            return self.freeze(now, "its store has lost credits that it lent to devices");
+    pub fn check_allocations(&mut self, now: Now, noted: Option<u64>) -> Result<()> {
+        let known = self.counts().rights().allocations();
+        self.allocated = self.allocated.max(noted.unwrap_or_default());
+        let why = match noted {
+            Some(noted) if known < noted => "its store has lost credits that it lent to devices",
+            None if known > 0 => {
+                "what it noted of credits lent to devices is gone, so its store may have lost some"
+            }
+            _ => return Ok(()),
+        };
+        match self.recovery.frozen_since {
+            Some(_) => Ok(()),
+            None => self.freeze(now, why),
         }
-        Ok(())
     }
 
     /// Answers what devices asked for. `reached` are those that can give something back now;
@@ -163,6 +176,9 @@ impl<S: Store> Hub<S> {
 
     /// When [`Hub::answer_requests`] wants to be called again, by the monotonic clock.
     pub fn answers_due(&self) -> Option<Duration> {
+        if self.recovery.frozen_since.is_some() {
+            return None; // once it thaws
+        }
         self.waiting.values().min().map(|since| since.saturating_add(RECALL))
     }
 
@@ -227,7 +243,10 @@ impl<S: Store> Hub<S> {
         let in_time = now.monotonic < since.saturating_add(RECALL);
         let reachable = elsewhere.iter().filter(|(key, _)| reached.contains(&key.device));
         let reachable: Vec<_> = reachable.filter(|(key, _)| !self.is_frozen(key)).collect();
-        if reachable.is_empty() || !in_time {
+        // A name that nobody is linked to yet is under way itself.
+        let may_change = subject.is_none() || !reachable.is_empty();
+        // Who has enough for now, takes it from nobody.
+        if !may_change || !in_time || asked.needed <= Credits::ZERO {
             return self.refuse_lease(now, asked, key, pool, &elsewhere);
         }
         for (other, lease) in reachable {

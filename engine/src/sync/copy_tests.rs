@@ -178,6 +178,7 @@ fn import_line(device: &mut TestDevice, at: u64) {
         acted_at: None,
         spool_job: None,
         running_total: None,
+        page: None,
     };
     let event =
         decide(&device.terms(LINE), act, LINE, Some(UserAlias([8; 16]))).expect("is priced");

@@ -50,8 +50,14 @@ fn funds(hub: &Hub<MemoryStore>) -> Funds {
 }
 
 fn page(device: &TestDevice, pages: u32) -> Event {
-    let act =
-        Act::Capture { job: None, user: "a".into(), pages, color: ColorMode::Color, media: None };
+    let act = Act::Capture {
+        job: None,
+        user: "a".into(),
+        pages,
+        color: ColorMode::Color,
+        media: None,
+        page: None,
+    };
     decide(&device.terms(JobId([1; 8])), act, JobId([1; 8]), Some(ALIAS)).expect("is priced")
 }
 
@@ -79,9 +85,10 @@ fn a_lease_leaves_the_pool_is_spent_and_comes_back() {
     sync(&mut hub, &mut one, &[], 20);
     let lease = one.lease(ALIAS);
     assert_eq!((lease.granted, lease.spent, lease.outstanding()), (13_000, 10_000, 3_000));
-    one.return_lease(now(21), ALIAS).expect("gives back").expect("had something");
+    one.return_lease(now(21), ALIAS, Credits::ZERO).expect("gives back").expect("had something");
     assert!(
-        !spend(&mut one, 1, false) && one.return_lease(now(21), ALIAS).expect("is fine").is_none()
+        !spend(&mut one, 1, false)
+            && one.return_lease(now(21), ALIAS, Credits::ZERO).expect("is fine").is_none()
     );
     sync(&mut hub, &mut one, &[], 30);
     let Funds { charged, leased, .. } = funds(&hub);
@@ -105,7 +112,7 @@ fn what_idles_elsewhere_is_recalled_before_anybody_is_refused() {
     let first = one.id();
     sync(&mut hub, &mut one, &[first], 12);
     assert_eq!(one.recalled(), [ALIAS]);
-    one.return_lease(now(12), ALIAS).expect("gives back");
+    one.return_lease(now(12), ALIAS, Credits::ZERO).expect("gives back");
     sync(&mut hub, &mut one, &[first], 13);
     assert!(one.recalled().is_empty() && hub.answers_due().is_none());
     sync(&mut hub, &mut two, &[], 13);
@@ -239,10 +246,63 @@ fn a_store_that_lost_an_allocation_lends_nothing() {
         Ok(())
     };
     hub.answer_requests(now(10), &BTreeSet::new(), note).expect("answers");
-    hub.check_allocations(now(11), noted).expect("is as it was");
+    hub.check_allocations(now(11), Some(noted)).expect("is as it was");
     assert!(hub.recovery().is_none());
-    hub.check_allocations(now(11), noted + 1).expect("freezes");
-    assert!(hub.recovery().is_some_and(|recovery| recovery.why.contains("lent")));
+    hub.check_allocations(now(11), Some(noted + 1)).expect("freezes");
+    assert!(hub.recovery().is_some_and(|recovery| recovery.why.contains("has lost")));
+    hub.accept_loss(now(12)).expect("thaws");
+    hub.check_allocations(now(13), None).expect("freezes");
+    assert!(hub.recovery().is_some_and(|recovery| recovery.why.contains("is gone")));
+}
+
+#[test]
+fn a_store_that_never_lent_needs_no_note() {
+    let (mut hub, _, _) = two_devices(10);
+    hub.check_allocations(now(5), None).expect("is new");
+    assert!(hub.recovery().is_none());
+}
+
+#[test]
+fn who_wants_more_for_later_takes_it_from_nobody() {
+    let (mut hub, mut one, mut two) = two_devices(4);
+    ask(&mut one, 4, 4);
+    sync(&mut hub, &mut one, &[], 10);
+    ask(&mut two, 0, 10);
+    sync(&mut hub, &mut two, &[one.id()], 11);
+    assert!(two.lease(ALIAS).pending().is_none() && hub.answers_due().is_none());
+    let told = two.refusal(ALIAS).map(|refused| (refused.available, refused.held.len()));
+    assert_eq!(told, Some((Credits::ZERO, 1)));
+    sync(&mut hub, &mut one, &[], 11);
+    assert!(one.recalled().is_empty());
+    ask(&mut two, 2, 2);
+    assert!(two.refusal(ALIAS).is_none(), "it was the answer to something else");
+}
+
+#[test]
+fn who_has_yet_to_be_named_is_waited_for() {
+    let (mut hub, mut one, _) = two_devices(4);
+    let other = UserAlias([9; 16]);
+    one.request_lease(now(4), other, credits(1), credits(1)).expect("asks");
+    sync(&mut hub, &mut one, &[], 10);
+    assert!(one.lease(other).pending().is_some() && hub.answers_due().is_some());
+    hub.link(now(11), vec![(one.id(), other, SUBJECT)]).expect("links");
+    sync(&mut hub, &mut one, &[], 11);
+    assert_eq!(one.lease(other).outstanding(), 1_000);
+}
+
+#[test]
+fn a_job_keeps_what_it_needs_and_a_device_that_leaves_keeps_nothing() {
+    let (mut hub, mut one, _) = two_devices(20);
+    ask(&mut one, 8, 8);
+    sync(&mut hub, &mut one, &[], 10);
+    one.return_lease(now(11), ALIAS, credits(3)).expect("gives back").expect("had more");
+    assert!(one.return_lease(now(11), ALIAS, credits(3)).expect("is fine").is_none());
+    sync(&mut hub, &mut one, &[], 12);
+    assert_eq!((one.lease(ALIAS).outstanding(), funds(&hub).leased), (3_000, 3_000));
+    hub.retire(now(13), one.id(), "leaves".into()).expect("retires");
+    sync(&mut hub, &mut one, &[], 14);
+    assert_eq!((funds(&hub).leased, funds(&hub).pool()), (0, 20_000));
+    assert!(hub.is_drained(one.id()).expect("reads"));
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod names;
 mod outgoing;
 mod own;
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod pair;
 #[cfg(test)]
 mod pair_tests;

@@ -85,7 +85,7 @@ pub(super) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDev
 
 pub(super) fn capture(device: &mut TestDevice, pages: u32, at: u64) {
     let color = ColorMode::Color;
-    let act = Act::Capture { job: None, user: "a".into(), pages, color, media: None };
+    let act = Act::Capture { job: None, user: "a".into(), pages, color, media: None, page: None };
     let event = decide(&device.terms(JobId([7; 8])), act, JobId([7; 8]), Some(UserAlias([8; 16])))
         .expect("is priced");
     device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");

@@ -48,6 +48,7 @@ fn print_line(device: &mut TestDevice, line: u8, total: u32) {
         acted_at: None,
         spool_job: Some(JOB),
         running_total: Some(total),
+        page: None,
     };
     let event =
         decide(&device.terms(JobId([line; 8])), act, JobId([line; 8]), Some(UserAlias([8; 16])));

@@ -170,6 +170,9 @@ body! {
         /// what this line adds to it.
         #[n(12)]
         pub running_total: Option<u32>,
+        /// The page's number in its job, from 1, where a client counts them: a number is recorded once.
+        #[n(13)]
+        pub page: Option<u32>,
     }
 
     /// Pages were scanned.
@@ -195,6 +198,9 @@ body! {
         /// How its job settles; absent where it settles as it happens.
         #[n(6)]
         pub policy: Option<SettlementPolicy>,
+        /// The page's number in its job, from 1, where a client counts them: a number is recorded once.
+        #[n(7)]
+        pub page: Option<u32>,
     }
 
     /// Pages were converted.

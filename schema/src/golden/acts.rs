@@ -32,6 +32,7 @@ fn acts() -> Vec<(&'static str, Act)> {
                 acted_at: Some(WALL),
                 spool_job: Some(JOB),
                 running_total: Some(36),
+                page: Some(7),
             },
         ),
         (
@@ -42,6 +43,7 @@ fn acts() -> Vec<(&'static str, Act)> {
                 pages: 3,
                 color: ColorMode::Monochrome,
                 media: media(),
+                page: Some(7),
             },
         ),
         (

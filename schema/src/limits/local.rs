@@ -31,6 +31,25 @@ pub const EVENT_BYTES_MAX: usize = 16 * 1024;
 pub const AGENT_QUESTION_BYTES_MAX: usize = 4096;
 /// A question to a cloud, bytes, and the file of a rate card, which is asked to be published: the finest card fits.
 pub const CLOUD_QUESTION_BYTES_MAX: usize = 256 * 1024;
+/// Visits of a device's panel at once, at the socket and at loopback each; more wait. Its own software, a browser, and
+/// those that wait for events.
+pub const PANEL_VISITS_MAX: usize = 48;
+/// Of these, so many may wait for events.
+pub const PANEL_WAITING_MAX: usize = 24;
+/// So long one waits for an event before it is told that there was none: less than a visit may take.
+pub const PANEL_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Events that are kept for who comes back: some minutes of a busy panel.
+pub const PANEL_FEED_MAX: usize = 256;
+/// A request's body at the panel, bytes: the longest name or medium in escapes, and a few words.
+pub const PANEL_BODY_BYTES_MAX: usize = 8 * 1024;
+/// Users logged in at a panel at once: one stands before it, software may serve a few more.
+pub const PANEL_SESSIONS_MAX: usize = 64;
+/// Jobs that run at a panel at once.
+pub const PANEL_JOBS_MAX: usize = 256;
+/// So long a page waits for credits that the cloud was asked for: a recall takes three seconds, the way there and back
+/// one or two.
+pub const PANEL_PATIENCE: Duration = Duration::from_secs(6);
+
 /// Clients of a cloud at once; more wait.
 pub const CLIENTS_MAX: usize = 64;
 /// A client of a cloud may take so long to take a line.

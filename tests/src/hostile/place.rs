@@ -152,9 +152,16 @@ pub fn work<S: Store>(device: &mut Device<Image, S>, number: u32) {
         acted_at: Some(now(u64::from(number)).wall),
         spool_job: Some(spool),
         running_total: Some(total),
+        page: None,
     };
-    let captured =
-        Act::Capture { job: None, user: user(), pages: 3, color: ColorMode::Color, media: None };
+    let captured = Act::Capture {
+        job: None,
+        user: user(),
+        pages: 3,
+        color: ColorMode::Color,
+        media: None,
+        page: None,
+    };
     let price = |act, job| decide(&device.terms(job), act, job, Some(alias)).expect("is priced");
     let mut events = vec![
         (LogClass::Ledger, price(printed, line)),

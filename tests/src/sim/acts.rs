@@ -24,7 +24,7 @@ pub(super) fn draw(entropy: &mut Entropy, job: JobId, user: String) -> (Act, Fig
         1 => {
             let charged = CAPTURED * i128::from(pages);
             let figures = Figures { captured: pages.into(), charged, ..Figures::default() };
-            (Act::Capture { job: Some(job), user, pages, color, media: None }, figures)
+            (Act::Capture { job: Some(job), user, pages, color, media: None, page: None }, figures)
         }
         2 => convert(entropy, job, user, pages),
         3 => {
@@ -94,6 +94,7 @@ fn print(
         acted_at: line,
         spool_job: None,
         running_total: None,
+        page: None,
     };
     (act, figures)
 }

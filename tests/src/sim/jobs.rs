@@ -67,7 +67,7 @@ impl World {
         let which_pages = self.entropy.percent(30).then(|| vec![range]);
         let revision = self.entropy.percent(20).then_some(0);
         match self.entropy.below(6) {
-            0 | 1 => Act::Capture { job: Some(job), user, pages, color, media },
+            0 | 1 => Act::Capture { job: Some(job), user, pages, color, media, page: None },
             2 | 3 => {
                 let kinds = [Conversion::Resize, Conversion::ColorToMonochrome];
                 let conversions = kinds[..self.entropy.between(1, 2) as usize].to_vec();

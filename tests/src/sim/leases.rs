@@ -72,7 +72,14 @@ impl World {
         let machine = &mut self.devices[index];
         let (now, cut_off) = (machine.clock.show(self.now), machine.connection.is_none());
         let Some(process) = &mut machine.process else { return Ok(()) };
-        let act = Act::Capture { job: Some(job), user: user_name(user), pages, color, media: None };
+        let act = Act::Capture {
+            job: Some(job),
+            user: user_name(user),
+            pages,
+            color,
+            media: None,
+            page: None,
+        };
         let event = decide(&process.terms(job), act, job, Some(alias)).map_err(|error| {
             super::checkers::Violation { checker: "conserves", what: format!("refused: {error}") }
         })?;
@@ -95,7 +102,7 @@ impl World {
     fn give_back(&mut self, index: usize, alias: UserAlias) -> Step {
         let now = self.devices[index].clock.show(self.now);
         let Some(process) = &mut self.devices[index].process else { return Ok(()) };
-        let returned = process.return_lease(now, alias);
+        let returned = process.return_lease(now, alias, Credits::ZERO);
         if self.device_outcome(index, returned)?.is_some() {
             self.set_seal_timer(index);
         }

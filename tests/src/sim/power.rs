@@ -97,7 +97,8 @@ impl World {
         }
         self.cloud.process = Some(process);
         let (now, noted) = (self.cloud.clock.show(self.now), self.cloud.allocations);
-        let checked = self.cloud.process.as_mut().map(|cloud| cloud.check_allocations(now, noted));
+        let checked =
+            self.cloud.process.as_mut().map(|cloud| cloud.check_allocations(now, Some(noted)));
         match checked {
             Some(checked) => self.cloud_outcome(checked).map(drop),
             None => Ok(()),

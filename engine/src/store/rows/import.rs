@@ -1,4 +1,4 @@
-//! A page-log line that is already counted. Key: the line's own key.
+//! A page-log line, or a numbered page, that is already counted. Key: its own.
 //!
 //! Invariant: written in the commit that seals the line's event, so that the
 //! line is counted if and only if the row, or the event in the journal, is there.
@@ -18,6 +18,9 @@ pub struct ImportRow {
     /// What its event said, once that is pruned.
     #[n(1)]
     pub pruned: Option<PrunedLine>,
+    /// The epoch of its event; absent in what was kept before pages had numbers.
+    #[n(2)]
+    pub epoch: Option<EpochId>,
 }
 
 /// What is kept of a line whose event was pruned.
@@ -49,10 +52,15 @@ mod tests {
 
     #[test]
     fn reads_back() {
-        super::super::assert_reads_back(&ImportRow { seq: 1 << 40, pruned: None });
+        let row = ImportRow { seq: 1 << 40, pruned: None, epoch: None };
+        super::super::assert_reads_back(&row);
         let epoch = EpochId { counter: 1, nonce: [2; 16] };
         let (spool_job, running_total) = (Some(JobId([3; 8])), Some(9));
         let line = PrunedLine { epoch, seq: 4, spool_job, impressions: 7, running_total };
-        super::super::assert_reads_back(&ImportRow { seq: 4, pruned: Some(line) });
+        super::super::assert_reads_back(&ImportRow {
+            seq: 4,
+            pruned: Some(line),
+            epoch: Some(epoch),
+        });
     }
 }

@@ -40,6 +40,7 @@ fn acts() -> Vec<Event> {
             charge: CHARGE,
             spool_job: Some(JobId([0x8a; 8])),
             running_total: Some(36),
+            page: Some(7),
         }
         .into(),
         PagesCaptured {
@@ -50,6 +51,7 @@ fn acts() -> Vec<Event> {
             charge: CHARGE,
             media: media(),
             policy: Some(SettlementPolicy::Additive),
+            page: Some(7),
         }
         .into(),
         PagesConverted {
@@ -172,6 +174,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             charge: PLAIN,
             media: None,
             policy: None,
+            page: None,
         }
         .into(),
         PagesPrinted {
@@ -188,6 +191,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             charge: charge.clone(),
             spool_job: None,
             running_total: None,
+            page: None,
         }
         .into(),
         PagesConverted {

@@ -1,0 +1,275 @@
+//! Answers about leases: where users' credits are, and taking off the books what will not come back.
+//!
+//! Invariant: the figures are the engine's funds and rights, with names put beside them, and add up:
+//! pool + leased + frozen + held + charged = granted + spent after a write-off. What is written off is
+//! durable, lease by lease, before it is answered.
+
+use super::Failure;
+use super::desk::Desk;
+use super::fleet::find;
+use crate::keeper::Replica;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tallyroll_engine::counts::{CreditSum, RightKey};
+use tallyroll_engine::hub::{HeldLease, Standing};
+use tallyroll_engine::{Error, Result};
+use tallyroll_schema::{Credits, DeviceId, Position, SubjectId, UserAlias, Wall};
+
+/// Where the credits are.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Leases {
+    users: Vec<UserRow>,
+    leases: Vec<LeaseRow>,
+    totals: Totals,
+}
+
+/// A user's balance, and where it is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct UserRow {
+    user: Option<String>,
+    subject: SubjectId,
+    granted: CreditSum,
+    charged: CreditSum,
+    held: CreditSum,
+    pool: CreditSum,
+}
+
+/// What a device was lent of it, all its epochs together.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct LeaseRow {
+    user: Option<String>,
+    alias: UserAlias,
+    device: DeviceId,
+    device_name: Option<String>,
+    #[serde(flatten)]
+    sums: Sums,
+    spend_until: Option<Wall>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Sums {
+    leased: CreditSum,
+    frozen: CreditSum,
+    spent: CreditSum,
+    written_off: CreditSum,
+    /// Spent after it was written off.
+    spent_after: CreditSum,
+    overdrawn: CreditSum,
+    copied: CreditSum,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Totals {
+    granted: CreditSum,
+    charged: CreditSum,
+    held: CreditSum,
+    pool: CreditSum,
+    #[serde(flatten)]
+    sums: Sums,
+}
+
+/// What was taken off the books.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct WrittenOff {
+    device: DeviceId,
+    device_name: String,
+    user: Option<String>,
+    alias: UserAlias,
+    credits: Credits,
+    position: Position,
+}
+
+/// What a device may do that spent its lease while it is cut off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offline {
+    /// Nothing.
+    Stop,
+    /// Charge so much beyond it, all users together, in one epoch.
+    Overdraft(Credits),
+}
+
+/// What holds for devices that are cut off.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct OfflinePolicy {
+    policy: &'static str,
+    /// For each device.
+    overdraft: Credits,
+    /// Devices that may use it.
+    devices: usize,
+    /// What they may overdraw together.
+    exposure: CreditSum,
+    /// Where it was laid down now; `null` if it was only asked for.
+    position: Option<Position>,
+}
+
+/// What devices hold, thousandths: what may be spent, and what is frozen.
+pub(crate) fn lent(replica: &Replica) -> (i128, i128) {
+    let sums = sums_of(replica.hub.leases().iter());
+    (sums.leased, sums.frozen)
+}
+
+/// As [`Sums`], in thousandths.
+#[derive(Debug, Default, Clone, Copy)]
+struct Thousandths {
+    leased: i128,
+    frozen: i128,
+    spent: i128,
+    written_off: i128,
+    spent_after: i128,
+    overdrawn: i128,
+    copied: i128,
+}
+
+impl From<Thousandths> for Sums {
+    fn from(sums: Thousandths) -> Self {
+        Self {
+            leased: CreditSum::from_thousandths(sums.leased),
+            frozen: CreditSum::from_thousandths(sums.frozen),
+            spent: CreditSum::from_thousandths(sums.spent),
+            written_off: CreditSum::from_thousandths(sums.written_off),
+            spent_after: CreditSum::from_thousandths(sums.spent_after),
+            overdrawn: CreditSum::from_thousandths(sums.overdrawn),
+            copied: CreditSum::from_thousandths(sums.copied),
+        }
+    }
+}
+
+fn sums_of<'a>(leases: impl Iterator<Item = &'a HeldLease>) -> Thousandths {
+    let mut sums = Thousandths::default();
+    for lease in leases {
+        let left = lease.outstanding.max(0);
+        if lease.frozen {
+            sums.frozen += left
+        } else {
+            sums.leased += left
+        }
+        sums.spent += lease.spent;
+        sums.written_off += lease.written_off;
+        sums.spent_after += (-lease.outstanding).max(0);
+        sums.overdrawn += lease.overdrawn;
+        sums.copied += lease.copied;
+    }
+    sums
+}
+
+impl Desk {
+    pub(super) async fn leases(&self) -> Result<Leases, Failure> {
+        Ok(self.keeper.run(|replica| Ok(leases(replica))).await?)
+    }
+
+    pub(super) async fn write_off(
+        &self,
+        device: String,
+        user: Option<String>,
+        reason: String,
+    ) -> Result<Vec<WrittenOff>, Failure> {
+        let written_off = self.keeper.run(move |replica| {
+            let (device, device_name) = find(replica, &device)?;
+            let held = replica.hub.leases().into_iter();
+            let held: Vec<HeldLease> = held
+                .filter(|lease| lease.device == device && lease.outstanding > 0)
+                .filter(|lease| user.is_none() || name_of(replica, lease) == user)
+                .collect();
+            if held.is_empty() {
+                let whose = user.map_or(String::new(), |user| format!(" of {user}'s"));
+                let why = format!(
+                    "{device_name} holds nothing{whose}; `tallyroll leases` shows who does"
+                );
+                return Err(Error::Rejected(why));
+            }
+            let mut done = Vec::new();
+            for lease in held {
+                let user = name_of(replica, &lease);
+                let key = RightKey { device, epoch: lease.epoch, user: lease.user };
+                let now = replica.now();
+                let (position, credits) = replica.hub.write_off(now, key, reason.clone())?;
+                let (device_name, alias) = (device_name.clone(), lease.user);
+                done.push(WrittenOff { device, device_name, user, alias, credits, position });
+            }
+            Ok(done)
+        });
+        Ok(written_off.await?)
+    }
+
+    pub(super) async fn offline(&self, policy: Option<Offline>) -> Result<OfflinePolicy, Failure> {
+        let laid_down = self.keeper.run(move |replica| {
+            let now = replica.now();
+            let position = match policy {
+                Some(Offline::Stop) => Some(replica.hub.publish_overdraft(now, None)?),
+                Some(Offline::Overdraft(credits)) => {
+                    Some(replica.hub.publish_overdraft(now, Some(credits))?)
+                }
+                None => None,
+            };
+            let overdraft = replica.hub.counts().rights().overdraft();
+            let devices = replica.hub.fleet().devices().values();
+            let devices = devices.filter(|device| device.standing == Standing::Active).count();
+            let exposure = i128::from(overdraft.thousandths()) * devices as i128;
+            let policy = if overdraft > Credits::ZERO { "overdraft" } else { "stop" };
+            let exposure = CreditSum::from_thousandths(exposure);
+            Ok(OfflinePolicy { policy, overdraft, devices, exposure, position })
+        });
+        Ok(laid_down.await?)
+    }
+}
+
+fn name_of(replica: &Replica, lease: &HeldLease) -> Option<String> {
+    replica.people.name(lease.device, lease.user).map(str::to_owned)
+}
+
+fn leases(replica: &Replica) -> Leases {
+    let held = replica.hub.leases();
+    let names: BTreeMap<SubjectId, String> = replica.people.by_subject();
+    let funds = replica.hub.funds();
+    let credits = CreditSum::from_thousandths;
+    let mut users: Vec<UserRow> = funds
+        .iter()
+        .map(|(subject, funds)| UserRow {
+            user: names.get(subject).cloned(),
+            subject: *subject,
+            granted: credits(funds.granted),
+            charged: credits(funds.charged),
+            held: credits(funds.held),
+            pool: credits(funds.pool()),
+        })
+        .collect();
+    users.sort_by(|a, b| (&a.user, a.subject).cmp(&(&b.user, b.subject)));
+    let mut rows: BTreeMap<(DeviceId, UserAlias), Vec<HeldLease>> = BTreeMap::new();
+    for lease in &held {
+        rows.entry((lease.device, lease.user)).or_default().push(*lease);
+    }
+    let device_name = |device| replica.hub.fleet().device(device).map(|record| record.name.clone());
+    let row = |((device, alias), leases): ((DeviceId, UserAlias), Vec<HeldLease>)| LeaseRow {
+        user: replica.people.name(device, alias).map(str::to_owned),
+        alias,
+        device,
+        device_name: device_name(device),
+        sums: sums_of(leases.iter()).into(),
+        spend_until: leases
+            .iter()
+            .filter(|lease| !lease.frozen)
+            .filter_map(|lease| lease.spend_until)
+            .max(),
+    };
+    let mut leases: Vec<LeaseRow> = rows.into_iter().map(row).collect();
+    leases.sort_by(|a, b| {
+        (&a.user, &a.device_name, a.device).cmp(&(&b.user, &b.device_name, b.device))
+    });
+    let sum = |of: fn(&tallyroll_engine::hub::Funds) -> i128| credits(funds.values().map(of).sum());
+    let totals = Totals {
+        granted: sum(|funds| funds.granted),
+        charged: sum(|funds| funds.charged),
+        held: sum(|funds| funds.held),
+        pool: sum(|funds| funds.pool()),
+        sums: sums_of(held.iter()).into(),
+    };
+    Leases { users, leases, totals }
+}

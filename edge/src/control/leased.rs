@@ -1,0 +1,138 @@
+//! The recording stream of acts that need a right: each is recorded with one, or answered with why not.
+//!
+//! Invariant: lines are answered in order, one at a time; an act waits for its right while the link is up,
+//! and no longer than its client said. What is no act needs no right and is recorded as ever. Rights
+//! themselves are the keeper's; who holds what of a balance is shown by id, for a device knows no other.
+
+use super::recording::{LineAnswer, answer_of, parse, read_line, write_answer};
+use crate::keeper::{Entry, Keeper, Progress, Short, Spent};
+use core::time::Duration;
+use std::io;
+use tallyroll_schema::Act;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// Without news it is tried again so soon: a link that is lost is no news of rights.
+const TRIED_AGAIN: Duration = Duration::from_millis(500);
+
+/// Records lines until the stream ends, each with a right or not at all.
+///
+/// # Errors
+/// The stream broke, or the keeper ended; what was answered is durable all the same.
+pub async fn pump<R, W>(
+    mut reader: BufReader<R>,
+    mut writer: W,
+    keeper: &Keeper,
+    patience: Duration,
+) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut progress = keeper.progress();
+    let mut line = Vec::new();
+    while read_line(&mut reader, &mut line).await? > 0 {
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            let answer = match parse(&line) {
+                Ok(Entry::Act(act)) => spend(keeper, &mut progress, act, patience).await?,
+                Ok(entry) => {
+                    let answers = keeper.record(vec![entry]).await.map_err(io::Error::other)?;
+                    answer_of(answers.into_iter().next())
+                }
+                Err(why) => LineAnswer::Error(why),
+            };
+            let mut text = Vec::new();
+            write_answer(&mut text, &answer)?;
+            writer.write_all(&text).await?;
+        }
+        line.clear();
+    }
+    writer.shutdown().await
+}
+
+async fn spend(
+    keeper: &Keeper,
+    progress: &mut watch::Receiver<Progress>,
+    act: Act,
+    patience: Duration,
+) -> io::Result<LineAnswer> {
+    let until = Instant::now() + patience;
+    let mut asked = false;
+    loop {
+        let rights = progress.borrow_and_update().rights;
+        let short = match keeper.spend(act.clone()).await.map_err(io::Error::other)? {
+            Spent::At(position) => return Ok(LineAnswer::Position(position)),
+            Spent::Already => return Ok(LineAnswer::Already(true)),
+            Spent::Refused(why) => return Ok(LineAnswer::Error(why)),
+            Spent::NotNow(why) => return Ok(LineAnswer::Busy(why)),
+            Spent::Short(short) => short,
+        };
+        // A refusal counts that was heard since: an older one may be out of date.
+        let refused = short.refused.is_some() && asked;
+        asked |= short.asked;
+        if refused || short.cut_off || Instant::now() >= until {
+            return Ok(refusal(&short));
+        }
+        let pause = until.saturating_duration_since(Instant::now()).min(TRIED_AGAIN);
+        let news = progress.wait_for(|progress| progress.rights != rights);
+        if let Ok(Err(_)) = timeout(pause, news).await {
+            return Err(io::Error::other(crate::keeper::Gone));
+        }
+    }
+}
+
+/// What whoever wanted more than there is, is told.
+fn refusal(short: &Short) -> LineAnswer {
+    let Short { needed, lease, cut_off, refused, .. } = short;
+    if *cut_off {
+        return LineAnswer::Busy(format!(
+            "this costs {needed} credits and {lease} are left of the user's lease here; the cloud cannot be reached, \
+             so no more are spent: it goes on when the link is back"
+        ));
+    }
+    let Some((available, held)) = refused else {
+        return LineAnswer::Busy(format!(
+            "this costs {needed} credits and {lease} are left of the user's lease here; the cloud was asked for more \
+             and has not answered: try again"
+        ));
+    };
+    let held: Vec<String> = held
+        .iter()
+        .map(|held| format!("{} are held by device {}", held.credits, held.device))
+        .collect();
+    let elsewhere = if held.is_empty() { String::new() } else { format!("; {}", held.join(", ")) };
+    LineAnswer::Error(format!(
+        "this costs {needed} credits; {lease} are left of the user's lease here and {available} at the \
+         cloud{elsewhere}; ask an administrator for a grant"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::event::leases::LeaseHeld;
+    use tallyroll_schema::{Credits, DeviceId};
+
+    #[test]
+    fn who_is_short_is_told_what_would_help() {
+        let credits = |whole: i64| Credits::from_thousandths(whole * 1000);
+        let held = LeaseHeld { device: DeviceId([7; 16]), credits: credits(5) };
+        let refused = Some((credits(1), vec![held]));
+        let short =
+            Short { needed: credits(4), lease: credits(2), cut_off: false, refused, asked: false };
+        let LineAnswer::Error(told) = refusal(&short) else { panic!("it is refused") };
+        assert!(
+            told.contains("5.000 are held by device 0707") && told.contains("1.000 at the"),
+            "{told}"
+        );
+        let LineAnswer::Busy(told) = refusal(&Short { cut_off: true, ..short.clone() }) else {
+            panic!("it may go on")
+        };
+        assert!(told.contains("link is back"), "{told}");
+        let LineAnswer::Busy(told) = refusal(&Short { refused: None, ..short }) else {
+            panic!("it may go on")
+        };
+        assert!(told.contains("has not answered"), "{told}");
+    }
+}

@@ -1,0 +1,101 @@
+//! The file of sessions: who is logged in and of which kind their jobs are, over a restart.
+//!
+//! Invariant: no name is in it, only aliases, so that who is forgotten is forgotten here too; and no
+//! count: how far a job is stands in the ledger. A file that cannot be read means that nobody is
+//! logged in; a job that it does not name is left to its time.
+
+use super::Panel;
+use super::jobs::{Job, Kind};
+use super::sessions::Session;
+use crate::keeper::DiskDevice;
+use crate::secret_file;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tallyroll_schema::{JobId, UserAlias};
+use tracing::warn;
+
+const FILE: &str = "panel.sessions";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Kept {
+    session: String,
+    alias: UserAlias,
+    jobs: BTreeMap<JobId, Kind>,
+}
+
+impl Panel {
+    /// Takes up the sessions and jobs of the run before, as far as the ledger still has them running.
+    pub(super) async fn take_up(&self) {
+        let bytes = secret_file::read(&self.dir.root().join(FILE)).ok().flatten();
+        let kept = bytes.and_then(|bytes| serde_json::from_slice::<Vec<Kept>>(&bytes).ok());
+        let Some(kept) = kept.filter(|kept| !kept.is_empty()) else { return };
+        let read = self.keeper.query(move |device| {
+            let names = device.names().unwrap_or_default();
+            let names = names.into_iter().map(|(name, alias)| (alias, name)).collect();
+            standing(device, kept, &names)
+        });
+        let Ok(sessions) = read.await else { return }; // the agent is about to end
+        let mut open = self.open();
+        for (user, session, jobs) in sessions {
+            for job in jobs {
+                open.jobs.insert(job.id, Arc::new(job));
+            }
+            open.sessions.insert(user, session);
+        }
+    }
+
+    /// Keeps who is logged in. Where there is no room, they log in again after a restart.
+    pub(super) async fn save(&self) {
+        let _alone = self.saving.lock().await;
+        let names: Vec<String> = self.open().sessions.keys().cloned().collect();
+        let aliases = self.keeper.query(move |device| {
+            let alias = |name: String| Some((device.alias(&name).ok()??, name));
+            names.into_iter().filter_map(alias).collect::<Vec<_>>()
+        });
+        let Ok(aliases) = aliases.await else { return }; // the agent is about to end
+        let kept: Vec<Kept> = {
+            let open = self.open();
+            let kept = aliases.into_iter().filter_map(|(alias, name)| {
+                let session = open.sessions.get(&name)?.id.clone();
+                let jobs = open.jobs.values().filter(|job| job.user == name);
+                Some(Kept { session, alias, jobs: jobs.map(|job| (job.id, job.kind)).collect() })
+            });
+            kept.collect()
+        };
+        let text = serde_json::to_vec(&kept).unwrap_or_default(); // plain data is always written
+        if let Err(why) = secret_file::write(self.dir.root(), FILE, &text) {
+            warn!(%why, "sessions are not kept; users log in again after a restart");
+        }
+    }
+}
+
+fn standing(
+    device: &DiskDevice,
+    kept: Vec<Kept>,
+    names: &BTreeMap<UserAlias, String>,
+) -> Vec<(String, Session, Vec<Job>)> {
+    let running: BTreeMap<JobId, UserAlias> =
+        device.counts().running(device.id()).map(|job| (job.job, job.user)).collect();
+    let sessions = kept.into_iter().filter_map(|kept| {
+        let user = names.get(&kept.alias)?;
+        let runs = |job: &JobId| running.get(job) == Some(&kept.alias);
+        let jobs = kept.jobs.into_iter().filter(|(job, _)| runs(job));
+        let jobs =
+            jobs.map(|(job, kind)| Job::new(job, kind, user.clone(), recorded(device, job, 0)));
+        Some((user.clone(), Session::new(kept.session), jobs.collect()))
+    });
+    sessions.collect()
+}
+
+/// How many pages of a job are in the ledger, at least `known`.
+pub(super) fn recorded(device: &DiskDevice, job: JobId, known: u32) -> u32 {
+    let mut last = known;
+    while let Some(next) = last.checked_add(1)
+        && matches!(device.recorded_page(job, next), Ok(Some(_)))
+    {
+        last = next;
+    }
+    last
+}

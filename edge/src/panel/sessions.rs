@@ -1,0 +1,196 @@
+//! Sessions: a user at the panel, from login to logout.
+//!
+//! Invariant: a user has one session; who logs in again takes it over with its jobs, and the id of
+//! before is worth nothing. A logout ends what runs: what is undecided counts as discarded. Who the
+//! user is, the device's own software has made sure of.
+
+use super::feed::random_hex;
+use super::jobs::{Ending, JobView};
+use super::reply::Refusal;
+use super::{Open, Panel};
+use crate::keeper::DiskDevice;
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+use tallyroll_engine::counts::CreditSum;
+use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::limits::local::PANEL_SESSIONS_MAX;
+use tallyroll_schema::{JobId, UserAlias, Wall};
+
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) id: String,
+    /// What was last told of the user's credits, so that a change is told once.
+    pub(super) told: Option<Credit>,
+}
+
+impl Session {
+    pub(super) fn new(id: String) -> Self {
+        Self { id, told: None }
+    }
+}
+
+/// What is known here of a user's credits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Credit {
+    /// What this device may spend without asking, and did.
+    pub(super) lease: LeaseView,
+    /// What was charged and is held here, of the user, ever.
+    pub(super) here: Here,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LeaseView {
+    left: CreditSum,
+    spent: CreditSum,
+    overdrawn: CreditSum,
+    /// When it may be spent no more, milliseconds since 1970.
+    until: Option<Wall>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Here {
+    charged: CreditSum,
+    held: CreditSum,
+}
+
+/// A session as it is shown.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct SessionView {
+    session: String,
+    user: String,
+    #[serde(flatten)]
+    credit: Credit,
+    link: &'static str,
+    jobs: Vec<JobView>,
+    /// For the display.
+    messages: Vec<String>,
+}
+
+impl Panel {
+    /// Logs a user in.
+    pub(super) async fn log_in(&self, user: String) -> Result<SessionView, Refusal> {
+        if !(1..=NAME_BYTES_MAX).contains(&user.len()) {
+            let why = format!("a user's name has 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Refusal::wrong(why));
+        }
+        let id = random_hex().map_err(|why| Refusal::busy(why.to_string()))?;
+        {
+            let mut open = self.open();
+            let full = open.sessions.len() >= PANEL_SESSIONS_MAX;
+            if full && !open.sessions.contains_key(&user) {
+                let why = format!("{PANEL_SESSIONS_MAX} users are logged in; log one out");
+                return Err(Refusal::busy(why));
+            }
+            open.sessions.insert(user.clone(), Session::new(id.clone()));
+        }
+        self.save().await;
+        self.feed.say(json!({ "kind": "logged-in", "user": user }));
+        self.session(&id).await
+    }
+
+    /// A session, as it stands.
+    pub(super) async fn session(&self, id: &str) -> Result<SessionView, Refusal> {
+        let user = self.user_of(id)?;
+        let credit = self.credit(user.clone()).await?;
+        self.open().note(&user, credit); // it is told hereby
+        let mut jobs = Vec::new();
+        for job in self.jobs_of(&user) {
+            jobs.push(job.view().await);
+        }
+        let messages = self.messages(&jobs).await?;
+        let link = if self.is_linked() { "up" } else { "down" };
+        Ok(SessionView { session: id.into(), user, credit, link, jobs, messages })
+    }
+
+    /// Logs a user out; returns the jobs that were ended by it.
+    pub(super) async fn log_out(&self, id: &str) -> Result<Vec<JobId>, Refusal> {
+        let user = self.user_of(id)?;
+        let mut ended = Vec::new();
+        for job in self.jobs_of(&user) {
+            self.end(job.id, Ending::Discard).await?;
+            ended.push(job.id);
+        }
+        self.open().sessions.remove(&user);
+        self.save().await;
+        self.feed.say(json!({ "kind": "logged-out", "user": user }));
+        Ok(ended)
+    }
+
+    /// Who a session is.
+    pub(super) fn user_of(&self, id: &str) -> Result<String, Refusal> {
+        let open = self.open();
+        let found = open.sessions.iter().find(|(_, session)| session.id == id);
+        found.map(|(user, _)| user.clone()).ok_or_else(|| {
+            let why = "no such session: it was logged out, or logged in again elsewhere; log in";
+            Refusal::new(StatusCode::NOT_FOUND, "no-session", why)
+        })
+    }
+
+    /// What is known here of a user's credits.
+    pub(super) async fn credit(&self, user: String) -> Result<Credit, Refusal> {
+        let read = self.keeper.query(move |device| {
+            let alias = device.alias(&user)?;
+            Ok::<_, tallyroll_engine::Error>(alias.map(|alias| credit(device, alias)))
+        });
+        Ok(read.await??.unwrap_or_default())
+    }
+
+    /// Tells who is logged in what changed in their credits.
+    pub(super) async fn tell_credits(&self) {
+        let users: Vec<String> = self.open().sessions.keys().cloned().collect();
+        for user in users {
+            let Ok(credit) = self.credit(user.clone()).await else { return };
+            let changed = self.open().note(&user, credit);
+            if changed {
+                let event = json!({ "kind": "credits", "user": user, "credit": credit });
+                self.feed.say(event);
+            }
+        }
+    }
+
+    async fn messages(&self, jobs: &[JobView]) -> Result<Vec<String>, Refusal> {
+        let standing = self.keeper.query(|device| {
+            let retired = device.refuse_if_retired().err().map(|why| why.to_string());
+            let full = (!device.has_room()).then(|| device.refused().to_string());
+            (retired, full)
+        });
+        let (retired, full) = standing.await?;
+        let down = (!self.is_linked()).then(|| {
+            "the line to the cloud is down: what this device was lent can be spent".to_owned()
+        });
+        let stopped = jobs.iter().filter_map(|job| job.message().map(str::to_owned));
+        Ok([retired, full, down].into_iter().flatten().chain(stopped).collect())
+    }
+}
+
+impl Open {
+    /// Whether this is news of a user who is logged in.
+    fn note(&mut self, user: &str, credit: Credit) -> bool {
+        let Some(session) = self.sessions.get_mut(user) else { return false };
+        session.told.replace(credit).is_some_and(|told| told != credit)
+    }
+}
+
+fn credit(device: &DiskDevice, alias: UserAlias) -> Credit {
+    let lease = device.lease(alias);
+    let own = device.id();
+    let usage = device.counts().usage().iter();
+    let (charged, held) = usage
+        .filter(|(key, _)| (key.device, key.user) == (own, alias))
+        .fold((0, 0), |(charged, held), (_, usage)| (charged + usage.charged, held + usage.held));
+    let sum = CreditSum::from_thousandths;
+    Credit {
+        lease: LeaseView {
+            left: sum(lease.outstanding().max(0)),
+            spent: sum(lease.spent),
+            overdrawn: sum(lease.overdrawn),
+            until: lease.last.map(|last| last.spend_until),
+        },
+        here: Here { charged: sum(charged), held: sum(held) },
+    }
+}

@@ -1,0 +1,249 @@
+//! The stop: a page that cannot be paid is not begun, and the job hears why; and its end.
+//!
+//! Invariant: the reason is the true one, as far as it is known here; a page that waits for credits
+//! waits a few seconds at most. A job goes on by itself as soon as its next page can be paid: that is
+//! tried after every change of what may be spent, of the link or the disk, and now and then.
+
+use super::Panel;
+use super::jobs::Job;
+use crate::keeper::{Gone, Keeper, Short, Spent};
+use core::time::Duration;
+use serde::Serialize;
+use std::sync::Arc;
+use tallyroll_engine::counts::CreditSum;
+use tallyroll_schema::limits::local::PANEL_PATIENCE;
+use tallyroll_schema::{Act, Position};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often a stopped job is looked at without an occasion: a top-up at the cloud is none here.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a page that waits for credits is tried: that the line is down is known after a while.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+
+/// Why a page is not begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Stop {
+    pub(super) reason: Reason,
+    /// For the display.
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Reason {
+    /// Nothing is left of the balance.
+    Zero,
+    /// Something is left, but less than the page costs.
+    CannotPay,
+    /// What is missing is held by other devices that cannot give it back now.
+    HeldElsewhere,
+    /// The lease is too short, and nobody can be asked for more.
+    LineDown,
+    /// The cloud was asked and has yet to answer.
+    Asked,
+    /// There is no room on the disk.
+    DiskFull,
+    /// The device takes no part any more.
+    Retired,
+    /// Something else has to come first; the message says what.
+    NotYet,
+}
+
+/// A stop, and what is tried again.
+pub(super) struct Stopped {
+    pub(super) stop: Stop,
+    pub(super) act: Act,
+}
+
+/// What became of an act that was to be paid.
+pub(super) enum Tried {
+    /// It is, or could be; and where it is, if it has just been recorded.
+    Paid(Option<Position>),
+    Stopped(Stop),
+    /// It will not be, however often it is tried.
+    Refused(String),
+}
+
+#[derive(Clone, Copy)]
+enum How {
+    Spend,
+    Look,
+}
+
+impl Panel {
+    /// Pays for an act and records it.
+    pub(super) async fn pay(&self, act: Act) -> Result<Tried, Gone> {
+        self.patiently(act, How::Spend).await
+    }
+
+    /// Whether an act could be paid.
+    pub(super) async fn may(&self, act: Act) -> Result<Tried, Gone> {
+        self.patiently(act, How::Look).await
+    }
+
+    /// Waits a while for credits that were asked for.
+    async fn patiently(&self, act: Act, how: How) -> Result<Tried, Gone> {
+        let deadline = Instant::now() + PANEL_PATIENCE;
+        let mut progress = self.keeper.progress();
+        loop {
+            let rights = progress.borrow_and_update().rights;
+            let (tried, waits) = attempt(&self.keeper, act.clone(), how).await?;
+            if !waits || Instant::now() >= deadline {
+                return Ok(tried);
+            }
+            let more = progress.wait_for(|progress| progress.rights != rights);
+            drop(timeout(TRY_EVERY, more).await); // whatever it was, it is tried again
+        }
+    }
+
+    /// Tries the stopped jobs again, and tells what changed.
+    async fn try_again(&self) -> Result<bool, Gone> {
+        let jobs: Vec<Arc<Job>> = self.open().jobs.values().cloned().collect();
+        let mut any = false;
+        for job in jobs {
+            let Ok(mut state) = job.state.try_lock() else { continue }; // a page is being tried
+            let Some(stopped) = &mut state.stopped else { continue };
+            any = true;
+            match attempt(&self.keeper, stopped.act.clone(), How::Look).await?.0 {
+                Tried::Paid(_) => {
+                    state.stopped = None;
+                    self.say("resumed", &job.view_of(&state));
+                }
+                Tried::Stopped(stop) if stop != stopped.stop => {
+                    stopped.stop = stop;
+                    self.say("stopped", &job.view_of(&state));
+                }
+                Tried::Stopped(_) | Tried::Refused(_) => {} // the next page hears why
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// Looks after stopped jobs and changed credits for ever.
+pub(super) async fn watch(panel: Arc<Panel>) {
+    let (mut progress, mut link) = (panel.keeper.progress(), panel.link.clone());
+    let mut rights = None;
+    loop {
+        let now = progress.borrow_and_update().rights;
+        if rights.replace(now) != Some(now) {
+            panel.tell_credits().await;
+        }
+        let Ok(any) = panel.try_again().await else { return }; // the agent ends
+        tokio::select! {
+            Ok(()) = progress.changed() => {}
+            Ok(()) = link.changed() => {}
+            () = panel.stopped.notified() => {}
+            () = sleep(LOOK_EVERY), if any => {}
+        }
+    }
+}
+
+/// Tries once; whether it is worth while to wait and try again.
+async fn attempt(keeper: &Keeper, act: Act, how: How) -> Result<(Tried, bool), Gone> {
+    let spent = match how {
+        How::Spend => keeper.spend(act).await?,
+        How::Look => keeper.may_spend(act).await?,
+    };
+    let stop = |reason, message| Tried::Stopped(Stop { reason, message });
+    Ok(match spent {
+        Spent::At(position) => (Tried::Paid(Some(position)), false),
+        Spent::Already => (Tried::Paid(None), false),
+        Spent::Short(short) => {
+            let waits = !short.cut_off && short.refused.is_none();
+            (Tried::Stopped(reason(&short)), waits)
+        }
+        Spent::NotNow(why) if keeper.progress().borrow().full => {
+            (stop(Reason::DiskFull, why), false)
+        }
+        Spent::NotNow(why) => (stop(Reason::NotYet, why), false),
+        Spent::Refused(why) => {
+            let retired = keeper.query(|device| device.refuse_if_retired().is_err()).await?;
+            (if retired { stop(Reason::Retired, why) } else { Tried::Refused(why) }, false)
+        }
+    })
+}
+
+/// Why there is no right to a page, in words for who stands before it.
+fn reason(short: &Short) -> Stop {
+    let (needed, lease) = (short.needed, short.lease);
+    let left = i128::from(lease.thousandths());
+    let (reason, message) = match &short.refused {
+        _ if short.cut_off => {
+            let why = format!(
+                "the line to the cloud is down, and of what this device was lent {lease} is left; the next page \
+                 costs {needed}: it goes on when the line is back"
+            );
+            (Reason::LineDown, why)
+        }
+        Some((available, held)) => {
+            let elsewhere: i128 =
+                held.iter().map(|held| i128::from(held.credits.thousandths())).sum();
+            let left = CreditSum::from_thousandths(left + i128::from(available.thousandths()));
+            let missing = i128::from(needed.thousandths()) > left.thousandths();
+            match (elsewhere > 0, left.thousandths() > 0) {
+                (true, _) if missing => {
+                    let ids: Vec<String> = held.iter().map(|held| held.device.short()).collect();
+                    let why = format!(
+                        "the next page costs {needed}, {left} is left, and {} is held by other devices ({}) that \
+                         cannot be reached or need it: end the job there, or wait",
+                        CreditSum::from_thousandths(elsewhere),
+                        ids.join(", "),
+                    );
+                    (Reason::HeldElsewhere, why)
+                }
+                (_, false) => {
+                    (Reason::Zero, "no credits are left; it goes on after a top-up".to_owned())
+                }
+                (_, true) => {
+                    let why = format!(
+                        "the next page costs {needed}, and {left} is left; it goes on after a top-up"
+                    );
+                    (Reason::CannotPay, why)
+                }
+            }
+        }
+        None => {
+            let why = "the cloud was asked for credits and has not answered yet; it goes on as soon as it does";
+            (Reason::Asked, why.to_owned())
+        }
+    };
+    Stop { reason, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::event::leases::LeaseHeld;
+    use tallyroll_schema::{Credits, DeviceId};
+
+    #[test]
+    fn the_reason_is_the_true_one() {
+        let credits = Credits::from_thousandths;
+        let told = |lease, cut_off, refused: Option<(i64, i64)>| {
+            let refused = refused.map(|(available, held)| {
+                let held = LeaseHeld { device: DeviceId([0xab; 16]), credits: credits(held) };
+                let held = if held.credits > Credits::ZERO { vec![held] } else { vec![] };
+                (credits(available), held)
+            });
+            let (needed, lease, asked) = (credits(1_000), credits(lease), refused.is_none());
+            reason(&Short { needed, lease, cut_off, refused, asked })
+        };
+        for (stop, expected, says) in [
+            (told(0, false, Some((0, 0))), Reason::Zero, "top-up"),
+            (told(500, false, Some((0, 0))), Reason::CannotPay, "costs 1.000, and 0.500 is left"),
+            (told(0, false, Some((500, 0))), Reason::CannotPay, "and 0.500 is left"),
+            (
+                told(0, false, Some((0, 3_000))),
+                Reason::HeldElsewhere,
+                "3.000 is held by other devices (abababab)",
+            ),
+            (told(500, true, Some((0, 3_000))), Reason::LineDown, "0.500 is left"),
+            (told(0, false, None), Reason::Asked, "not answered"),
+        ] {
+            assert_eq!(stop.reason, expected, "{}", stop.message);
+            assert!(stop.message.contains(says), "{}", stop.message);
+        }
+    }
+}

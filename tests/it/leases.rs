@@ -1,0 +1,328 @@
+//! Leases through real processes: asked for, spent, recalled, given back, frozen, written off.
+//! Invariant: whenever anybody looks, granted = charged + held + pool + leased + frozen - spent after a
+//! write-off. What partitions and crashes do to that in their thousands is the simulator's.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+use tallyroll_tests::fleet::{
+    Answer, Branch, Cloud, PATIENCE, Ran, Recording, wait_for, wait_until,
+};
+use tempfile::TempDir;
+
+const TEMPORARY: i32 = 75;
+
+fn capture(pages: u32) -> String {
+    format!(r#"{{"kind":"pages.captured","user":"anna","pages":{pages},"color":"color"}}"#) + "\n"
+}
+
+/// Thousandths of an amount as it is shown.
+fn thousandths(shown: &Value) -> i64 {
+    let text = shown.as_str().unwrap();
+    let (whole, part) = text.split_once('.').unwrap();
+    assert_eq!(part.len(), 3, "{text}");
+    format!("{whole}{part}").parse().unwrap()
+}
+
+/// Where the credits are, in whole ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Books {
+    charged: i64,
+    pool: i64,
+    leased: i64,
+    frozen: i64,
+    overdrawn: i64,
+}
+
+#[track_caller]
+fn books(cloud: &Cloud) -> Books {
+    let totals = &cloud.json(&["leases"])["totals"];
+    let [granted, charged, held, pool, leased, frozen, after, overdrawn] =
+        ["granted", "charged", "held", "pool", "leased", "frozen", "spent-after", "overdrawn"]
+            .map(|key| thousandths(&totals[key]));
+    assert_eq!(granted, charged + held + pool + leased + frozen - after, "{totals}");
+    let [charged, pool, leased, frozen, overdrawn] =
+        [charged, pool, leased, frozen, overdrawn].map(|sum| sum / 1000);
+    Books { charged, pool, leased, frozen, overdrawn }
+}
+
+/// A cloud and branches at which anna has so many credits.
+fn fleet<const N: usize>(granted: u32) -> (TempDir, Cloud, [Branch; N]) {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let branches = core::array::from_fn(|number| {
+        let name = format!("branch-{}", number + 1);
+        Branch::joined(dir.path().join(&name), &cloud.enroll(&name))
+    });
+    let seen = r#"{"kind":"job.begun","job":"00000000000000a1","user":"anna"}"#;
+    for branch in &branches {
+        drop(branch.run_with(&["record"], seen.as_bytes()).succeeded());
+        branch.wait_synced(PATIENCE);
+    }
+    let granted = granted.to_string();
+    wait_until(PATIENCE, "anna is known", || {
+        cloud.run(&["grant", "anna", &granted]).code() == Some(0)
+    });
+    (dir, cloud, branches)
+}
+
+fn leased(branch: &Branch, lines: &str) -> Ran {
+    branch.run_with(&["record", "--leased", "--wait", "20"], lines.as_bytes())
+}
+
+/// Anna's lease at a branch.
+fn lease(branch: &Branch) -> Option<Value> {
+    branch.json(&["status"])["leases"].as_array().unwrap().first().cloned()
+}
+
+fn left(branch: &Branch) -> i64 {
+    lease(branch).map_or(0, |lease| thousandths(&lease["left"]) / 1000)
+}
+
+fn metrics(cloud: &Cloud) -> String {
+    let mut http = TcpStream::connect(cloud.http()).unwrap();
+    write!(http, "GET /metrics HTTP/1.1\r\nHost: cloud\r\n\r\n").unwrap();
+    let mut text = String::new();
+    http.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[track_caller]
+fn settled(cloud: &Cloud, expected: Books) {
+    let mut last = None;
+    let begun = std::time::Instant::now();
+    while last != Some(expected) {
+        assert!(begun.elapsed() < PATIENCE, "{last:?} where {expected:?} was expected");
+        std::thread::sleep(Duration::from_millis(50));
+        last = Some(books(cloud));
+    }
+}
+
+const NOTHING: Books = Books { charged: 0, pool: 0, leased: 0, frozen: 0, overdrawn: 0 };
+
+#[test]
+fn a_lease_is_asked_for_spent_and_given_back_when_it_idles() {
+    let (_dir, cloud, [mut branch]) = fleet(100);
+    assert_eq!(books(&cloud), Books { pool: 100, ..NOTHING });
+    let recorded = leased(&branch, &capture(1).repeat(3)).succeeded();
+    assert_eq!(recorded.lines().count(), 3, "{recorded}");
+    let shown = lease(&branch).unwrap();
+    assert_eq!(
+        (&shown["user"], &shown["left"], &shown["spent"]),
+        (&"anna".into(), &"7.000".into(), &"3.000".into())
+    );
+    let told = branch.run(&["status"]).succeeded();
+    assert!(told.contains("anna: 7.000 left, 3.000 spent, until 2"), "{told}");
+    settled(&cloud, Books { charged: 3, pool: 90, leased: 7, ..NOTHING });
+    let told = cloud.run(&["leases"]).succeeded();
+    assert!(
+        told.contains("anna") && told.contains("branch-1") && told.contains("leased 7.000"),
+        "{told}"
+    );
+
+    branch.stop();
+    branch.start_with(&["--lease-idle", "1"]);
+    settled(&cloud, Books { charged: 3, pool: 97, ..NOTHING });
+    assert_eq!(left(&branch), 0);
+}
+
+#[test]
+fn what_idles_at_one_branch_is_spent_at_another_before_anybody_is_refused() {
+    let (_dir, cloud, [one, two]) = fleet(20);
+    drop(leased(&one, &capture(1)).succeeded());
+    settled(&cloud, Books { charged: 1, pool: 10, leased: 9, ..NOTHING });
+    drop(leased(&two, &capture(15)).succeeded()); // the pool alone has 10
+    drop(leased(&one, &capture(4)).succeeded());
+    settled(&cloud, Books { charged: 20, ..NOTHING });
+    let told = leased(&one, &capture(1)).failed(1);
+    assert!(
+        told.contains("this costs 1.000 credits") && told.contains("0.000 at the cloud"),
+        "{told}"
+    );
+    drop(cloud.run(&["grant", "anna", "1"]).succeeded());
+    drop(leased(&one, &capture(1)).succeeded());
+    settled(&cloud, Books { charged: 21, ..NOTHING });
+}
+
+#[test]
+fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
+    let (_dir, mut cloud, [branch]) = fleet(30);
+    drop(leased(&branch, &capture(1)).succeeded());
+    assert_eq!(left(&branch), 9);
+    branch.wait_synced(PATIENCE);
+    cloud.stop();
+    let ran = leased(&branch, &capture(1).repeat(10));
+    let told = ran.clone().failed(TEMPORARY);
+    assert_eq!(ran.stdout.lines().count(), 9, "{told}");
+    assert!(told.contains("entry 10: this costs 1.000 credits and 0.000 are left"), "{told}");
+    assert!(told.contains("the cloud cannot be reached"), "{told}");
+
+    cloud.start_again();
+    assert_eq!(cloud.run(&["policy", "offline"]).succeeded().split(':').next(), Some("stop"));
+    let told = cloud.run(&["policy", "offline", "overdraft", "5"]).succeeded();
+    assert!(told.contains("exposure 1 x 5.000 = 5.000"), "{told}");
+    wait_until(PATIENCE, "the branch knows", || branch.json(&["status"])["overdraft"] == "5.000");
+    branch.wait_synced(PATIENCE);
+    cloud.stop();
+    assert_eq!(left(&branch), 0);
+    let ran = leased(&branch, &capture(1).repeat(6));
+    assert_eq!(ran.stdout.lines().count(), 5, "{}", ran.stderr);
+    assert!(ran.failed(TEMPORARY).contains("entry 6: this costs"));
+    assert_eq!(lease(&branch).unwrap()["overdrawn"], "5.000");
+    cloud.start_again();
+    settled(&cloud, Books { charged: 15, pool: 15, overdrawn: 5, ..NOTHING });
+}
+
+#[test]
+fn a_restored_branch_has_no_rights_and_what_is_frozen_is_written_off() {
+    let (dir, mut cloud, [mut branch]) = fleet(30);
+    drop(leased(&branch, &capture(1)).succeeded());
+    branch.wait_synced(PATIENCE);
+    let [backup, restored] = ["backup", "restored"].map(|name| dir.path().join(name));
+    drop(branch.run(&["backup", backup.to_str().unwrap()]).succeeded());
+    branch.kill_9();
+    cloud.stop();
+    let mut branch = Branch::new(restored);
+    drop(branch.run(&["restore", backup.to_str().unwrap()]).succeeded());
+    branch.start();
+    assert!(lease(&branch).is_none());
+    let told = leased(&branch, &capture(1)).failed(TEMPORARY);
+    assert!(told.contains("0.000 are left"), "{told}");
+
+    cloud.start_again();
+    settled(&cloud, Books { charged: 1, pool: 20, frozen: 9, ..NOTHING });
+    let metrics = metrics(&cloud);
+    assert!(metrics.contains("tallyroll_credits_frozen 9.0\n"), "{metrics}");
+    assert!(metrics.contains("tallyroll_credits_leased 0.0\n"), "{metrics}");
+    let nobody = cloud.run(&["leases", "write-off", "branch-1", "bob", "--reason", "x"]).failed(1);
+    assert!(nobody.contains("holds nothing of bob's"), "{nobody}");
+    let off = ["leases", "write-off", "branch-1", "anna", "--reason", "its disk is gone"];
+    assert!(cloud.run(&off).succeeded().contains("9.000 of anna at branch-1"));
+    settled(&cloud, Books { charged: 1, pool: 29, ..NOTHING });
+    drop(cloud.run(&off).failed(1));
+    drop(leased(&branch, &capture(29)).succeeded());
+    settled(&cloud, Books { charged: 30, ..NOTHING });
+}
+
+#[test]
+fn a_cloud_that_lost_what_it_lent_lends_nothing_until_it_has_heard_of_it() {
+    let (dir, mut cloud, [mut branch]) = fleet(30);
+    branch.stop();
+    let backup = dir.path().join("backup");
+    drop(cloud.run(&["backup", backup.to_str().unwrap()]).succeeded());
+    cloud.stop();
+    let store = cloud.data().join("store.redb");
+    let before = std::fs::read(&store).unwrap();
+    cloud.start_again();
+    branch.start();
+    drop(leased(&branch, &capture(1)).succeeded());
+    branch.wait_synced(PATIENCE);
+    let lent = Books { charged: 1, pool: 20, leased: 9, ..NOTHING };
+    settled(&cloud, lent);
+    branch.stop();
+    cloud.stop();
+
+    // In the same file: nothing that stands outside the store tells, but the number of the last allocation.
+    std::fs::write(&store, &before).unwrap();
+    cloud.start_again();
+    let told = cloud.run(&["doctor"]);
+    assert!(
+        told.code() == Some(3) && told.stdout.contains("lost credits that it lent"),
+        "{told:?}"
+    );
+    branch.start();
+    wait_until(PATIENCE, "it thaws", || cloud.run(&["doctor"]).code() == Some(0));
+    settled(&cloud, lent);
+    cloud.stop();
+    cloud.start_again();
+    assert_eq!(cloud.run(&["doctor"]).code(), Some(0));
+
+    // A backup has no such number.
+    branch.stop();
+    cloud.stop();
+    let number = cloud.data().join("allocations");
+    assert!(number.is_file() && !backup.join("allocations").exists());
+    std::fs::write(&number, "9 nonsense\n").unwrap();
+    assert!(cloud.run(&["leases"]).failed(1).contains("allocations is damaged"));
+    std::fs::remove_file(&number).unwrap();
+    cloud.start_again();
+    let told = cloud.run(&["doctor"]);
+    assert!(told.code() == Some(3) && told.stdout.contains("is gone"), "{told:?}");
+    cloud.stop();
+    std::fs::remove_dir_all(cloud.data()).unwrap();
+    drop(cloud.run(&["restore", backup.to_str().unwrap()]).succeeded());
+    cloud.start_again();
+    assert_eq!(cloud.run(&["doctor"]).code(), Some(3));
+    branch.start();
+    wait_until(PATIENCE, "it thaws", || cloud.run(&["doctor"]).code() == Some(0));
+    settled(&cloud, lent);
+    drop(leased(&branch, &capture(12)).succeeded());
+    let last = books(&cloud);
+    wait_until(PATIENCE, "it is counted", || books(&cloud).charged == 13);
+    assert_eq!(last.frozen, 0);
+}
+
+/// Spends pages of one lease while the cloud is away, job by job, until the agent is killed.
+fn spend_until_killed(branch: &mut Branch, jobs: core::ops::Range<usize>, answers: usize) {
+    let mut record = Recording::start(&mut branch.command(&["record", "--leased", "--json"]));
+    for job in jobs {
+        let act = format!(
+            r#"{{"kind":"pages.captured","job":"{job:016x}","user":"anna","pages":1,"color":"color"}}"#
+        );
+        record.write(&(act + "\n"));
+    }
+    record.finish();
+    for _ in 0..answers {
+        let answer = record.answer(PATIENCE).unwrap();
+        assert!(matches!(answer, Answer::At(_)), "{answer:?}");
+    }
+    branch.kill_9();
+}
+
+#[test]
+fn a_thousand_offline_jobs_on_one_lease_are_exact_however_often_the_agent_is_killed() {
+    const JOBS: usize = 1000;
+    const ANSWERS: usize = 90;
+    let (_dir, mut cloud, [mut branch]) = fleet(5000);
+    drop(leased(&branch, &capture(1000)).succeeded());
+    wait_until(PATIENCE, "a lease as large as recent use", || left(&branch) == 1000);
+    branch.wait_synced(PATIENCE);
+    cloud.stop();
+
+    let done = |branch: &Branch| 1000 - usize::try_from(left(branch)).unwrap();
+    let (mut spent, mut kills) = (0, 0);
+    while spent < JOBS {
+        let answers = ANSWERS.min(JOBS - spent);
+        spend_until_killed(&mut branch, spent..JOBS.min(spent + 2 * ANSWERS), answers);
+        kills += 1;
+        branch.start();
+        let now = done(&branch);
+        // What was under way when it was killed may have been recorded.
+        assert!(now >= spent + answers, "{now} of {} that were acknowledged", spent + answers);
+        spent = now;
+    }
+    assert!(kills >= 8 && spent == JOBS, "{spent} jobs, {kills} kills");
+    assert_eq!(left(&branch), 0);
+    let told = leased(&branch, &capture(1)).failed(TEMPORARY);
+    assert!(told.contains("0.000 are left"), "{told}");
+
+    cloud.start_again();
+    branch.wait_synced(PATIENCE);
+    settled(&cloud, Books { charged: 2000, pool: 3000, ..NOTHING });
+    let shown =
+        wait_for(PATIENCE, "the lease's row", || cloud.json(&["leases"])["leases"].get(0).cloned());
+    assert_eq!(shown["spent"], "2000.000");
+    let events = cloud.events();
+    let captures = events.iter().filter(|event| event["event"]["kind"] == "pages.captured");
+    let jobs: Vec<String> =
+        captures.map(|event| event["event"]["job"].as_str().unwrap().to_owned()).collect();
+    let numbers: BTreeSet<&String> = jobs.iter().collect();
+    assert_eq!(
+        (jobs.len(), numbers.len()),
+        (JOBS + 1, JOBS + 1),
+        "none is lost and none counts twice"
+    );
+}
