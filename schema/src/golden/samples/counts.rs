@@ -6,9 +6,10 @@
 use super::leases::BACKING;
 use super::{ALIAS, DEVICE, JOB, POSITION, SUBJECT, WALL};
 use crate::event::counts::*;
-use crate::{Credits, Event, JobId};
+use crate::{Credits, Event, JobId, RequestId};
 
 const CHARGE: Charge = Charge { backing: Some(BACKING), ..PLAIN };
+const REQUEST: Option<RequestId> = Some(RequestId([0x99; 8]));
 /// As it was before leases.
 const PLAIN: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7, backing: None };
 
@@ -65,6 +66,7 @@ fn acts() -> Vec<Event> {
             revision: Some(2),
             from_revision: Some(1),
             which_pages: which_pages(),
+            request: REQUEST,
         }
         .into(),
         DocumentSent {
@@ -79,6 +81,7 @@ fn acts() -> Vec<Event> {
             policy: Some(SettlementPolicy::ServerSettles),
             revision: Some(2),
             which_pages: which_pages(),
+            request: REQUEST,
         }
         .into(),
         DocumentSaved {
@@ -91,6 +94,7 @@ fn acts() -> Vec<Event> {
             policy: Some(SettlementPolicy::ServerSettles),
             revision: Some(2),
             which_pages: which_pages(),
+            request: REQUEST,
         }
         .into(),
     ]
@@ -98,7 +102,8 @@ fn acts() -> Vec<Event> {
 
 fn jobs() -> Vec<Event> {
     vec![
-        DocumentDiscarded { job: JOB, device: Some(DEVICE) }.into(),
+        DocumentDiscarded { job: JOB, device: Some(DEVICE), request: REQUEST, user: Some(ALIAS) }
+            .into(),
         JobBegun { job: JOB, user: ALIAS, policy: SettlementPolicy::Additive }.into(),
         JobEnded { job: JOB }.into(),
     ]
@@ -203,6 +208,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             revision: None,
             from_revision: None,
             which_pages: None,
+            request: None,
         }
         .into(),
         DocumentSent {
@@ -217,6 +223,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             policy: None,
             revision: None,
             which_pages: None,
+            request: None,
         }
         .into(),
         DocumentSaved {
@@ -229,9 +236,10 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             policy: None,
             revision: None,
             which_pages: None,
+            request: None,
         }
         .into(),
-        DocumentDiscarded { job: JOB, device: None }.into(),
+        DocumentDiscarded { job: JOB, device: None, request: None, user: None }.into(),
         MeterRead { impressions: 0, sheets: None }.into(),
     ]
 }
