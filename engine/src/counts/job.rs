@@ -64,6 +64,9 @@ pub(super) struct Job {
     /// By revision.
     #[n(5)]
     delivered: Vec<(u32, PageSet)>,
+    /// Who began it; absent in what was kept before anybody but its device acted in it.
+    #[n(6)]
+    user: Option<UserAlias>,
 }
 
 /// What a job comes to for one payer, in thousandths of a credit.
@@ -105,9 +108,21 @@ impl Standing {
 }
 
 impl Job {
-    /// It began. Should it have begun twice, the policy holds that is kinder to the user.
-    pub(super) fn begin(&mut self, policy: SettlementPolicy) {
+    /// It began. Should it have begun twice, the policy holds that is kinder to the user; and the
+    /// user whose alias is lower.
+    pub(super) fn begin(&mut self, policy: SettlementPolicy, user: UserAlias) {
         self.policy = Some(self.policy.map_or(policy, |before| before.min(policy)));
+        self.user = Some(self.user.map_or(user, |before| before.min(user)));
+    }
+
+    /// Who began it.
+    pub(super) fn user(&self) -> Option<UserAlias> {
+        self.user
+    }
+
+    /// Whose it is, while it runs.
+    pub(super) fn runs_for(&self) -> Option<UserAlias> {
+        self.user.filter(|_| !self.ended)
     }
 
     /// It ended.
