@@ -164,6 +164,11 @@ impl Keeper {
         *self.commits.borrow()
     }
 
+    /// Watches for commits.
+    pub fn commits(&self) -> watch::Receiver<CommitPosition> {
+        self.commits.clone()
+    }
+
     /// Watches for commits that may hold decisions: new offers, another standing.
     pub fn decisions(&self) -> watch::Receiver<CommitPosition> {
         self.decisions.clone()
@@ -205,6 +210,7 @@ impl Keeping {
                         self.perform(core::mem::take(&mut group))?;
                         let before = self.replica.hub.last_commit();
                         work(&mut self.replica)?;
+                        self.tell_balances()?;
                         self.say_full();
                         if self.announce() != before {
                             self.decided.send_replace(self.replica.hub.last_commit());
@@ -256,8 +262,22 @@ impl Keeping {
                 self.names.clear();
             }
         }
+        let before = self.replica.hub.last_commit();
+        self.tell_balances()?;
         self.say_full();
-        self.announce();
+        if self.announce() != before {
+            self.decided.send_replace(self.replica.hub.last_commit());
+        }
+        Ok(())
+    }
+
+    /// Tells devices what changed for their users.
+    fn tell_balances(&mut self) -> Result<(), Error> {
+        let now = self.replica.now();
+        match self.replica.hub.tell_balances(now) {
+            Err(Error::Full(why)) => warn!(why, "balances wait for room to be told"),
+            told => told?,
+        }
         Ok(())
     }
 

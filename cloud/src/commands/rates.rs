@@ -1,4 +1,4 @@
-//! `rates`, `policy`: what things cost, and how jobs settle.
+//! `rates`, `policy`: what things cost, how jobs settle and how balances are told.
 //!
 //! Invariant: a wrong file is told with its line before anything is asked of the
 //! cloud, and nothing of it is published. The file's form is [`tallyroll_cloud::rates`]'s.
@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::rates::{read, write};
+use tallyroll_schema::event::balances::SyncMode;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 
 #[derive(Subcommand)]
@@ -53,6 +54,24 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// How devices at which the user's job runs come by a new balance; says it when no mode is given.
+    Sync {
+        /// The mode.
+        #[arg(value_enum)]
+        mode: Option<SyncArgument>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A sync mode, as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SyncArgument {
+    /// The cloud waits for the end of the user's job, then tells the device.
+    Wait,
+    /// The cloud sets a flag and is done; the device asks after the user's last job.
+    Flag,
 }
 
 /// A policy, as an argument.
@@ -102,16 +121,27 @@ pub(crate) async fn run(dir: &DataDir, command: RatesCommand) -> Result {
 
 /// Lays down a policy, or says it.
 pub(crate) async fn policy(dir: &DataDir, command: PolicyCommand) -> Result {
-    let PolicyCommand::Settlement { policy, json } = command;
-    let policy = policy.map(|policy| match policy {
-        PolicyArgument::ServerSettles => SettlementPolicy::ServerSettles,
-        PolicyArgument::Additive => SettlementPolicy::Additive,
-    });
-    let settlement = ask(dir, "policy", Ask::Settlement { policy }).await?;
+    let (question, json) = match command {
+        PolicyCommand::Settlement { policy, json } => {
+            let policy = policy.map(|policy| match policy {
+                PolicyArgument::ServerSettles => SettlementPolicy::ServerSettles,
+                PolicyArgument::Additive => SettlementPolicy::Additive,
+            });
+            (Ask::Settlement { policy }, json)
+        }
+        PolicyCommand::Sync { mode, json } => {
+            let mode = mode.map(|mode| match mode {
+                SyncArgument::Wait => SyncMode::Wait,
+                SyncArgument::Flag => SyncMode::Flag,
+            });
+            (Ask::SyncMode { mode }, json)
+        }
+    };
+    let in_force = ask(dir, "policy", question).await?;
     if json {
-        print(&settlement)?;
+        print(&in_force)?;
     } else {
-        print(settlement["policy"].as_str().unwrap_or_default())?;
+        print(in_force["policy"].as_str().unwrap_or_default())?;
     }
     Ok(ExitCode::SUCCESS)
 }
