@@ -194,6 +194,11 @@ impl Keeper {
         *self.commits.borrow()
     }
 
+    /// Watches for commits.
+    pub fn commits(&self) -> watch::Receiver<CommitPosition> {
+        self.commits.clone()
+    }
+
     /// Watches for commits that may hold decisions: new offers, another standing.
     pub fn decisions(&self) -> watch::Receiver<CommitPosition> {
         self.decisions.clone()
@@ -236,6 +241,7 @@ impl Keeping {
                         self.perform(core::mem::take(&mut group))?;
                         let before = self.replica.hub.last_commit();
                         work(&mut self.replica)?;
+                        self.tell_balances()?;
                         self.say_full();
                         if self.announce()? != before {
                             self.decided.send_replace(self.replica.hub.last_commit());
@@ -314,8 +320,23 @@ impl Keeping {
                 self.names.clear();
             }
         }
+        let before = self.replica.hub.last_commit();
+        self.tell_balances()?;
         self.say_full();
-        self.announce().map(drop)
+        if self.announce()? != before {
+            self.decided.send_replace(self.replica.hub.last_commit());
+        }
+        Ok(())
+    }
+
+    /// Tells devices what changed for their users.
+    fn tell_balances(&mut self) -> Result<(), Error> {
+        let now = self.replica.now();
+        match self.replica.hub.tell_balances(now) {
+            Err(Error::Full(why)) => warn!(why, "balances wait for room to be told"),
+            told => told?,
+        }
+        Ok(())
     }
 
     fn say_full(&self) {

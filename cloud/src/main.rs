@@ -11,7 +11,8 @@ mod demo;
 use clap::{Parser, Subcommand};
 use commands::view::Moment;
 use commands::{
-    backup, doctor, enroll, fleet, forks, leases, log, quarantine, rates, restore, serve, view,
+    backup, doctor, enroll, fleet, forks, leases, log, quarantine, rates, record, restore, serve,
+    view,
 };
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -91,6 +92,12 @@ enum Command {
         #[arg(long, default_value = "")]
         reason: String,
         /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Record what the processing server is about to do, JSON Lines on stdin; print each position once it may.
+    Record {
+        /// Answer in JSON Lines.
         #[arg(long)]
         json: bool,
     },
@@ -187,6 +194,7 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Grant { username, amount, reason, json } => {
             fleet::grant(&dir, username, amount, reason, json).await
         }
+        Command::Record { json } => record::run(&dir, json).await,
         Command::Rates { command } => rates::run(&dir, command).await,
         Command::Policy { command } => rates::policy(&dir, command).await,
         Command::Leases(arguments) => leases::run(&dir, arguments).await,

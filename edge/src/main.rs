@@ -83,6 +83,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show a user's balance as far as this device knows.
+    Balance {
+        /// The user's name.
+        username: String,
+        /// Ask the cloud for it, as at login; the answer is shown once it has come.
+        #[arg(long)]
+        ask: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Back up everything of this device, agent running or not; keep it as secret as the device.
     Backup {
         /// A new directory.
@@ -181,6 +192,9 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
                 Figures::Balances => Ask::Balances,
             };
             commands::view::show(&dir, ask, json).await?;
+        }
+        Command::Balance { username, ask, json } => {
+            commands::balance::show(&dir, username, ask, json).await?;
         }
         Command::Backup { to, json } => commands::backup::run(&dir, &to, json).await?,
         Command::RotateKeys { json } => commands::rotate_keys::run(&dir, json).await?,

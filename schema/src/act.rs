@@ -158,6 +158,12 @@ pub enum Act {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         which_pages: Option<Vec<PageRange>>,
     },
+    /// Somebody logged in, and the device wants to know their balance.
+    #[serde(rename = "balance.asked")]
+    Ask {
+        /// The user's name.
+        user: String,
+    },
     /// A job's document was deleted.
     #[serde(rename = "document.discarded")]
     Discard {
@@ -194,13 +200,14 @@ fn plausible_time<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Wall>, D:
 
 impl Act {
     /// The `kind`s that are acts.
-    pub const KINDS: [&str; 8] = [
+    pub const KINDS: [&str; 9] = [
         "job.begun",
         "pages.printed",
         "pages.captured",
         "pages.converted",
         "document.sent",
         "document.saved",
+        "balance.asked",
         "document.discarded",
         "job.ended",
     ];
@@ -217,7 +224,8 @@ impl Act {
             | Self::Capture { user, .. }
             | Self::Convert { user, .. }
             | Self::Send { user, .. }
-            | Self::Save { user, .. } => Some(user),
+            | Self::Save { user, .. }
+            | Self::Ask { user } => Some(user),
             Self::Discard { .. } | Self::End { .. } => None,
         }
     }
@@ -226,6 +234,7 @@ impl Act {
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::Print { job, .. } | Self::Capture { job, .. } => *job,
+            Self::Ask { .. } => None,
             Self::Begin { job, .. }
             | Self::Convert { job, .. }
             | Self::Send { job, .. }

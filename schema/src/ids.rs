@@ -122,6 +122,8 @@ identity!(/// A person or account that aliases are linked to; minted by the clou
     SubjectId, 16, "subject id");
 identity!(/// A job, unique within the device that ran it. Not the spooler's job number.
     JobId, 8, "job id");
+identity!(/// A request to do something once, however often it is sent; chosen by who asks.
+    RequestId, 8, "request id");
 identity!(/// An entry of the cloud's quarantine. First 8 bytes of BLAKE3 over what opened it.
     QuarantineId, 8, "quarantine id");
 

@@ -23,6 +23,7 @@ mod ids;
 mod join_url;
 pub mod limits;
 mod record;
+mod server_act;
 pub mod wire;
 
 pub use act::Act;
@@ -33,10 +34,11 @@ pub use event::{Event, Writer};
 pub use head::{Commit, Head, Receipt, Signature, SignedHead};
 pub use ids::{
     CommitPosition, DeviceId, EpochId, Fingerprint, Hash, IdParseError, JobId, LogId, Position,
-    PublicKey, QuarantineId, SubjectId, TenantId, UserAlias,
+    PublicKey, QuarantineId, RequestId, SubjectId, TenantId, UserAlias,
 };
 pub use join_url::JoinUrl;
 pub use record::{Record, RecordHeader, Records};
+pub use server_act::ServerAct;
 
 /// Why bytes are not what they claim to be. Decoders return this and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,6 +13,7 @@ pub(crate) mod leases;
 pub(crate) mod log;
 pub(crate) mod quarantine;
 pub(crate) mod rates;
+pub(crate) mod record;
 pub(crate) mod restore;
 pub(crate) mod serve;
 mod table;
@@ -35,7 +36,7 @@ const TEMPORARY: u8 = 75;
 const DOES_NOT_HOLD: u8 = 3;
 
 /// What a command comes to.
-pub(crate) type Result<T = ExitCode> = std::result::Result<T, CommandError>;
+pub(crate) type Result<T = ExitCode, E = CommandError> = std::result::Result<T, E>;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,9 @@ pub(crate) enum CommandError {
     /// The demo broke off.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The acts cannot be read.
+    #[error("cannot read stdin")]
+    Stdin(#[source] io::Error),
     /// The answer cannot be printed.
     #[error("cannot write to stdout")]
     Stdout(#[source] io::Error),
@@ -108,6 +112,7 @@ impl CommandError {
             | Self::Answer(_)
             | Self::Place { .. }
             | Self::Demo(_)
+            | Self::Stdin(_)
             | Self::Stdout(_) => false,
         }
     }

@@ -1,4 +1,4 @@
-//! `rates`, `policy`: what things cost, and how jobs settle.
+//! `rates`, `policy`: what things cost, how jobs settle and how balances are told.
 //!
 //! Invariant: a wrong file is told with its line before anything is asked of the
 //! cloud, and nothing of it is published. The file's form is [`tallyroll_cloud::rates`]'s.
@@ -14,6 +14,7 @@ use tallyroll_cloud::control::Ask;
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::rates::{read, write};
 use tallyroll_schema::Credits;
+use tallyroll_schema::event::balances::SyncMode;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::limits::local::CLOUD_QUESTION_BYTES_MAX;
 
@@ -66,6 +67,15 @@ pub(crate) enum PolicyCommand {
         #[arg(long, global = true)]
         json: bool,
     },
+    /// How devices at which the user's job runs come by a new balance; says it when no mode is given.
+    Sync {
+        /// The mode.
+        #[arg(value_enum)]
+        mode: Option<SyncArgument>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// A policy for who is cut off, as an argument.
@@ -78,6 +88,15 @@ pub(crate) enum OfflineArgument {
         /// Credits.
         credits: Credits,
     },
+}
+
+/// A sync mode, as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SyncArgument {
+    /// The cloud waits for the end of the user's job, then tells the device.
+    Wait,
+    /// The cloud sets a flag and is done; the device asks after the user's last job.
+    Flag,
 }
 
 /// A policy, as an argument.
@@ -127,21 +146,30 @@ pub(crate) async fn run(dir: &DataDir, command: RatesCommand) -> Result {
 
 /// Lays down a policy, or says it.
 pub(crate) async fn policy(dir: &DataDir, command: PolicyCommand) -> Result {
-    let (policy, json) = match command {
-        PolicyCommand::Settlement { policy, json } => (policy, json),
+    let (question, json) = match command {
         PolicyCommand::Offline { policy, json } => {
             return super::leases::offline(dir, policy, json).await;
         }
+        PolicyCommand::Settlement { policy, json } => {
+            let policy = policy.map(|policy| match policy {
+                PolicyArgument::ServerSettles => SettlementPolicy::ServerSettles,
+                PolicyArgument::Additive => SettlementPolicy::Additive,
+            });
+            (Ask::Settlement { policy }, json)
+        }
+        PolicyCommand::Sync { mode, json } => {
+            let mode = mode.map(|mode| match mode {
+                SyncArgument::Wait => SyncMode::Wait,
+                SyncArgument::Flag => SyncMode::Flag,
+            });
+            (Ask::SyncMode { mode }, json)
+        }
     };
-    let policy = policy.map(|policy| match policy {
-        PolicyArgument::ServerSettles => SettlementPolicy::ServerSettles,
-        PolicyArgument::Additive => SettlementPolicy::Additive,
-    });
-    let settlement = ask(dir, "policy", Ask::Settlement { policy }).await?;
+    let in_force = ask(dir, "policy", question).await?;
     if json {
-        print(&settlement)?;
+        print(&in_force)?;
     } else {
-        print(settlement["policy"].as_str().unwrap_or_default())?;
+        print(in_force["policy"].as_str().unwrap_or_default())?;
     }
     Ok(ExitCode::SUCCESS)
 }

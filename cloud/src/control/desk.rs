@@ -78,6 +78,7 @@ impl Desk {
             Ask::Grant { user, credits, reason } => {
                 items.give(&self.grant(user, credits, reason).await?).await
             }
+            Ask::Act { act } => items.give(&self.act(act).await?).await,
             Ask::PublishRates { card } => items.give(&self.publish_rates(card).await?).await,
             Ask::Rates { version } => items.give(&self.rates(version).await?).await,
             Ask::Settlement { policy } => items.give(&self.settlement(policy).await?).await,
@@ -86,6 +87,7 @@ impl Desk {
                 items.give(&self.write_off(device, user, reason).await?).await
             }
             Ask::Offline { policy } => items.give(&self.offline(policy).await?).await,
+            Ask::SyncMode { mode } => items.give(&self.sync_mode(mode).await?).await,
             Ask::View { figures, at } => items.give(&self.view(figures, at).await?).await,
             Ask::Logs => items.give(&self.logs().await?).await,
             Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,

@@ -5,6 +5,7 @@
 //! is answered by the same code ([`desk`]) in a running process and in a command
 //! that opened the files itself ([`reach`]).
 
+mod acts;
 mod backup;
 pub mod desk;
 mod doctor;
@@ -30,9 +31,10 @@ use serde_json::Value;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tallyroll_schema::event::balances::SyncMode;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::limits::local::{CLIENT_TIMEOUT, CLIENTS_MAX, CLOUD_QUESTION_BYTES_MAX};
-use tallyroll_schema::{CommitPosition, Credits, Receipt, Wall};
+use tallyroll_schema::{CommitPosition, Credits, Receipt, ServerAct, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -109,6 +111,11 @@ pub enum Ask {
         /// Why.
         reason: String,
     },
+    /// May the processing server do this; if so, it is recorded.
+    Act {
+        /// What.
+        act: ServerAct,
+    },
     /// Publish prices as the next rate card.
     PublishRates {
         /// The prices; its version does not matter.
@@ -139,6 +146,11 @@ pub enum Ask {
     Offline {
         /// From now on; as it is, if absent.
         policy: Option<Offline>,
+    },
+    /// How devices that are busy come by new balances.
+    SyncMode {
+        /// From now on; as it is, if absent.
+        mode: Option<SyncMode>,
     },
     /// Figures.
     View {

@@ -1,4 +1,4 @@
-//! Answers about rate cards and how jobs settle.
+//! Answers about rate cards, how jobs settle and how balances are told.
 //!
 //! Invariant: what is published is whole and checked, or nothing is; what is in
 //! force already is not published again.
@@ -8,6 +8,7 @@ use super::desk::Desk;
 use serde::Serialize;
 use tallyroll_engine::Error;
 use tallyroll_schema::Position;
+use tallyroll_schema::event::balances::SyncMode;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 
 /// What came of publishing a card.
@@ -25,6 +26,15 @@ pub(super) struct Published {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Settlement {
     policy: SettlementPolicy,
+    /// Where it was laid down now; `null` if it was in force already.
+    position: Option<Position>,
+}
+
+/// How devices that are busy come by new balances.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Syncing {
+    policy: SyncMode,
     /// Where it was laid down now; `null` if it was in force already.
     position: Option<Position>,
 }
@@ -65,6 +75,17 @@ impl Desk {
                 None => None,
             };
             Ok(Settlement { policy: replica.hub.counts().settlement_policy(), position })
+        });
+        Ok(laid_down.await?)
+    }
+
+    pub(super) async fn sync_mode(&self, mode: Option<SyncMode>) -> Result<Syncing, Failure> {
+        let laid_down = self.keeper.run(move |replica| {
+            let position = match mode {
+                Some(mode) => replica.hub.publish_sync_mode(replica.now(), mode)?,
+                None => None,
+            };
+            Ok(Syncing { policy: replica.hub.counts().balances().mode(), position })
         });
         Ok(laid_down.await?)
     }

@@ -5,6 +5,7 @@
 //! closed the pipe has seen enough: that is no failure.
 
 pub(crate) mod backup;
+pub(crate) mod balance;
 pub(crate) mod import;
 pub(crate) mod panel;
 pub(crate) mod record;

@@ -17,7 +17,7 @@ pub use leases::LeaseRow;
 use crate::backup::{self, Made};
 use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
-use crate::keeper::{DiskDevice, Gone, Keeper};
+use crate::keeper::{DiskDevice, Entry, Gone, Keeper, Recorded};
 use crate::link::LinkState;
 use crate::panel::PanelPlace;
 use crate::rekeying::{self, RekeyingError, Rotated};
@@ -26,9 +26,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
-use tallyroll_engine::device::Status;
+use tallyroll_engine::device::{KnownBalance, Status};
 use tallyroll_engine::{Error, Kind};
-use tallyroll_schema::Credits;
+use tallyroll_schema::{Act, Credits};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
@@ -44,6 +44,13 @@ pub enum Ask {
     Totals,
     /// A row per user.
     Balances,
+    /// What is known of a user's balance.
+    Balance {
+        /// The user's name.
+        user: String,
+        /// Whether to ask the cloud for it first.
+        ask: bool,
+    },
     /// Record the lines that follow.
     Record,
     /// Record the lines that follow, acts only with a right to what they cost.
@@ -88,6 +95,13 @@ pub enum Answer {
         incomplete: u64,
         /// Events in these figures that are pruned here.
         pruned: u64,
+    },
+    /// To [`Ask::Balance`].
+    Balance {
+        /// As the cloud told it; `null` if it did not yet.
+        balance: Option<KnownBalance>,
+        /// Whether the cloud was asked and has not answered yet.
+        asked: bool,
     },
     /// To [`Ask::Backup`].
     Backup(Box<Made>),
@@ -150,6 +164,7 @@ impl Desk {
             Ask::Status => self.status().await,
             Ask::Totals => self.report(totals).await,
             Ask::Balances => self.report(balances).await,
+            Ask::Balance { user, ask } => self.balance(user, ask).await,
             Ask::Record | Ask::RecordLeased { .. } => Ok(Err("recording is a stream".into())),
             Ask::Backup { to } => self.backup(to).await,
             Ask::RotateKeys => Ok(match rekeying::rotate(&self.dir, &self.keeper).await {
@@ -182,6 +197,27 @@ impl Desk {
             Answer::Status(Box::new(status))
         };
         Ok(standing.map(answer).map_err(|why| why.to_string()))
+    }
+
+    async fn balance(&self, user: String, ask: bool) -> Result<Result<Answer, String>, Gone> {
+        if ask {
+            let login = Entry::Act(Act::Ask { user: user.clone() });
+            match self.keeper.record(vec![login]).await?.pop() {
+                Some(Recorded::Refused(why)) => return Ok(Err(why)),
+                Some(Recorded::NotNow(busy)) => return Ok(Ok(Answer::Busy { busy })),
+                _ => {}
+            }
+        }
+        let read = move |device: &mut DiskDevice| {
+            let Some(alias) = device.alias(&user)? else {
+                return Err(Error::Rejected(format!(
+                    "{user} has not been here yet; ask with --ask"
+                )));
+            };
+            let asked = device.counts().balances().of(device.id(), alias).is_asked();
+            Ok(Answer::Balance { balance: device.known_balance(alias)?, asked })
+        };
+        Ok(self.keeper.query(read).await?.map_err(|why| why.to_string()))
     }
 
     async fn backup(&self, to: PathBuf) -> Result<Result<Answer, String>, Gone> {

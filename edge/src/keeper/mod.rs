@@ -269,6 +269,7 @@ impl Keeping {
         self.reserve.restore()?;
         loop {
             self.tend_leases()?;
+            self.ask_if_flagged()?;
             self.seal_if_due()?;
             self.mind_room()?;
             self.prune()?;
@@ -278,6 +279,17 @@ impl Keeping {
             }
         }
         unless_full(self.device.seal(self.clock.now()))?; // without room it stays in the journal
+        Ok(())
+    }
+
+    /// Asks for balances whose sync request flag is set, once their users' jobs have ended.
+    fn ask_if_flagged(&mut self) -> Result<(), Error> {
+        for user in self.device.balances_to_ask() {
+            match self.device.ask_balance(self.clock.now(), user) {
+                Err(why) if matches!(why.kind(), Kind::Full | Kind::Rejected) => break, // no room, or retired
+                asked => asked?,
+            }
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
 //! is never pruned at a device.
 
+use super::balances::Balances;
 use super::job::Job;
 use super::rights::Rights;
 use super::state::Counts;
@@ -29,6 +30,9 @@ struct Base {
     /// Absent in what was kept before there were leases.
     #[n(5)]
     rights: Option<Rights>,
+    /// Absent in what was kept before balances were told.
+    #[n(6)]
+    balances: Option<Balances>,
 }
 
 #[derive(Encode, Decode)]
@@ -57,15 +61,17 @@ fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
     rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
 }
 
-/// Jobs and rights alone, for a snapshot: they have no columns.
+/// What has no columns in a snapshot: jobs, rights, balances told and requests.
 pub(super) fn encode_nested(counts: &Counts) -> Vec<u8> {
-    write((base_jobs(&counts.jobs), &counts.rights))
+    write((base_jobs(&counts.jobs), &counts.rights, &counts.balances, &counts.requests))
 }
 
 /// Those back.
-pub(super) fn decode_nested(bytes: &[u8]) -> Result<(Jobs, Rights), DecodeError> {
-    let (jobs, rights) = minicbor::decode(bytes)?;
-    Ok((jobs_of(jobs), rights))
+pub(super) fn decode_nested(bytes: &[u8], counts: &mut Counts) -> Result<(), DecodeError> {
+    let jobs;
+    (jobs, counts.rights, counts.balances, counts.requests) = minicbor::decode(bytes)?;
+    counts.jobs = jobs_of(jobs);
+    Ok(())
 }
 
 fn write(value: impl Encode<()>) -> Vec<u8> {
@@ -121,12 +127,14 @@ pub(super) fn encode(counts: &Counts) -> Vec<u8> {
         misplaced: counts.misplaced,
         jobs: Some(base_jobs(&counts.jobs)).filter(|jobs| !jobs.is_empty()),
         rights: Some(counts.rights.clone()).filter(|rights| *rights != Rights::default()),
+        balances: Some(counts.balances.clone()).filter(|told| *told != Balances::default()),
     };
     write(base)
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
-    let Base { usage, resubmitted, incomplete, misplaced, jobs, rights } = minicbor::decode(bytes)?;
+    let Base { usage, resubmitted, incomplete, misplaced, jobs, rights, balances } =
+        minicbor::decode(bytes)?;
     let usage = usage.into_iter().map(|row| {
         let key = UsageKey { device: row.device, user: row.user, month: row.month };
         let usage = Usage {
@@ -145,8 +153,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Counts, DecodeError> {
     let (usage, resubmitted) = (usage.collect(), resubmitted.into_iter().collect());
     let jobs = jobs_of(jobs.unwrap_or_default());
     let rights = rights.unwrap_or_default();
-    let mut counts =
-        Counts { usage, resubmitted, incomplete, misplaced, jobs, rights, ..Counts::default() };
+    let balances = balances.unwrap_or_default();
+    let mut counts = Counts {
+        usage,
+        resubmitted,
+        incomplete,
+        misplaced,
+        jobs,
+        rights,
+        balances,
+        ..Counts::default()
+    };
     counts.hold_again();
     Ok(counts)
 }

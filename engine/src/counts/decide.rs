@@ -9,6 +9,7 @@ use super::job::Standing;
 use super::pages::PageSet;
 use crate::planted::{Bug, planted};
 use crate::{Error, Result};
+use tallyroll_schema::event::balances::BalanceAsked;
 use tallyroll_schema::event::counts::{
     Charge, ColorMode, Conversion, DocumentDiscarded, DocumentSaved, DocumentSent, JobBegun,
     JobEnded, PageRange, PagesCaptured, PagesConverted, PagesPrinted, PricedAct, PricedUnit,
@@ -122,6 +123,7 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
                 conversions,
                 charge,
                 device: None,
+                request: None,
                 media,
                 policy,
                 prices,
@@ -147,6 +149,7 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
                 color,
                 charge,
                 device: None,
+                request: None,
                 media,
                 policy,
                 revision,
@@ -165,6 +168,7 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
                 pages,
                 charge,
                 device: None,
+                request: None,
                 media,
                 policy,
                 revision,
@@ -172,7 +176,10 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
             }
             .into()
         }
-        Act::Discard { .. } => DocumentDiscarded { job, device: None }.into(),
+        Act::Ask { .. } => BalanceAsked { user }.into(),
+        Act::Discard { .. } => {
+            DocumentDiscarded { job, device: None, request: None, user: None }.into()
+        }
         Act::End { .. } => JobEnded { job }.into(),
     })
 }

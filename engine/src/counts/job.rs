@@ -127,9 +127,19 @@ impl Job {
     /// It began. Should it have begun twice, the policy holds that is kinder to the user, the user
     /// whose alias is lower, and the earlier time.
     pub(super) fn begin(&mut self, policy: SettlementPolicy, user: UserAlias, at: Wall) {
-        self.user = Some(self.user.map_or(user, |before| before.min(user)));
         self.begun_at = Some(self.begun_at.map_or(at, |before| before.min(at)));
         self.policy = Some(self.policy.map_or(policy, |before| before.min(policy)));
+        self.user = Some(self.user.map_or(user, |before| before.min(user)));
+    }
+
+    /// Who began it.
+    pub(super) fn user(&self) -> Option<UserAlias> {
+        self.user
+    }
+
+    /// Whose it is, while it runs.
+    pub(super) fn runs_for(&self) -> Option<UserAlias> {
+        self.user.filter(|_| !self.ended)
     }
 
     /// It ended.

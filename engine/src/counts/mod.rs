@@ -5,6 +5,7 @@
 //! from the set of signed records, so any order of arrival gives the same; impressions, sheets and pages stay apart. How names
 //! come to stand beside aliases is left to the rims.
 
+mod balances;
 mod base;
 pub mod card;
 mod decide;
@@ -21,12 +22,13 @@ mod state;
 mod sum;
 mod usage;
 
+pub use balances::{Acquaintance, Balances, Told};
 pub use decide::{Terms, decide};
 pub use job::{RunningJob, Standing};
 pub use report::{BalanceRow, Report, TotalsRow, Who, month_name};
 pub use rights::{Allocation, Lease, Request, RightKey, Rights};
 pub(crate) use rights::{backed, charge, charge_mut};
 pub use spool::SpoolJob;
-pub use state::Counts;
+pub use state::{Counts, Requested};
 pub use sum::CreditSum;
 pub use usage::{Usage, UsageKey};

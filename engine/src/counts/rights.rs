@@ -143,6 +143,11 @@ impl Rights {
         self.leases.get(key).copied().unwrap_or_default()
     }
 
+    /// The newest epoch of a device's ledger.
+    pub(crate) fn newest(&self, device: DeviceId) -> Option<&EpochId> {
+        self.newest.get(&device)
+    }
+
     /// Whether nobody may spend it any more: its epoch is not its device's newest.
     pub fn is_ended(&self, key: &RightKey) -> bool {
         self.newest.get(&key.device).is_some_and(|newest| *newest != key.epoch)

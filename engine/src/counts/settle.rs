@@ -30,11 +30,14 @@ impl Counts {
         Some((device, payer))
     }
 
-    /// What an event of a device's would add to what is charged and held, thousandths: with a delivery,
+    /// What an event of a device's, or of the cloud's in a job of a device, would add to what is charged and held, thousandths: with a delivery,
     /// its conversions, less what was held until then.
     pub fn would_add(&self, origin: &Origin, event: &Event) -> i128 {
         let mut apart = Self::default();
-        let job = origin.device.zip(job_of(event)).and_then(|key| self.jobs.get_key_value(&key));
+        let job = job_of(event).and_then(|(about, job)| {
+            let device = origin.device.or(about)?;
+            self.jobs.get_key_value(&(device, job))
+        });
         apart.jobs.extend(job.map(|(key, job)| (*key, job.clone())));
         apart.fold_event(origin, Wall(0), event.clone(), false);
         apart.usage.values().map(|usage| usage.charged + usage.held).sum()
@@ -97,9 +100,16 @@ impl Counts {
     /// Learns more of a job, and moves what it comes to.
     pub(super) fn change_job(&mut self, key: (DeviceId, JobId), learn: impl FnOnce(&mut Job)) {
         let job = self.jobs.entry(key).or_default();
-        let before = job.owes();
+        let (before, ran_for) = (job.owes(), job.runs_for());
         learn(job);
-        let after = job.owes();
+        let (after, runs_for) = (job.owes(), job.runs_for());
+        if ran_for != runs_for {
+            let running = |user| (key.0, user, key.1);
+            if let Some(user) = ran_for {
+                self.running.remove(&running(user));
+            }
+            self.running.extend(runs_for.map(running));
+        }
         for (payer, owed) in before {
             self.owe(key.0, payer, -owed.settled, -owed.held);
         }
@@ -120,8 +130,11 @@ impl Counts {
         self.usage.entry(key).or_default()
     }
 
-    /// What is held follows from the jobs, so it is not kept beside them.
+    /// What is held, and who runs a job, follows from the jobs, so it is not kept beside them.
     pub(super) fn hold_again(&mut self) {
+        let runs =
+            |((device, id), job): (&(DeviceId, JobId), &Job)| Some((*device, job.runs_for()?, *id));
+        self.running = self.jobs.iter().filter_map(runs).collect();
         let held = |((device, _), job): (&(DeviceId, JobId), &Job)| {
             job.owes()
                 .into_iter()
@@ -135,12 +148,14 @@ impl Counts {
     }
 }
 
-fn job_of(event: &Event) -> Option<JobId> {
+/// The job of an event, and the device that it says it is of.
+fn job_of(event: &Event) -> Option<(Option<DeviceId>, JobId)> {
     match event {
-        Event::PagesCaptured(e) => Some(e.job),
-        Event::PagesConverted(e) => Some(e.job),
-        Event::DocumentSent(e) => Some(e.job),
-        Event::DocumentSaved(e) => Some(e.job),
+        Event::PagesCaptured(e) => Some((None, e.job)),
+        Event::PagesConverted(e) => Some((e.device, e.job)),
+        Event::DocumentSent(e) => Some((e.device, e.job)),
+        Event::DocumentSaved(e) => Some((e.device, e.job)),
+        Event::DocumentDiscarded(e) => Some((e.device, e.job)),
         _ => None,
     }
 }

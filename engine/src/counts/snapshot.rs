@@ -34,7 +34,7 @@ struct Columns {
     card_place: Vec<(u32, [u8; 16], u64)>,
     policy: Option<Vec<u8>>,
     policy_place: (u32, [u8; 16], u64),
-    /// Jobs and rights.
+    /// Jobs, rights, balances told and requests.
     nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
@@ -153,7 +153,7 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         };
         counts.policy.insert((), (place(columns.policy_place), published.policy));
     }
-    (counts.jobs, counts.rights) = decode_nested(&columns.nested).ok()?;
+    decode_nested(&columns.nested, &mut counts).ok()?;
     counts.hold_again();
     Some(counts)
 }
@@ -167,8 +167,9 @@ mod tests {
     use super::*;
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
+    use crate::counts::state::Requested;
     use tallyroll_schema::event::counts::SettlementPolicy;
-    use tallyroll_schema::{JobId, Wall};
+    use tallyroll_schema::{JobId, RequestId, Wall};
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
@@ -184,8 +185,11 @@ mod tests {
         counts.cards.insert(1, (place, default_card()));
         counts.policy.insert((), (place, SettlementPolicy::Additive));
         let mut job = Job::default();
-        job.begin(SettlementPolicy::Additive, UserAlias([2; 16]), Wall(7));
+        job.begin(SettlementPolicy::Additive, key.user, Wall(7));
         counts.jobs.insert((key.device, JobId([8; 8])), job);
+        counts.running.insert((key.device, key.user, JobId([8; 8])));
+        let done = Requested { position, job: JobId([8; 8]), kind: 0x0113 };
+        counts.requests.insert((key.device, RequestId([9; 8])), done);
         counts
     }
 

@@ -5,18 +5,20 @@
 //! them as more of the job is known. Events where their writer may not write are not
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
+use super::balances::Balances;
 use super::job::{Job, RunningJob, Standing};
 use super::rights::Rights;
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
 use crate::fold::{Origin, View};
 use crate::planted::{Bug, planted};
+use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::{
-    DecodeError, DeviceId, EpochId, Event, Hash, JobId, Position, Record, SubjectId, UserAlias,
-    Wall, Writer,
+    DecodeError, DeviceId, EpochId, Event, Hash, JobId, Position, Record, RequestId, SubjectId,
+    UserAlias, Wall, Writer,
 };
 
 /// Everything that is counted.
@@ -31,8 +33,14 @@ pub struct Counts {
     pub(super) policy: BTreeMap<(), (Place, SettlementPolicy)>,
     /// Those that settle by a policy. What they come to is in `usage`.
     pub(super) jobs: BTreeMap<(DeviceId, JobId), Job>,
+    /// Those that began and have not ended, by whom; follows from the jobs.
+    pub(super) running: BTreeSet<(DeviceId, UserAlias, JobId)>,
     /// What devices may spend of balances.
     pub(super) rights: Rights,
+    /// What devices were told of balances.
+    pub(super) balances: Balances,
+    /// What the cloud was asked to do once, and did.
+    pub(super) requests: BTreeMap<(DeviceId, RequestId), Requested>,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -82,8 +90,31 @@ impl Counts {
 
     /// A device's jobs that began and have not ended.
     pub fn running(&self, device: DeviceId) -> impl Iterator<Item = RunningJob> {
-        let ours = (device, JobId([0; 8]))..=(device, JobId([u8::MAX; 8]));
-        self.jobs.range(ours).filter_map(|((_, job), state)| state.running(*job))
+        let first = (device, UserAlias([0; UserAlias::LEN]), JobId([0; JobId::LEN]));
+        let ours = self.running.range(first..).take_while(move |(at, ..)| *at == device);
+        ours.filter_map(move |(_, _, job)| self.jobs.get(&(device, *job))?.running(*job))
+    }
+
+    /// Who began a device's job.
+    pub fn payer(&self, device: DeviceId, job: JobId) -> Option<UserAlias> {
+        self.jobs.get(&(device, job)).and_then(Job::user)
+    }
+
+    /// Whether a job of a user runs at a device.
+    pub fn is_running(&self, device: DeviceId, user: UserAlias) -> bool {
+        let first = (device, user, JobId([0; JobId::LEN]));
+        let next = self.running.range(first..).next();
+        next.is_some_and(|(at, of, _)| (*at, *of) == (device, user))
+    }
+
+    /// What devices were told of balances, and asked.
+    pub fn balances(&self) -> &Balances {
+        &self.balances
+    }
+
+    /// What the cloud did for a request about a device's job.
+    pub fn requested(&self, device: DeviceId, request: RequestId) -> Option<Requested> {
+        self.requests.get(&(device, request)).copied()
     }
 
     /// What devices may spend of balances, and what they did.
@@ -126,6 +157,8 @@ impl Counts {
             event => {
                 if !again {
                     self.rights.fold(origin, &event);
+                    self.balances.fold(origin, record.header.time.wall, &event);
+                    self.fold_request(origin, &event);
                 }
                 self.fold_event(origin, record.header.time.wall, event, again);
             }
@@ -147,6 +180,17 @@ impl Counts {
             }
             self.fold_record(origin, &record, true);
         }
+    }
+
+    /// Remembers what the cloud did for a request. A cloud that lost it may have done it again: the
+    /// first counts.
+    fn fold_request(&mut self, origin: &Origin, event: &Event) {
+        let (Some((device, job, request)), None) = (request_of(event), origin.device) else {
+            return;
+        };
+        let requested = Requested { position: origin.position, job, kind: event.kind() };
+        let known = self.requests.entry((device, request)).or_insert(requested);
+        *known = requested.min(*known);
     }
 
     pub(super) fn fold_event(
@@ -230,6 +274,32 @@ impl Counts {
     }
 }
 
+/// What the cloud did for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(array)]
+pub struct Requested {
+    /// Where it stands.
+    #[n(0)]
+    pub position: Position,
+    /// In which job.
+    #[n(1)]
+    pub job: JobId,
+    /// The event's kind.
+    #[n(2)]
+    pub kind: u16,
+}
+
+fn request_of(event: &Event) -> Option<(DeviceId, JobId, RequestId)> {
+    let (device, job, request) = match event {
+        Event::PagesConverted(e) => (e.device, e.job, e.request),
+        Event::DocumentSent(e) => (e.device, e.job, e.request),
+        Event::DocumentSaved(e) => (e.device, e.job, e.request),
+        Event::DocumentDiscarded(e) => (e.device, e.job, e.request),
+        _ => return None,
+    };
+    Some((device?, job, request?))
+}
+
 /// Where a decision stands within its log.
 pub(super) type Place = (EpochId, u64);
 
@@ -292,6 +362,7 @@ mod tests {
             color: ColorMode::Color,
             charge: Charge { credits: Credits::ZERO, card: 1, backing: None },
             device: None,
+            request: None,
             media: None,
             policy: None,
             revision: None,

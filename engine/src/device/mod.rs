@@ -7,6 +7,7 @@
 //! found no room: it promised nothing. Clock, entropy and files are arguments;
 //! names are sealed by the rim.
 
+mod balance;
 mod divergence;
 mod epoch;
 mod imports;
@@ -25,6 +26,7 @@ mod sync;
 #[cfg(test)]
 mod room_tests;
 
+pub use balance::KnownBalance;
 pub use prune::{Pruned, Retention};
 pub use retire::Retirement;
 pub use room::ends_work;
@@ -40,6 +42,7 @@ use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, DeviceLogs, JournalState, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
+use balance::KnownBefore;
 use core::time::Duration;
 use imports::Imports;
 use own_log::OwnLog;
@@ -102,6 +105,8 @@ pub struct Device<F, S> {
     last_seal: Option<Duration>,
     room: Room,
     pruning: Pruning,
+    /// What was known of balances when the jobs that run now began.
+    known_before: KnownBefore,
     closed: bool,
 }
 
@@ -150,6 +155,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             last_seal: None,
             room: Room::default(),
             pruning: Pruning::default(),
+            known_before: KnownBefore::default(),
             closed: false,
         };
         for section in &sections {
@@ -205,9 +211,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let appended = if planted(Bug::CommitIgnoresFailure) { Ok(()) } else { appended };
         self.closing(appended)?;
         self.hybrid = hybrid;
+        let known = self.known_now(events);
         for section in &sections {
             self.take_in(section, now.monotonic)?;
         }
+        self.hold_balances(known);
         Ok(positions)
     }
 

@@ -20,7 +20,7 @@ use tallyroll_schema::event::leases::{
     LeaseGranted, LeaseHeld, LeaseRecalled, LeaseRefused, LeaseWrittenOff, OfflinePolicyPublished,
 };
 use tallyroll_schema::limits::{LEASE_DAYS, LEASE_RECALL_SECONDS};
-use tallyroll_schema::{Credits, DeviceId, EpochId, Position, SubjectId, UserAlias, Wall};
+use tallyroll_schema::{Credits, DeviceId, EpochId, LogId, Position, SubjectId, UserAlias, Wall};
 
 /// Where a user's credits are. Thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -238,20 +238,34 @@ impl<S: Store> Hub<S> {
         if let Some(subject) = subject.filter(|_| needed <= pool || planted(Bug::PoolUnchecked)) {
             return self.grant_lease(now, asked, key, subject, pool, anchor);
         }
-        let elsewhere = subject.map_or(Vec::new(), |subject| self.elsewhere(subject, &key));
+        let elsewhere = subject.map_or(Vec::new(), |subject| self.lent(subject, Some(&key)));
         let since = *self.waiting.entry(asked.position).or_insert(now.monotonic);
         let in_time = now.monotonic < since.saturating_add(RECALL);
-        let reachable = elsewhere.iter().filter(|(key, _)| reached.contains(&key.device));
-        let reachable: Vec<_> = reachable.filter(|(key, _)| !self.is_frozen(key)).collect();
+        let reachable = self.reachable(&elsewhere, reached);
         // A name that nobody is linked to yet is under way itself.
         let may_change = subject.is_none() || !reachable.is_empty();
         // Who has enough for now, takes it from nobody.
         if !may_change || !in_time || asked.needed <= Credits::ZERO {
             return self.refuse_lease(now, asked, key, pool, &elsewhere);
         }
-        for (other, lease) in reachable {
-            if let (Some(last), false) = (lease.last, self.counts().rights().is_recalled(other)) {
-                let (device, user, allocation) = (other.device, other.user, last.number);
+        self.recall(now, &reachable)
+    }
+
+    /// Those of leases that can come back now.
+    pub(super) fn reachable(
+        &self,
+        leases: &[(RightKey, Lease)],
+        reached: &BTreeSet<DeviceId>,
+    ) -> Vec<(RightKey, Lease)> {
+        let reachable = leases.iter().filter(|(key, _)| reached.contains(&key.device));
+        reachable.filter(|(key, _)| !self.is_frozen(key)).copied().collect()
+    }
+
+    /// Wants leases back, where they are not wanted back yet.
+    pub(super) fn recall(&mut self, now: Now, leases: &[(RightKey, Lease)]) -> Result<()> {
+        for (key, lease) in leases {
+            if let (Some(last), false) = (lease.last, self.counts().rights().is_recalled(key)) {
+                let (device, user, allocation) = (key.device, key.user, last.number);
                 let recalled = LeaseRecalled { device, user, allocation };
                 self.decide(now, self.log_about(device)?, &[recalled.into()])?;
             }
@@ -314,10 +328,14 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 
-    /// What others hold of a balance.
-    fn elsewhere(&self, subject: SubjectId, asking: &RightKey) -> Vec<(RightKey, Lease)> {
+    /// What devices hold of a balance, but for who asks.
+    pub(super) fn lent(
+        &self,
+        subject: SubjectId,
+        asking: Option<&RightKey>,
+    ) -> Vec<(RightKey, Lease)> {
         let leases = self.counts().rights().leases().iter();
-        let others = leases.filter(|(key, lease)| *key != asking && lease.outstanding() > 0);
+        let others = leases.filter(|(key, lease)| Some(*key) != asking && lease.outstanding() > 0);
         let same = |key: &RightKey| self.counts().subject(key.device, key.user) == Some(subject);
         others.filter(|(key, _)| same(key)).map(|(key, lease)| (*key, *lease)).collect()
     }
@@ -326,13 +344,13 @@ impl<S: Store> Hub<S> {
         self.counts().rights().is_ended(key) || self.fleet().active(key.device).is_err()
     }
 
-    fn log_about(&self, device: DeviceId) -> Result<(tallyroll_schema::LogId, EpochId)> {
+    pub(super) fn log_about(&self, device: DeviceId) -> Result<(LogId, EpochId)> {
         let log = self.device_logs.get(&device).copied();
         log.ok_or_else(|| Error::Rejected("no such device; see `tallyroll devices`".into()))
     }
 }
 
-const RECALL: Duration = Duration::from_secs(LEASE_RECALL_SECONDS);
+pub(super) const RECALL: Duration = Duration::from_secs(LEASE_RECALL_SECONDS);
 
 fn thousandths(credits: Credits) -> i128 {
     i128::from(credits.thousandths())

@@ -5,7 +5,9 @@
 //! receipts and decisions leave only after it. Views are folded from what was
 //! committed and from nothing else. Clock, entropy and names are arguments.
 
+mod acts;
 mod admission;
+mod balances;
 mod decide;
 mod discarded;
 mod enrol;
@@ -22,6 +24,7 @@ mod retire;
 mod stage;
 mod sync;
 
+pub use acts::Acted;
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
@@ -81,6 +84,8 @@ pub struct Hub<S> {
     allocated: u64,
     /// Requests for leases that wait for others', and since when.
     waiting: leases::Waiting,
+    /// Whether something changed since devices were told of balances.
+    untold: bool,
     /// Bursts that found a quarantine full, since the start.
     quarantine_overflow: u64,
     /// For the nonces of epochs to come.
@@ -124,6 +129,7 @@ impl<S: Store> Hub<S> {
             recovery,
             allocated: 0,
             waiting: leases::Waiting::new(),
+            untold: true,
             quarantine_overflow: 0,
             entropy: nonces,
             store,

@@ -156,6 +156,7 @@ impl<S: Store> Hub<S> {
         }
         for (genesis, opened) in staged.folds.iter().take(counted) {
             self.counts.fold_batch(self.config.tenant, genesis, opened);
+            self.note_untold(genesis);
         }
         Ok(())
     }

@@ -6,6 +6,10 @@
 //! what is buffered is bounded by the window. Streams and stores are the driver's.
 
 #[cfg(test)]
+mod act_tests;
+#[cfg(test)]
+mod balance_tests;
+#[cfg(test)]
 mod copy_tests;
 mod incoming;
 #[cfg(test)]

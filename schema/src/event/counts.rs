@@ -3,14 +3,16 @@
 //! Invariant: a charge names the card version that priced it and is never
 //! repriced. Impressions (sides marked), sheets (media used) and pages (images
 //! captured, converted, sent) are three things and never added up. What acts cost is
-//! in `rates`.
+//! in `rates`, how a job begins and ends in `jobs`.
 
+mod jobs;
 mod rates;
 
 use super::leases::Backing;
 use super::{body, words};
-use crate::{Credits, DeviceId, JobId, Position, SubjectId, UserAlias, Wall};
+use crate::{Credits, DeviceId, JobId, Position, RequestId, SubjectId, UserAlias, Wall};
 
+pub use jobs::{DocumentDiscarded, JobBegun, JobEnded};
 pub use rates::{FinerPrice, PricedAct, PricedUnit, RateCard, RateCardPublished};
 
 words! {
@@ -241,6 +243,9 @@ body! {
         /// Which pages it converts; the first ones, if absent.
         #[n(11)]
         pub which_pages: Option<Vec<PageRange>>,
+        /// What the cloud was asked with, so that it does it once.
+        #[n(12)]
+        pub request: Option<RequestId>,
     }
 
     /// A document was sent outside.
@@ -278,6 +283,9 @@ body! {
         /// Which pages of it; the first ones, if absent.
         #[n(10)]
         pub which_pages: Option<Vec<PageRange>>,
+        /// What the cloud was asked with, so that it does it once.
+        #[n(11)]
+        pub request: Option<RequestId>,
     }
 
     /// A document was saved in the server's own store.
@@ -309,36 +317,9 @@ body! {
         /// Which pages of it; the first ones, if absent.
         #[n(8)]
         pub which_pages: Option<Vec<PageRange>>,
-    }
-
-    /// A document was deleted, never sent or saved.
-    pub struct DocumentDiscarded {
-        /// The job.
-        #[n(0)]
-        pub job: JobId,
-        /// The device whose job it is, when the cloud discards.
-        #[n(1)]
-        pub device: Option<DeviceId>,
-    }
-
-    /// A job began.
-    pub struct JobBegun {
-        /// The job.
-        #[n(0)]
-        pub job: JobId,
-        /// Who.
-        #[n(1)]
-        pub user: UserAlias,
-        /// How its provisional charge will settle.
-        #[n(2)]
-        pub policy: SettlementPolicy,
-    }
-
-    /// A job ended.
-    pub struct JobEnded {
-        /// The job.
-        #[n(0)]
-        pub job: JobId,
+        /// What the cloud was asked with, so that it does it once.
+        #[n(9)]
+        pub request: Option<RequestId>,
     }
 
     /// A charge was corrected; the charge itself stays as it was.

@@ -6,6 +6,7 @@
 //! [`Event::Unknown`], untouched. What an event *does* is left to the folds.
 
 pub mod alerts;
+pub mod balances;
 pub mod counts;
 pub mod document;
 pub mod fleet;
@@ -20,6 +21,7 @@ pub mod uploads;
 use crate::DecodeError;
 use crate::cbor::{from_cbor, to_cbor};
 use alerts::*;
+use balances::*;
 use counts::*;
 use document::*;
 use fleet::*;
@@ -169,6 +171,14 @@ events! {
     0x0126 "lease.recalled" v 1 Cloud LeaseRecalled;
     /// What a device does that is cut off came into force.
     0x0127 "offline-policy.published" v 1 Cloud OfflinePolicyPublished;
+    /// A device wants to know a user's balance.
+    0x012A "balance.asked" v 1 Device BalanceAsked;
+    /// A device was told a user's balance.
+    0x012B "balance.told" v 1 Cloud BalanceTold;
+    /// A device is to ask for a user's balance after its job.
+    0x012C "balance.sync-requested" v 1 Cloud BalanceSyncRequested;
+    /// How busy devices come by new balances was laid down.
+    0x012D "sync-mode.published" v 1 Cloud SyncModePublished;
     /// A charge was corrected.
     0x0123 "charge.corrected" v 1 Cloud ChargeCorrected;
     /// A device read its own meter.

@@ -83,6 +83,7 @@ fn acts() -> Vec<(&'static str, Act)> {
                 which_pages: which_pages(),
             },
         ),
+        ("balance.asked", Act::Ask { user: user() }),
         ("document.discarded", Act::Discard { job: JOB }),
         ("job.ended", Act::End { job: JOB }),
     ]
@@ -123,6 +124,7 @@ fn the_json_schema_is_current_and_holds_for_full_and_shortest_forms() {
             {"kind": "document.sent", "job": job, "user": user, "pages": 1, "destinations": 1}
         ),
         serde_json::json!({"kind": "document.saved", "job": job, "user": user, "pages": 1}),
+        serde_json::json!({"kind": "balance.asked", "user": user}),
         serde_json::json!({"kind": "document.discarded", "job": job}),
         serde_json::json!({"kind": "job.ended", "job": job}),
     ];

@@ -58,6 +58,7 @@ pub(super) fn formats() -> String {
         GRANT_THOUSANDTHS_MAX,
         LEASE_DAYS,
         LEASE_RECALL_SECONDS,
+        BALANCE_TOLD_HOURS,
         FINER_PRICES_MAX,
         JOB_STEPS_MAX,
         EVENT_COUNT_MAX,

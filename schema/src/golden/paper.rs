@@ -9,7 +9,7 @@ use super::files::{assert_golden, read};
 use super::limits;
 use super::samples::{BACKING, finer_price, samples};
 use crate::event::counts::{Charge, PageRange, RateCard};
-use crate::event::{alerts, counts, leases, log, printing, uploads};
+use crate::event::{alerts, balances, counts, leases, log, printing, uploads};
 use crate::{Event, Writer};
 use schemars::{JsonSchema, schema_for};
 use serde_json::Value;
@@ -189,6 +189,7 @@ fn words_table() -> String {
         words_row::<counts::PricedUnit>(),
         words_row::<counts::SettlementPolicy>(),
         words_row::<leases::Right>(),
+        words_row::<balances::SyncMode>(),
         words_row::<uploads::AttemptCause>(),
         words_row::<uploads::UploadFailure>(),
         words_row::<printing::DisableMode>(),

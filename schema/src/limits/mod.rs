@@ -51,6 +51,9 @@ pub const GRANT_THOUSANDTHS_MAX: i64 = 1_000_000_000_000;
 pub const LEASE_DAYS: u64 = 30;
 /// How long a request for credits waits until other devices gave theirs back, seconds: somebody stands at the panel.
 pub const LEASE_RECALL_SECONDS: u64 = 3;
+/// How long a device is told a user's balance by itself after it asked, or after the cloud acted for the user there,
+/// hours: a working day and its night. Later the user logs in anew, and it asks.
+pub const BALANCE_TOLD_HOURS: u64 = 24;
 /// Finer prices on one rate card: a person keeps them in mind, every device holds every card.
 pub const FINER_PRICES_MAX: usize = 256;
 /// Conversions in one job that settles, each kind, and revisions of its document: a person asks for a few,

@@ -6,9 +6,10 @@
 use super::leases::BACKING;
 use super::{ALIAS, DEVICE, JOB, POSITION, SUBJECT, WALL};
 use crate::event::counts::*;
-use crate::{Credits, Event, JobId};
+use crate::{Credits, Event, JobId, RequestId};
 
 const CHARGE: Charge = Charge { backing: Some(BACKING), ..PLAIN };
+const REQUEST: Option<RequestId> = Some(RequestId([0x99; 8]));
 /// As it was before leases.
 const PLAIN: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7, backing: None };
 
@@ -67,6 +68,7 @@ fn acts() -> Vec<Event> {
             revision: Some(2),
             from_revision: Some(1),
             which_pages: which_pages(),
+            request: REQUEST,
         }
         .into(),
         DocumentSent {
@@ -81,6 +83,7 @@ fn acts() -> Vec<Event> {
             policy: Some(SettlementPolicy::ServerSettles),
             revision: Some(2),
             which_pages: which_pages(),
+            request: REQUEST,
         }
         .into(),
         DocumentSaved {
@@ -93,6 +96,7 @@ fn acts() -> Vec<Event> {
             policy: Some(SettlementPolicy::ServerSettles),
             revision: Some(2),
             which_pages: which_pages(),
+            request: REQUEST,
         }
         .into(),
     ]
@@ -100,7 +104,8 @@ fn acts() -> Vec<Event> {
 
 fn jobs() -> Vec<Event> {
     vec![
-        DocumentDiscarded { job: JOB, device: Some(DEVICE) }.into(),
+        DocumentDiscarded { job: JOB, device: Some(DEVICE), request: REQUEST, user: Some(ALIAS) }
+            .into(),
         JobBegun { job: JOB, user: ALIAS, policy: SettlementPolicy::Additive }.into(),
         JobEnded { job: JOB }.into(),
     ]
@@ -207,6 +212,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             revision: None,
             from_revision: None,
             which_pages: None,
+            request: None,
         }
         .into(),
         DocumentSent {
@@ -221,6 +227,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             policy: None,
             revision: None,
             which_pages: None,
+            request: None,
         }
         .into(),
         DocumentSaved {
@@ -233,9 +240,10 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             policy: None,
             revision: None,
             which_pages: None,
+            request: None,
         }
         .into(),
-        DocumentDiscarded { job: JOB, device: None }.into(),
+        DocumentDiscarded { job: JOB, device: None, request: None, user: None }.into(),
         MeterRead { impressions: 0, sheets: None }.into(),
     ]
 }

@@ -6,6 +6,7 @@
 //! is left to the tests beside.
 
 mod alerts;
+mod balances;
 mod counts;
 mod fleet;
 mod leases;
@@ -39,6 +40,7 @@ pub(super) fn samples() -> Vec<Event> {
         log::samples(),
         counts::samples(),
         leases::samples(),
+        balances::samples(),
         uploads::samples(),
         services::samples(),
         printing::samples(),

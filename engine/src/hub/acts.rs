@@ -1,0 +1,159 @@
+//! Acts of the processing server: it asks before it converts, sends, saves or discards in a device's job.
+//!
+//! Invariant: the commit of an act reserves what it costs, and its position is the permission to act: an act
+//! that costs more than is there is refused whole, before anything happened. What is there is the pool, and
+//! what its own job holds, which comes free; leases that idle at devices are recalled first, if that
+//! suffices. An act with a request id is recorded once. Whose name a user bears is the rim's.
+
+use super::Hub;
+use super::leases::RECALL;
+use crate::counts::{Lease, RightKey, Terms, decide};
+use crate::device::Now;
+use crate::fold::Origin;
+use crate::store::Store;
+use crate::{Error, Result};
+use core::time::Duration;
+use std::collections::BTreeSet;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{
+    Act, Credits, DeviceId, Event, JobId, Position, RequestId, ServerAct, UserAlias,
+};
+
+/// What becomes of an act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acted {
+    /// It is recorded there, and may be done.
+    At(Position),
+    /// It waits for a device: ask again after the next commit, and with the same beginning.
+    Waits {
+        /// When it was asked first, by the monotonic clock.
+        since: Duration,
+    },
+}
+
+impl<S: Store> Hub<S> {
+    /// Records what the server is about to do in a device's job. `reached` are the devices that can
+    /// give something back or tell of the job now; `since` is what [`Acted::Waits`] said.
+    ///
+    /// # Errors
+    /// It costs more than is there, or is none of the server's; the job is not known; storage failed.
+    pub fn act(
+        &mut self,
+        now: Now,
+        device: DeviceId,
+        act: Act,
+        request: Option<RequestId>,
+        reached: &BTreeSet<DeviceId>,
+        since: Option<Duration>,
+    ) -> Result<Acted> {
+        let Some(job) = act.job().filter(|_| ServerAct::is_servers(&act)) else {
+            let kinds = ServerAct::KINDS.join(", ");
+            return Err(Error::Rejected(format!("the cloud records {kinds}; the device the rest")));
+        };
+        let name = self.fleet().not_revoked(device)?.name.clone();
+        let waits = Acted::Waits { since: since.unwrap_or(now.monotonic) };
+        let in_time = now.monotonic < since.unwrap_or(now.monotonic).saturating_add(RECALL);
+        let Some(payer) = self.counts().payer(device, job) else {
+            return match in_time && reached.contains(&device) {
+                true => Ok(waits), // its pages may have come before the device's word
+                false => Err(Error::NotYet(format!(
+                    "no job {job} has begun at {name}, as far as the cloud knows; try again once {name} is synced"
+                ))),
+            };
+        };
+        let event = self.decide_act(device, job, payer, act, request)?;
+        if let Some(done) = self.done_before(device, job, request, &event)? {
+            return Ok(Acted::At(done));
+        }
+        let (cost, pool) = (self.cost(&event), self.pool_of(device, payer)?);
+        if cost <= 0 || cost <= pool {
+            return Ok(Acted::At(self.account(now, &[event])?));
+        }
+        let subject = self.counts().subject(device, payer);
+        let lent = subject.map_or(Vec::new(), |subject| self.lent(subject, None));
+        let reachable = self.reachable(&lent, reached);
+        let comes_back: i128 = reachable.iter().map(|(_, lease)| lease.outstanding()).sum();
+        if in_time && cost <= pool.saturating_add(comes_back) {
+            self.recall(now, &reachable)?;
+            return Ok(waits);
+        }
+        Err(self.short(cost, pool, &lent))
+    }
+
+    /// The act as it would be recorded.
+    fn decide_act(
+        &self,
+        device: DeviceId,
+        job: JobId,
+        payer: UserAlias,
+        act: Act,
+        asked: Option<RequestId>,
+    ) -> Result<Event> {
+        let counts = self.counts();
+        let (policy, standing) = (counts.settlement_policy(), counts.standing(device, job));
+        let terms = Terms { card: self.card(), policy, job: standing };
+        let mut event = decide(&terms, act, job, Some(payer))?;
+        let (of, request) = match &mut event {
+            Event::PagesConverted(e) => (&mut e.device, &mut e.request),
+            Event::DocumentSent(e) => (&mut e.device, &mut e.request),
+            Event::DocumentSaved(e) => (&mut e.device, &mut e.request),
+            Event::DocumentDiscarded(e) => {
+                e.user = Some(payer);
+                (&mut e.device, &mut e.request)
+            }
+            other => return Err(Error::Rejected(format!("{} is no act", other.name()))),
+        };
+        (*of, *request) = (Some(device), asked);
+        Ok(event)
+    }
+
+    /// Where a request was done that comes again: its answer was lost.
+    fn done_before(
+        &self,
+        device: DeviceId,
+        job: JobId,
+        request: Option<RequestId>,
+        event: &Event,
+    ) -> Result<Option<Position>> {
+        let known = request.and_then(|request| self.counts().requested(device, request));
+        let Some(known) = known else { return Ok(None) };
+        if (known.job, known.kind) != (job, event.kind()) {
+            let why = "this request id was another act's; take a new one for each act";
+            return Err(Error::Rejected(why.into()));
+        }
+        Ok(Some(known.position))
+    }
+
+    /// What an act adds to what its user is charged and holds, thousandths.
+    fn cost(&self, event: &Event) -> i128 {
+        let (log, epoch) = self.logs.accounts;
+        let position = Position { log, epoch, seq: 0 };
+        let origin = Origin { device: None, class: LogClass::Accounts, position };
+        self.counts().would_add(&origin, event)
+    }
+
+    fn pool_of(&self, device: DeviceId, user: UserAlias) -> Result<i128> {
+        let funds =
+            self.counts().subject(device, user).map(|subject| self.funds().remove(&subject));
+        Ok(funds.flatten().unwrap_or_default().pool())
+    }
+
+    fn short(&self, cost: i128, pool: i128, lent: &[(RightKey, Lease)]) -> Error {
+        let credits = |sum: i128| Credits::from_thousandths(i64::try_from(sum).unwrap_or(i64::MAX));
+        let (needed, left) = (credits(cost), credits(pool.max(0)));
+        let mut why = format!(
+            "{needed} credits needed beyond what its job holds, {left} left: nothing of this is done"
+        );
+        let holds = |(key, lease): &(RightKey, Lease)| {
+            let name = self.fleet().device(key.device).map(|record| record.name.clone());
+            let name = name.unwrap_or_else(|| key.device.to_string());
+            format!("; {} credits held by {name}", credits(lease.outstanding()))
+        };
+        why.extend(lent.iter().map(holds));
+        let held: i128 = lent.iter().map(|(_, lease)| lease.outstanding()).sum();
+        match cost <= pool.saturating_add(held) {
+            true => Error::NotYet(format!("{why}; try again when it is connected")),
+            false => Error::Rejected(why),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Balances told: mission 1's examples 1, 2, 6 and 10, to the figure in every step at both ends.
+//!
+//! Invariant: "server" is the balance at the cloud, "device" what is available as far as the device knows.
+
+use super::pair::{TestDevice, enrol, hub, now, talk_at};
+use crate::counts::decide;
+use crate::hub::{Acted, Hub};
+use crate::store::MemoryStore;
+use std::collections::BTreeSet;
+use tallyroll_schema::event::balances::SyncMode;
+use tallyroll_schema::event::counts::{ColorMode, SettlementPolicy};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{Act, Credits, JobId, SubjectId, UserAlias};
+
+const SUBJECT: SubjectId = SubjectId([7; 16]);
+const ALIAS: UserAlias = UserAlias([8; 16]);
+
+struct Play {
+    hub: Hub<MemoryStore>,
+    device: TestDevice,
+    at: u64,
+}
+
+impl Play {
+    /// A user with 100 logs in at a device.
+    fn login(policy: SettlementPolicy, mode: SyncMode) -> Self {
+        let mut hub = hub();
+        hub.publish_settlement(now(1), policy).expect("publishes");
+        hub.publish_sync_mode(now(1), mode).expect("publishes");
+        let device = enrol(&mut hub, "one", 21);
+        hub.grant(now(3), SUBJECT, Credits::from_thousandths(100_000), String::new())
+            .expect("grants");
+        hub.link(now(3), vec![(device.id(), ALIAS, SUBJECT)]).expect("links");
+        let mut play = Self { hub, device, at: 4 };
+        play.sync();
+        assert_eq!(play.device.known_balance(ALIAS).expect("reads"), None);
+        play.device.ask_balance(now(4), ALIAS).expect("asks");
+        play.sync();
+        play.shows(100_000, 100_000);
+        play
+    }
+
+    /// What the device has is taken in, and what the cloud makes of it comes back, as long as there is
+    /// anything.
+    fn sync(&mut self) {
+        for _ in 0..3 {
+            self.at += 1;
+            for user in self.device.balances_to_ask() {
+                self.device.ask_balance(now(self.at), user).expect("asks");
+            }
+            self.device.seal(now(self.at)).expect("seals");
+            talk_at(&mut self.device, &mut self.hub, self.at);
+            self.hub.tell_balances(now(self.at)).expect("tells");
+        }
+        talk_at(&mut self.device, &mut self.hub, self.at);
+    }
+
+    /// At the device, which is not heard yet.
+    fn record(&mut self, act: Act) {
+        let job = act.job().expect("in a job");
+        let event = decide(&self.device.terms(job), act, job, Some(ALIAS)).expect("is decided");
+        self.device.commit(now(self.at), &[(LogClass::Ledger, event)]).expect("commits");
+    }
+
+    fn begin(&mut self, job: u8) {
+        self.record(Act::Begin { job: JobId([job; 8]), user: "anna".into() });
+    }
+
+    fn scan(&mut self, job: u8, color: ColorMode) {
+        let (job, user, media) = (Some(JobId([job; 8])), "anna".into(), None);
+        self.record(Act::Capture { job, user, pages: 1, color, media, page: None });
+    }
+
+    fn end(&mut self, job: u8) {
+        self.record(Act::End { job: JobId([job; 8]) });
+    }
+
+    /// At the cloud.
+    fn mail(&mut self, job: u8, destinations: u32, color: ColorMode) {
+        let (job, user, media) = (JobId([job; 8]), "anna".into(), None);
+        let (revision, which_pages) = (None, None);
+        self.serve(Act::Send {
+            job,
+            user,
+            pages: 1,
+            destinations,
+            color,
+            media,
+            revision,
+            which_pages,
+        });
+    }
+
+    fn serve(&mut self, act: Act) {
+        let (at, device) = (now(self.at), self.device.id());
+        let acted = self.hub.act(at, device, act, None, &BTreeSet::new(), None).expect("is done");
+        assert!(matches!(acted, Acted::At(_)));
+        self.hub.tell_balances(at).expect("tells");
+    }
+
+    #[track_caller]
+    fn shows(&self, device: i128, server: i128) {
+        let known = self.device.known_balance(ALIAS).expect("reads").expect("was told");
+        let funds = self.hub.funds().get(&SUBJECT).copied().unwrap_or_default();
+        let shown = (known.available.thousandths(), funds.granted - funds.charged);
+        assert_eq!(shown, (device, server), "device and server; {known:?}");
+    }
+
+    fn is_flagged(&self) -> bool {
+        self.device.known_balance(ALIAS).expect("reads").expect("was told").flag
+    }
+}
+
+const MONO: ColorMode = ColorMode::Monochrome;
+
+#[test]
+fn example_1_mailed_to_five() {
+    let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);
+    play.begin(1);
+    play.scan(1, MONO);
+    play.shows(99_000, 100_000);
+    play.sync();
+    play.shows(99_000, 100_000);
+    play.mail(1, 5, MONO);
+    play.shows(99_000, 97_500);
+    play.sync();
+    play.shows(99_000, 97_500); // the job runs
+    play.end(1);
+    play.shows(99_000, 97_500); // its end voids nothing at the device
+    play.sync();
+    play.shows(97_500, 97_500);
+}
+
+#[test]
+fn example_2_the_sync_waits_for_the_second_job() {
+    for mode in [SyncMode::Wait, SyncMode::Flag] {
+        let mut play = Play::login(SettlementPolicy::ServerSettles, mode);
+        play.begin(1);
+        play.scan(1, MONO);
+        play.sync();
+        play.begin(2);
+        play.sync();
+        play.mail(1, 5, MONO);
+        play.end(1);
+        play.scan(2, ColorMode::Color);
+        play.shows(98_000, 97_500);
+        play.sync();
+        play.shows(98_000, 97_500);
+        assert_eq!(play.is_flagged(), mode == SyncMode::Flag, "example 10");
+        play.mail(2, 1, ColorMode::Color);
+        play.sync();
+        play.shows(98_000, 96_500);
+        play.end(2);
+        play.sync();
+        play.shows(96_500, 96_500);
+        assert!(!play.is_flagged());
+    }
+}
+
+/// The cloud had not heard of the second job when it told: the word comes in the middle of it.
+#[test]
+fn a_word_that_comes_in_the_middle_of_a_job_is_taken_in_at_its_end() {
+    let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);
+    play.begin(1);
+    play.scan(1, MONO);
+    play.sync();
+    play.mail(1, 5, MONO);
+    play.end(1);
+    play.device.seal(now(play.at)).expect("seals");
+    talk_at(&mut play.device, &mut play.hub, play.at);
+    play.hub.tell_balances(now(play.at)).expect("tells");
+    play.begin(2);
+    play.scan(2, ColorMode::Color);
+    play.shows(98_000, 97_500);
+    talk_at(&mut play.device, &mut play.hub, play.at);
+    play.shows(98_000, 97_500);
+    play.end(2);
+    play.shows(96_500, 97_500); // as told, less the second scan
+    play.sync();
+    play.shows(97_500, 97_500); // which the cloud voided
+}
+
+#[test]
+fn example_5_deleted() {
+    for at_the_server in [false, true] {
+        let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);
+        play.begin(1);
+        play.scan(1, MONO);
+        play.sync();
+        let discard = Act::Discard { job: JobId([1; 8]) };
+        if at_the_server {
+            play.serve(discard)
+        } else {
+            play.record(discard)
+        }
+        play.end(1);
+        play.sync();
+        play.shows(100_000, 100_000);
+    }
+}
+
+#[test]
+fn example_6_additive() {
+    let mut play = Play::login(SettlementPolicy::Additive, SyncMode::Wait);
+    play.begin(1);
+    play.scan(1, MONO);
+    play.shows(99_000, 100_000);
+    play.sync();
+    play.shows(99_000, 99_000);
+    play.mail(1, 5, MONO);
+    play.shows(99_000, 96_500);
+    play.end(1);
+    play.sync();
+    play.shows(96_500, 96_500);
+
+    let mut play = Play::login(SettlementPolicy::Additive, SyncMode::Wait);
+    play.begin(1);
+    play.scan(1, MONO);
+    play.sync();
+    play.record(Act::Discard { job: JobId([1; 8]) });
+    play.end(1);
+    play.sync();
+    play.shows(99_000, 99_000);
+}
+
+#[test]
+fn who_was_told_all_is_told_nothing_more_and_a_restart_forgets_nothing() {
+    let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);
+    let before = play.hub.last_commit();
+    play.hub = play.hub.restart(now(9));
+    play.sync();
+    assert_eq!(play.hub.last_commit(), before);
+    play.hub.grant(now(9), SUBJECT, Credits::from_thousandths(1), String::new()).expect("grants");
+    play.hub = play.hub.restart(now(9));
+    play.sync();
+    play.shows(100_001, 100_001);
+    let late = 30 * 3_600;
+    play.hub
+        .grant(now(late), SUBJECT, Credits::from_thousandths(1), String::new())
+        .expect("grants");
+    let before = play.hub.last_commit();
+    play.hub.tell_balances(now(late)).expect("tells");
+    assert_eq!(play.hub.last_commit(), before, "nobody was there since yesterday");
+}
