@@ -170,6 +170,8 @@ bugs! {
     RightsReused,
     /// A lease is granted though the pool does not cover it.
     PoolUnchecked,
+    /// What a device gives back of a lease stays lent.
+    ReturnUncounted,
     /// A spooler's running totals are added up.
     RunningTotalsAdded,
 }

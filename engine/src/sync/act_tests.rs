@@ -1,6 +1,7 @@
 //! Acts of the processing server in jobs of devices: what they cost, and what is there for them.
 //!
-//! Invariant: nothing is done that costs more than is there, and nothing twice.
+//! Invariant: nothing is done that costs more than is there, and nothing twice. What a device is told
+//! of it is in `balance_tests`.
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
 use crate::counts::decide;

@@ -1,6 +1,7 @@
 //! Balances told: mission 1's examples 1, 2, 6 and 10, to the figure in every step at both ends.
 //!
 //! Invariant: "server" is the balance at the cloud, "device" what is available as far as the device knows.
+//! What the acts cost is in `act_tests`.
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
 use crate::counts::decide;

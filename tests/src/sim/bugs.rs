@@ -19,6 +19,7 @@ pub fn finder(bug: Bug) -> &'static str {
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
         RightsReused | PoolUnchecked => "never-overspends",
+        ReturnUncounted => "every-credit-has-a-place",
         SnapshotWithoutGrants
         | ImportsNotStored
         | BroughtImportsIgnored

@@ -129,6 +129,8 @@ pub struct Plan {
     pub rekeys: bool,
     /// Whether users pay from balances that are lent to devices.
     pub leases: bool,
+    /// Whether the cloud acts in jobs of these users, too.
+    pub acts: bool,
     /// Bytes of batches an end takes before it gives credit.
     pub window: u32,
     /// One way of a message.
@@ -157,6 +159,7 @@ impl Plan {
             prunes: false,
             rekeys: false,
             leases: false,
+            acts: false,
             window: [8, 32, 256][entropy.index(3)] * 1024,
             latency: Duration::from_millis([1, 20, 250][entropy.index(3)]),
             sector_bytes: [512, 4096][entropy.index(2)],

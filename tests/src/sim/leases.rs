@@ -29,11 +29,20 @@ impl World {
         if self.entropy.percent(12) {
             return self.fund(payer(user));
         }
+        if self.plan.acts && self.entropy.percent(30) {
+            return self.serve();
+        }
         let Some(alias) = self.alias(index, user)? else { return Ok(()) };
         let device = self.devices[index].id;
         if self.paying.insert((device, alias)) {
             self.pending_links.push_back((device, alias, payer(user)));
             return self.link_pending();
+        }
+        if self.plan.acts && self.entropy.percent(50) {
+            return match self.entropy.percent(15) {
+                true => self.ask_balance(index, alias),
+                false => self.pay_in_job(index, user, alias),
+            };
         }
         match self.entropy.below(10) {
             0 => self.give_back(index, alias),
@@ -99,6 +108,29 @@ impl World {
         self.commit(index, &events, &[(job, alias, figures, now.wall)]).map(drop)
     }
 
+    /// Asks the cloud for what a payer scans.
+    pub(super) fn ask_for_rights(&mut self, index: usize, alias: UserAlias, pages: u32) -> Step {
+        let now = self.devices[index].clock.show(self.now);
+        let Some(process) = &mut self.devices[index].process else { return Ok(()) };
+        let needed = Credits::from_thousandths(i64::from(pages) * 1000);
+        let asked = process.request_lease(now, alias, needed, needed);
+        if self.device_outcome(index, asked)?.is_some() {
+            self.set_seal_timer(index);
+        }
+        Ok(())
+    }
+
+    /// A payer logs in.
+    fn ask_balance(&mut self, index: usize, alias: UserAlias) -> Step {
+        let now = self.devices[index].clock.show(self.now);
+        let Some(process) = &mut self.devices[index].process else { return Ok(()) };
+        let asked = process.ask_balance(now, alias);
+        if self.device_outcome(index, asked)?.is_some() {
+            self.set_seal_timer(index);
+        }
+        Ok(())
+    }
+
     fn give_back(&mut self, index: usize, alias: UserAlias) -> Step {
         let now = self.devices[index].clock.show(self.now);
         let Some(process) = &mut self.devices[index].process else { return Ok(()) };
@@ -131,6 +163,8 @@ impl World {
             *noted = number;
             Ok(())
         });
+        let told = if self.plan.acts { process.tell_balances(now) } else { Ok(()) };
+        let answered = answered.and(told);
         let (after, waits) = (process.last_commit(), process.answers_due().is_some());
         if self.cloud_outcome(answered)?.is_none() {
             return Ok(());

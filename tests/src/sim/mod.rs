@@ -28,6 +28,7 @@ mod power;
 mod rekeying;
 pub mod run;
 mod sabotage;
+mod server;
 mod sessions;
 pub mod trace;
 pub mod truth;

@@ -20,6 +20,8 @@ const PRUNING_PERCENT: u64 = 20;
 const REKEYING_PERCENT: u64 = 20;
 /// In so many histories users pay from balances.
 const LEASES_PERCENT: u64 = 40;
+/// Of those, histories in which the cloud acts in their jobs.
+const ACTS_PERCENT: u64 = 60;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -115,6 +117,8 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     let prunes = Entropy::new(options.seed, history, "prunes").percent(PRUNING_PERCENT);
     let rekeys = Entropy::new(options.seed, history, "rekeys").percent(REKEYING_PERCENT);
     plan.leases = Entropy::new(options.seed, history, "leases").percent(LEASES_PERCENT);
+    let acts = Entropy::new(options.seed, history, "acts").percent(ACTS_PERCENT);
+    plan.acts = acts && plan.leases;
     let sought = options.bug.is_none_or(|bug| bug == Bug::OldKeyBelieved);
     // A copy from before a change is refused for good: the engine's tests and `tests/it`.
     plan.rekeys = rekeys && sought && !plan.faults.iter().any(|fault| fault.copies());

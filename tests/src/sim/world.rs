@@ -12,6 +12,7 @@ use super::jobs::Running;
 use super::machine::{CloudMachine, CloudProcess, DeviceMachine};
 use super::network::{Connection, ConnectionId, Side};
 use super::planted::Planted;
+use super::server::Served;
 use super::trace::Trace;
 use super::truth::Truth;
 use core::time::Duration;
@@ -96,6 +97,8 @@ pub struct World {
     pub(super) pending_links: VecDeque<(DeviceId, UserAlias, SubjectId)>,
     /// Jobs that users may go on with.
     pub(super) jobs: Vec<Running>,
+    /// Jobs of payers in which the cloud acts.
+    pub(super) served: Vec<Served>,
     /// Where the cloud stands in each epoch, as it said itself.
     pub(super) persisted: BTreeMap<(LogId, EpochId), u64>,
     healing_since: Option<Duration>,
@@ -137,6 +140,7 @@ impl World {
             paying: BTreeSet::new(),
             pending_links: VecDeque::new(),
             jobs: Vec::new(),
+            served: Vec::new(),
             persisted: BTreeMap::new(),
             healing_since: None,
             imported: BTreeSet::new(),

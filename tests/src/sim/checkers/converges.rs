@@ -28,7 +28,7 @@ pub(super) fn at_the_end(world: &mut World, held: &CloudRecords) -> Step {
     let mut entropy = world.entropy.clone();
     entropy.shuffle(&mut logs);
     equal(world, &shown, &refold(&logs, held).archive(), "folded in another order")?;
-    devices_agree(world)?;
+    devices_agree(world, &logs, held)?;
     world.trace.note_bytes(&shown);
     Ok(())
 }
@@ -59,13 +59,20 @@ fn refold(logs: &[LogSummary], held: &CloudRecords) -> Counts {
     counts
 }
 
-fn devices_agree(world: &World) -> Result<(), Violation> {
+fn devices_agree(world: &World, logs: &[LogSummary], held: &CloudRecords) -> Result<(), Violation> {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
     let mut unknown = BTreeMap::new();
     for machine in &world.devices {
         let Some(process) = &machine.process else { continue };
         let index = machine.index;
-        let there = cloud.counts().usage().iter().filter(|(key, _)| key.device == machine.id);
+        // What the cloud did in its jobs is not its own.
+        let own =
+            |log: &&LogSummary| log.device == Some(machine.id) && log.class == LogClass::Ledger;
+        let own: Option<Vec<LogSummary>> =
+            world.plan.acts.then(|| logs.iter().filter(own).cloned().collect());
+        let own = own.map(|logs| refold(&logs, held));
+        let there = own.as_ref().unwrap_or_else(|| cloud.counts()).usage().iter();
+        let there = there.filter(|(key, _)| key.device == machine.id);
         // What is kept out of the cloud is still the device's own.
         let kept_out = world.stays_out(machine.id);
         if !kept_out && !process.counts().usage().iter().eq(there) {

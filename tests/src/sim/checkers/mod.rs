@@ -8,6 +8,7 @@ pub(crate) mod bounded;
 mod conserves;
 mod converges;
 pub(crate) mod durable;
+mod every_credit_has_a_place;
 mod jobs;
 pub(crate) mod liveness;
 pub(crate) mod never_forks;
@@ -32,12 +33,13 @@ pub struct Violation {
 }
 
 /// The names of all checkers.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "durable",
     "converges",
     "never-rewrites",
     "never-forks",
     "never-overspends",
+    "every-credit-has-a-place",
     "bounded",
     "conserves",
     "receipts",
@@ -77,6 +79,7 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     converges::at_the_end(world, &held)?;
     conserves::at_the_end(world, &held)?;
     never_overspends::at_the_end(world)?;
+    every_credit_has_a_place::at_the_end(world, &held)?;
     verifies::at_the_end(world)?;
     for (position, record) in &held {
         world.trace.note_bytes(position.to_string().as_bytes());
