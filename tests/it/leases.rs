@@ -270,7 +270,7 @@ fn spend_until_killed(branch: &mut Branch, jobs: core::ops::Range<usize>, answer
     let mut record = Recording::start(&mut branch.command(&["record", "--leased", "--json"]));
     for job in jobs {
         let act = format!(
-            r#"{{"kind":"pages.captured","job":"{job:016x}","user":"anna","pages":1,"color":"color"}}"#
+            r#"{{"kind":"pages.captured","job":"b{job:015x}","user":"anna","pages":1,"color":"color"}}"#
         );
         record.write(&(act + "\n"));
     }

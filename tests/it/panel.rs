@@ -72,7 +72,7 @@ fn pages(branch: &Branch, from: u32, to: u32) -> Vec<Value> {
     let paid = |number| {
         let (status, said) = page(branch, number);
         assert_eq!(status, 200, "page {number}: {said}");
-        assert_eq!(said["job"]["recorded"], number);
+        assert!(said["job"]["recorded"].as_u64().unwrap() >= number.into(), "{said}");
         said["position"].clone()
     };
     (from..=to).map(paid).collect()

@@ -54,8 +54,9 @@ impl Recent {
 
     /// Spent within the last hour, thousandths.
     pub(super) fn used(&self, now: Duration) -> i128 {
-        let since = minute(now).saturating_sub(RECENT_MINUTES);
-        self.minutes.iter().filter(|(minute, _)| *minute > since).map(|(_, spent)| spent).sum()
+        let this = minute(now);
+        let recent = self.minutes.iter().filter(|(minute, _)| minute + RECENT_MINUTES > this);
+        recent.map(|(_, spent)| spent).sum()
     }
 
     pub(super) fn spend(&mut self, now: Duration, credits: Credits) {
@@ -65,8 +66,7 @@ impl Recent {
             Some((minute, sum)) if *minute == this => *sum += spent,
             _ => self.minutes.push_back((this, spent)),
         }
-        let since = this.saturating_sub(RECENT_MINUTES);
-        self.minutes.retain(|(minute, _)| *minute > since);
+        self.minutes.retain(|(minute, _)| minute + RECENT_MINUTES > this);
     }
 
     /// Something was done in a job, which may begin with it.
@@ -117,6 +117,7 @@ mod tests {
         let mut recent = Recent::default();
         for hour in 0..3 {
             recent.spend(seconds(hour * 3600 + 5), Credits::from_thousandths(2_000));
+            assert_eq!(recent.used(seconds(hour * 3600 + 5)), 2_000 + hour.min(1) as i128 * 500);
             recent.spend(seconds(hour * 3600 + 65), Credits::from_thousandths(500));
         }
         assert_eq!(recent.used(seconds(2 * 3600 + 70)), 2_500);

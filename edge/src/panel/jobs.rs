@@ -160,7 +160,7 @@ impl Job {
 fn sheets(sides: Option<Sides>, number: u32, pages: u32) -> u32 {
     match sides {
         None | Some(Sides::OneSided) => pages,
-        Some(_) => pages.div_ceil(2) - u32::from(number % 2 == 0 && pages == 1),
+        Some(_) => pages.div_ceil(2) - u32::from(number.is_multiple_of(2) && pages == 1),
     }
 }
 

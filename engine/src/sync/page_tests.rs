@@ -85,8 +85,8 @@ fn an_old_copy_learns_of_pages_it_forgot_and_pages_of_two_copies_are_two() {
     // Two that run side by side each move paper.
     let mut copy = old.copy(now(20));
     page(&mut old, 21, 3);
-    page(&mut copy, 21, 3);
-    page(&mut copy, 22, 4);
+    page(&mut copy, 22, 3);
+    page(&mut copy, 23, 4);
     seal_and_talk(&mut old, &mut hub);
     seal_and_talk(&mut copy, &mut hub);
     seal_and_talk(&mut copy, &mut hub);

@@ -55,14 +55,12 @@ async function show() {
   }
   $("name").textContent = said.user;
   const figures = [
-    ["available", said.balance?.available],
     ["may spend here", said.lease.left],
     ["charged here", said.here.charged],
     ["held here", said.here.held],
   ];
   $("credits").replaceChildren();
   for (const [what, amount] of figures) {
-    if (amount === undefined) continue;
     const pair = element("div", "", $("credits"));
     element("dt", what, pair);
     element("dd", amount, pair);
