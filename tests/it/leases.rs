@@ -148,6 +148,25 @@ fn what_idles_at_one_branch_is_spent_at_another_before_anybody_is_refused() {
 }
 
 #[test]
+fn a_job_that_runs_keeps_its_lease_until_it_ends() {
+    let (_dir, cloud, [one, two]) = fleet(40);
+    let in_job = |kind: &str| {
+        format!(r#"{{"kind":"{kind}","job":"00000000000000b1","user":"anna"}}"#) + "\n"
+    };
+    let page = r#"{"kind":"pages.captured","job":"00000000000000b1","user":"anna","pages":1}"#;
+    drop(leased(&one, &(in_job("job.begun") + page)).succeeded());
+    assert_eq!(left(&one), 9);
+    let told = leased(&two, &capture(35)).failed(1);
+    let device = one.json(&["status"])["device"].as_str().unwrap().to_owned();
+    assert!(told.contains(&format!("9.000 are held by device {device}")), "{told}");
+    let end = r#"{"kind":"job.ended","job":"00000000000000b1"}"#;
+    drop(leased(&one, end).succeeded());
+    wait_until(PATIENCE, "it gave back what was wanted", || left(&one) == 0);
+    drop(leased(&two, &capture(35)).succeeded()); // nothing was sent: the page costs nothing
+    wait_until(PATIENCE, "it is counted", || books(&cloud).charged == 35);
+}
+
+#[test]
 fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
     let (_dir, mut cloud, [branch]) = fleet(30);
     drop(leased(&branch, &capture(1)).succeeded());
