@@ -270,18 +270,23 @@ fn positive(credits: Credits) -> i128 {
 
 /// Who spent what for an event, where it says.
 pub(crate) fn backed(event: &Event) -> Option<(UserAlias, Backing)> {
-    let (user, charge) = match event {
-        Event::PagesPrinted(e) => (e.user, &e.charge),
-        Event::PagesCaptured(e) => (e.user, &e.charge),
-        Event::PagesConverted(e) => (e.user, &e.charge),
-        Event::DocumentSent(e) => (e.user, &e.charge),
-        Event::DocumentSaved(e) => (e.user, &e.charge),
-        _ => return None,
-    };
+    let (user, charge) = charge_of(event)?;
     Some((user, charge.backing.clone()?))
 }
 
 /// The charge of an event and whose it is, where it has one.
+pub(crate) fn charge_of(event: &Event) -> Option<(UserAlias, &Charge)> {
+    match event {
+        Event::PagesPrinted(e) => Some((e.user, &e.charge)),
+        Event::PagesCaptured(e) => Some((e.user, &e.charge)),
+        Event::PagesConverted(e) => Some((e.user, &e.charge)),
+        Event::DocumentSent(e) => Some((e.user, &e.charge)),
+        Event::DocumentSaved(e) => Some((e.user, &e.charge)),
+        _ => None,
+    }
+}
+
+/// The same, to be changed.
 pub(crate) fn charge_mut(event: &mut Event) -> Option<(UserAlias, &mut Charge)> {
     match event {
         Event::PagesPrinted(e) => Some((e.user, &mut e.charge)),

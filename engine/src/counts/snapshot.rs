@@ -34,7 +34,7 @@ struct Columns {
     card_place: Vec<(u32, [u8; 16], u64)>,
     policy: Option<Vec<u8>>,
     policy_place: (u32, [u8; 16], u64),
-    /// Jobs and rights.
+    /// Jobs, rights and books.
     nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
@@ -153,7 +153,7 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         };
         counts.policy.insert((), (place(columns.policy_place), published.policy));
     }
-    (counts.jobs, counts.rights) = decode_nested(&columns.nested).ok()?;
+    (counts.jobs, counts.rights, counts.books) = decode_nested(&columns.nested).ok()?;
     counts.hold_again();
     Some(counts)
 }
@@ -167,8 +167,8 @@ mod tests {
     use super::*;
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
-    use tallyroll_schema::JobId;
-    use tallyroll_schema::event::counts::SettlementPolicy;
+    use tallyroll_schema::event::counts::{ChargeCorrected, PeriodClosed, SettlementPolicy};
+    use tallyroll_schema::{CommitPosition, Credits, JobId};
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
@@ -186,6 +186,12 @@ mod tests {
         let mut job = Job::default();
         job.begin(SettlementPolicy::Additive);
         counts.jobs.insert((key.device, JobId([8; 8])), job);
+        let (subject, credits) = (SubjectId([4; 16]), Credits::from_thousandths(7));
+        let (reason, by) = (String::new(), None);
+        counts.books.correct(&ChargeCorrected { subject, corrects: position, credits, reason, by });
+        let commit = Some(CommitPosition { epoch: 0, index: 4 });
+        let closed = PeriodClosed { year: 2026, month: 3, cut: Vec::new(), commit };
+        counts.books.close(position, &closed);
         counts
     }
 

@@ -5,6 +5,7 @@
 //! them as more of the job is known. Events where their writer may not write are not
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
+use super::books::Books;
 use super::job::{Job, Standing};
 use super::rights::Rights;
 use super::settle::{By, Delivered, times};
@@ -33,6 +34,8 @@ pub struct Counts {
     pub(super) jobs: BTreeMap<(DeviceId, JobId), Job>,
     /// What devices may spend of balances.
     pub(super) rights: Rights,
+    /// What was corrected, and which months are closed.
+    pub(super) books: Books,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -58,6 +61,17 @@ impl Counts {
     /// What a subject was granted, in thousandths of a credit.
     pub fn granted(&self) -> &BTreeMap<SubjectId, i128> {
         &self.granted
+    }
+
+    /// What a subject was granted, and what was corrected; thousandths.
+    pub fn given(&self, subject: SubjectId) -> (i128, i128) {
+        let granted = self.granted.get(&subject).copied().unwrap_or(0);
+        (granted, self.books.corrected(subject))
+    }
+
+    /// What was corrected, and which months are closed.
+    pub fn books(&self) -> &Books {
+        &self.books
     }
 
     /// The newest rate card, if any was published.
@@ -218,6 +232,8 @@ impl Counts {
             Event::SettlementPolicyPublished(e) => {
                 newest(&mut self.policy, (), origin.position, e.policy);
             }
+            Event::ChargeCorrected(e) => self.books.correct(&e),
+            Event::PeriodClosed(e) => self.books.close(origin.position, &e),
             Event::Unknown(_) => self.incomplete += 1,
             _ => {}
         }
@@ -238,7 +254,7 @@ fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Posit
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 6;
+    const VERSION: u32 = 7;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

@@ -6,6 +6,7 @@
 //! committed and from nothing else. Clock, entropy and names are arguments.
 
 mod admission;
+mod books;
 mod decide;
 mod discarded;
 mod enrol;
@@ -22,6 +23,7 @@ mod retire;
 mod stage;
 mod sync;
 
+pub use books::{Correction, MonthBooks};
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
