@@ -60,6 +60,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Record what the device's own meter says; `tallyroll reconcile` holds it against what was counted.
+    Meter {
+        /// Sides of media marked in its lifetime.
+        impressions: u64,
+        /// Sheets of media used in its lifetime.
+        #[arg(long)]
+        sheets: Option<u64>,
+        /// Answer in JSON Lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show this device's own figures; works offline.
     View {
         /// Which.
@@ -155,6 +166,9 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
         Command::Run(run) => agent::run(&dir, run.retention()).await?,
         Command::Status { watch, json } => commands::status::show(&dir, watch, json).await?,
         Command::Record { json } => return commands::record::run(&dir, json).await,
+        Command::Meter { impressions, sheets, json } => {
+            return commands::record::meter(&dir, impressions, sheets, json).await;
+        }
         Command::View { what, json } => {
             let ask = match what {
                 Figures::Totals => Ask::Totals,

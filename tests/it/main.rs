@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
 
 mod backup;
+mod books;
 mod branch;
 mod cloud;
 mod control;

@@ -220,6 +220,7 @@ fn question(ask: &Ask) -> Result<Vec<u8>, Failure> {
     | Ask::QuarantineDiscard { reason, .. }
     | Ask::Retire { reason, .. }
     | Ask::Revoke { reason, .. }
+    | Ask::Correct { reason, .. }
     | Ask::Grant { reason, .. } = ask
         && reason.len() > TEXT_BYTES_MAX
     {
