@@ -46,6 +46,19 @@ fn read(path: &Path) -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
+/// What a command says where its output is a terminal; it is refused there.
+fn on_terminal(cloud: &Cloud, arguments: &[&str]) -> String {
+    let script =
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let command = cloud.command(arguments);
+    let mut python = Command::new("python3");
+    python.args(["-c", script]).arg(command.get_program()).args(command.get_args());
+    let out = python.stdin(std::process::Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    said
+}
+
 #[test]
 fn a_report_is_the_same_in_every_format_and_never_a_formula() {
     let (dir, cloud, _branch) = fleet(&[&print("anna", 3, ""), &print("=1+1", 2, "")]);
@@ -84,6 +97,8 @@ fn a_report_is_the_same_in_every_format_and_never_a_formula() {
         serde_json::from_str(&cloud.run(&["view", "balances", "--format", "json"]).succeeded())
             .unwrap();
     assert_eq!(json["rows"], shown["rows"]);
+    let terminal = on_terminal(&cloud, &["view", "balances", "--format", "xlsx"]);
+    assert!(terminal.contains("--out FILE"), "{terminal}");
     let left: Vec<_> =
         std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("unfinished")), "{left:?}");
@@ -91,7 +106,7 @@ fn a_report_is_the_same_in_every_format_and_never_a_formula() {
 
 #[test]
 fn a_statement_adds_up_and_a_correction_is_a_line_of_it() {
-    let (_dir, cloud, branch) = fleet(&[
+    let (dir, cloud, branch) = fleet(&[
         r#"{"kind":"job.begun","job":"00000000000000a1","user":"anna"}"#,
         r#"{"kind":"pages.captured","job":"00000000000000a1","user":"anna","pages":1,"color":"color"}"#,
     ]);
@@ -153,6 +168,20 @@ fn a_statement_adds_up_and_a_correction_is_a_line_of_it() {
     let said = ["what", "corrects", "by", "reason", "balance"].map(|key| last[key].clone());
     let expected = ["charge.corrected", &position, "josé", "a page was blank", "101.000"];
     assert_eq!(said, expected.map(Value::from));
+
+    // As a file, the lines are between the two balances, and add up to their difference.
+    let file = dir.path().join("anna.csv");
+    let options = ["view", "statement", "anna", "--format", "csv", "--out", file.to_str().unwrap()];
+    drop(cloud.run(&options).succeeded());
+    let rows = read(&file);
+    let rows = rows.as_array().unwrap();
+    let column = |title: &str| rows[0].as_array().unwrap().iter().position(|cell| cell == title);
+    let (moved, balance) = (column("moved").unwrap(), column("balance").unwrap());
+    let amount = |cell: &Value| cell.as_str().unwrap().parse::<f64>().unwrap();
+    let lines = &rows[2..rows.len() - 1];
+    let sum: f64 = lines.iter().map(|line| amount(&line[moved])).sum();
+    let ends = [&rows[1], &rows[rows.len() - 1]].map(|row| amount(&row[balance]));
+    assert_eq!((ends[0], ends[1], sum), (0.0, 101.0, 101.0), "{rows:?}");
 
     // What is no charge, or nowhere, is told so.
     let granted =
