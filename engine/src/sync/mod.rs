@@ -6,6 +6,8 @@
 //! what is buffered is bounded by the window. Streams and stores are the driver's.
 
 #[cfg(test)]
+mod books_tests;
+#[cfg(test)]
 mod copy_tests;
 mod incoming;
 #[cfg(test)]
