@@ -9,9 +9,8 @@ mod commands;
 mod demo;
 
 use clap::{Parser, Subcommand};
-use commands::view::Moment;
 use commands::{
-    backup, doctor, enroll, fleet, forks, leases, log, quarantine, rates, record, restore, serve,
+    backup, books, doctor, enroll, fleet, forks, leases, log, quarantine, rates, reconcile, record, restore, serve,
     view,
 };
 use std::io::IsTerminal;
@@ -19,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::public::Public;
+use tallyroll_engine::counts::Month;
 use tallyroll_schema::Credits;
 use tracing_subscriber::EnvFilter;
 
@@ -113,14 +113,16 @@ enum Command {
     },
     /// Show where users' credits are: in the pool, or lent to which device; take off the books what is lost.
     Leases(leases::LeasesArguments),
-    /// Show figures, now or as of any past moment.
-    View {
-        /// Which.
-        #[arg(value_enum)]
-        figures: view::FiguresArgument,
-        /// A commit position (1.482) or a time (2026-11-21T08:00:00Z).
-        #[arg(long, value_name = "TIME|POSITION")]
-        at: Option<Moment>,
+    /// Show figures, now or as of any past moment; as a table, JSON, CSV or XLSX.
+    View(view::ViewArguments),
+    /// Give back credits of a charge, or take more; the charge itself stays as it was.
+    Correct(books::CorrectArguments),
+    /// Hold devices' own meters against what was counted, and say what the difference is made of.
+    Reconcile(reconcile::ReconcileArguments),
+    /// Fix the figures of a month that is over; what comes of it later is booked in the next open one.
+    Close {
+        /// As 2026-10.
+        month: Month,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -198,7 +200,10 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::Rates { command } => rates::run(&dir, command).await,
         Command::Policy { command } => rates::policy(&dir, command).await,
         Command::Leases(arguments) => leases::run(&dir, arguments).await,
-        Command::View { figures, at, json } => view::run(&dir, figures, at, json).await,
+        Command::View(arguments) => view::run(&dir, arguments).await,
+        Command::Correct(arguments) => books::correct(&dir, arguments).await,
+        Command::Reconcile(arguments) => reconcile::run(&dir, arguments).await,
+        Command::Close { month, json } => books::close(&dir, month, json).await,
         Command::Log { command } => log::run(&dir, command).await,
         Command::Backup { to, identity_only, json } => {
             backup::run(&dir, to, identity_only, json).await

@@ -74,6 +74,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Record what the device's own meter says; `tallyroll reconcile` holds it against what was counted.
+    Meter {
+        /// Sides of media marked in its lifetime.
+        impressions: u64,
+        /// Sheets of media used in its lifetime.
+        #[arg(long)]
+        sheets: Option<u64>,
+        /// Answer in JSON Lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show this device's own figures; works offline.
     View {
         /// Which.
@@ -185,6 +196,9 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
         Command::Record { leased, wait, json } => {
             let wait = leased.then(|| Duration::from_secs(wait));
             return commands::record::run(&dir, wait, json).await;
+        }
+        Command::Meter { impressions, sheets, json } => {
+            return commands::record::meter(&dir, impressions, sheets, json).await;
         }
         Command::View { what, json } => {
             let ask = match what {

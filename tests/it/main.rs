@@ -6,6 +6,7 @@
 
 mod acts;
 mod backup;
+mod books;
 mod branch;
 mod cloud;
 mod control;

@@ -5,17 +5,22 @@
 //! closed the pipe has seen enough: that is no failure.
 
 pub(crate) mod backup;
+pub(crate) mod books;
 pub(crate) mod doctor;
 pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
 pub(crate) mod leases;
 pub(crate) mod log;
+mod out;
 pub(crate) mod quarantine;
 pub(crate) mod rates;
 pub(crate) mod record;
+pub(crate) mod reconcile;
 pub(crate) mod restore;
 pub(crate) mod serve;
+mod sheet;
+mod statement;
 mod table;
 pub(crate) mod view;
 
@@ -33,6 +38,7 @@ use tallyroll_cloud::rates::Unreadable;
 use tallyroll_cloud::server::ServeError;
 
 const TEMPORARY: u8 = 75;
+const USAGE: u8 = 2;
 const DOES_NOT_HOLD: u8 = 3;
 
 /// What a command comes to.
@@ -88,6 +94,20 @@ pub(crate) enum CommandError {
         /// Why not.
         source: io::Error,
     },
+    /// What was asked for does not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// A file cannot be made.
+    #[error("cannot write {}", path.display())]
+    Unwritten {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The figures do not go into a sheet.
+    #[error("cannot make a sheet of it; --format csv has no such limits")]
+    Sheet(#[source] Box<dyn Error>),
     /// The demo broke off.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -111,6 +131,9 @@ impl CommandError {
             | Self::Rates { .. }
             | Self::Answer(_)
             | Self::Place { .. }
+            | Self::Usage(_)
+            | Self::Unwritten { .. }
+            | Self::Sheet(_)
             | Self::Demo(_)
             | Self::Stdin(_)
             | Self::Stdout(_) => false,
@@ -120,6 +143,7 @@ impl CommandError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Backup(BackupError::Damaged { .. }) => DOES_NOT_HOLD,
+            Self::Usage(_) => USAGE,
             _ if self.is_temporary() || is_full(self) => TEMPORARY,
             _ => 1,
         }

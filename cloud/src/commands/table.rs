@@ -20,22 +20,45 @@ enum Content<'a> {
     Read(&'a dyn Fn(&Value) -> String),
 }
 
+/// What a column's values are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Text,
+    /// A count, or a difference of counts.
+    Count,
+    /// Credits, an exact decimal in a string.
+    Credits,
+    /// Milliseconds since 1970.
+    Time,
+}
+
+/// A value for a sheet.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Datum {
+    Nothing,
+    Text(String),
+    Count(i128),
+    Credits(String),
+    Time(u64),
+}
+
 /// A column: its title and how to read it off a row.
 pub(super) struct Column<'a> {
-    title: &'a str,
+    pub(super) title: &'a str,
     content: Content<'a>,
     side: Side,
+    pub(super) holds: Holds,
 }
 
 impl<'a> Column<'a> {
     /// The value of a key.
     pub(super) fn key(key: &'a str, title: &'a str) -> Self {
-        Self { title, content: Content::Key(key), side: Side::Left }
+        Self { title, content: Content::Key(key), side: Side::Left, holds: Holds::Text }
     }
 
     /// Something made of a row.
     pub(super) fn of(title: &'a str, read: &'a dyn Fn(&Value) -> String) -> Self {
-        Self { title, content: Content::Read(read), side: Side::Left }
+        Self { title, content: Content::Read(read), side: Side::Left, holds: Holds::Text }
     }
 
     /// The same, on that side.
@@ -43,7 +66,42 @@ impl<'a> Column<'a> {
         Self { side, ..self }
     }
 
+    /// The same, of values that are more than text; numbers stand on the right.
+    pub(super) fn holding(self, holds: Holds) -> Self {
+        let side = if holds == Holds::Time { self.side } else { Side::Right };
+        Self { holds, side, ..self }
+    }
+
+    /// The value itself, as it is.
+    pub(super) fn datum(&self, row: &Value) -> Datum {
+        let value = match &self.content {
+            Content::Read(read) => return Datum::Text(read(row)),
+            Content::Key(key) => &row[*key],
+        };
+        match (self.holds, value) {
+            (_, Value::Null) => Datum::Nothing,
+            (Holds::Count, value) => {
+                let count = value.as_u64().map(i128::from).or(value.as_i64().map(i128::from));
+                count.map_or(Datum::Nothing, Datum::Count)
+            }
+            (Holds::Time, value) => value.as_u64().map_or(Datum::Nothing, Datum::Time),
+            (Holds::Credits, Value::String(credits)) => Datum::Credits(credits.clone()),
+            (_, Value::String(text)) => Datum::Text(text.clone()),
+            (_, Value::Array(parts)) => {
+                let parts = parts.iter().filter_map(Value::as_str);
+                Datum::Text(parts.collect::<Vec<_>>().join(" "))
+            }
+            (_, other) => Datum::Text(other.to_string()),
+        }
+    }
+
     fn read(&self, row: &Value) -> String {
+        if self.holds == Holds::Time {
+            return match self.datum(row) {
+                Datum::Time(milliseconds) => time(milliseconds),
+                _ => "-".to_owned(),
+            };
+        }
         match &self.content {
             Content::Read(read) => printable(&read(row)),
             Content::Key(key) => match &row[*key] {
@@ -65,7 +123,11 @@ pub(super) fn printable(text: &str) -> String {
 
 /// A table of rows, as text.
 pub(super) fn table(columns: &[Column<'_>], rows: &[Value]) -> String {
-    let on_terminal = std::io::stdout().is_terminal();
+    table_for(columns, rows, std::io::stdout().is_terminal())
+}
+
+/// The same, for a terminal or not.
+pub(super) fn table_for(columns: &[Column<'_>], rows: &[Value], on_terminal: bool) -> String {
     let styled = on_terminal && super::color_wanted();
     let mut table = Table::new();
     table.load_style(if on_terminal { presets::UTF8_HORIZONTAL_ONLY } else { presets::NOTHING });

@@ -3,19 +3,20 @@
 //! Invariant: every view says the commit position it stands at, and how many
 //! records it could not use when there are any. The rows are the engine's.
 
-use super::table::{Column, Side, table, time};
-use super::{Result, ask, print};
-use clap::ValueEnum;
+use super::out::{OutputArguments, Sheet};
+use super::table::{Column, Holds, time};
+use super::{CommandError, Result, ask, statement};
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
-use std::process::ExitCode;
 use std::str::FromStr;
-use tallyroll_cloud::control::{Ask, At, Figures};
+use tallyroll_cloud::control::{Ask, At, Figures, Period};
 use tallyroll_cloud::data_dir::DataDir;
+use tallyroll_engine::counts::Month;
 use tallyroll_schema::Wall;
 
 /// Which figures, as an argument.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FiguresArgument {
     /// A row per user.
     Balances,
@@ -23,6 +24,8 @@ pub(crate) enum FiguresArgument {
     Totals,
     /// A row per device.
     Devices,
+    /// What moved a user's balance, a row each.
+    Statement,
 }
 
 /// A past moment, as an argument.
@@ -48,30 +51,97 @@ impl FromStr for Moment {
     }
 }
 
-/// Shows a view.
-pub(crate) async fn run(
-    dir: &DataDir,
+/// What to show, of when, and how.
+#[derive(Args)]
+pub(crate) struct ViewArguments {
+    /// Which.
+    #[arg(value_enum)]
     figures: FiguresArgument,
+    /// Whose statement.
+    user: Option<String>,
+    /// A commit position (1.482) or a time (2026-11-21T08:00:00Z).
+    #[arg(long, value_name = "TIME|POSITION")]
     at: Option<Moment>,
-    json: bool,
-) -> Result {
-    let asked = match figures {
-        FiguresArgument::Balances => Figures::Balances,
-        FiguresArgument::Totals => Figures::Totals,
-        FiguresArgument::Devices => Figures::Devices,
+    /// Of totals: what is booked in a month (2026-10); of a statement: what arrived in it.
+    #[arg(long)]
+    month: Option<Month>,
+    /// Of a statement: what arrived after this moment.
+    #[arg(long, value_name = "TIME|POSITION", conflicts_with = "month")]
+    from: Option<Moment>,
+    /// Of a statement: what arrived up to and with this moment.
+    #[arg(long, value_name = "TIME|POSITION", conflicts_with_all = ["month", "at"])]
+    to: Option<Moment>,
+    #[command(flatten)]
+    output: OutputArguments,
+}
+
+/// Shows a view.
+pub(crate) async fn run(dir: &DataDir, arguments: ViewArguments) -> Result {
+    let ViewArguments { figures, user, at, month, from, to, output } = arguments;
+    let asked = match (figures, user) {
+        (FiguresArgument::Statement, Some(user)) => {
+            let (from, to) = (from.map(|at| at.0), to.or(at).map(|at| at.0));
+            let between = Period::Between { from, to };
+            if month.is_some() && at.is_some() {
+                return Err(usage(
+                    "--at and --month do not go together in a statement; leave one out",
+                ));
+            }
+            return statement::run(dir, user, month.map_or(between, Period::Month), &output).await;
+        }
+        (FiguresArgument::Statement, None) => {
+            return Err(usage("whose statement? say `view statement USER`"));
+        }
+        (_, Some(_)) => return Err(usage("a user goes with `view statement` only; leave it out")),
+        _ if from.is_some() || to.is_some() => {
+            return Err(usage("--from and --to go with `view statement USER` only; say --at here"));
+        }
+        (FiguresArgument::Balances, None) => Figures::Balances,
+        (FiguresArgument::Totals, None) => Figures::Totals,
+        (FiguresArgument::Devices, None) => Figures::Devices,
     };
-    let view = ask(dir, "view", Ask::View { figures: asked, at: at.map(|at| at.0) }).await?;
-    if json {
-        print(&view)?;
-        return Ok(ExitCode::SUCCESS);
-    }
+    let at = at.map(|at| at.0);
+    let view = ask(dir, "view", Ask::View { figures: asked, at, month }).await?;
     let rows = view["rows"].as_array().map_or(&[][..], Vec::as_slice);
-    print(match figures {
-        FiguresArgument::Balances => balances(rows),
-        FiguresArgument::Totals => totals(rows),
-        FiguresArgument::Devices => devices(rows),
-    })?;
-    print(format!("at commit {}", view["at"].as_str().unwrap_or_default()))?;
+    let mut notes = vec![stands(&view)];
+    notes.extend(unused(&view));
+    if let (Figures::Balances, Some(since)) = (asked, view["accounts-since"].as_u64()) {
+        notes.push(format!(
+            "incomplete: the cloud was rebuilt on {}; what was granted before is lost, `granted` and `balance` lack it",
+            time(since)
+        ));
+    }
+    let (title, columns) = match asked {
+        Figures::Balances => ("balances", balances(rows)),
+        Figures::Totals => ("totals", totals(rows)),
+        Figures::Devices => ("devices", devices()),
+    };
+    output.deliver(&Sheet { answer: &view, title, columns: &columns, rows, notes })
+}
+
+fn usage(why: &str) -> CommandError {
+    CommandError::Usage(why.to_owned())
+}
+
+/// Which cut it is.
+fn stands(view: &Value) -> String {
+    let at = view["at"].as_str().unwrap_or_default();
+    let list = |months: &Value| {
+        let months = months.as_array().into_iter().flatten().filter_map(Value::as_str);
+        months.collect::<Vec<_>>().join(", ")
+    };
+    match (view["month"].as_str(), view["closed-at"].as_str(), list(&view["closed"])) {
+        (Some(month), Some(closed), _) => format!("{month}, closed at commit {closed}"),
+        (Some(month), None, _) => format!("{month}, not closed, at commit {at}"),
+        (None, _, closed) if closed.is_empty() => format!("at commit {at}"),
+        (None, _, closed) => {
+            format!("at commit {at}; closed: {closed} (`--month` shows the books)")
+        }
+    }
+}
+
+/// What the figures lack.
+pub(super) fn unused(view: &Value) -> Vec<String> {
     let unused = [
         ("incomplete", "records were written by a newer version; update this one"),
         (
@@ -79,26 +149,24 @@ pub(crate) async fn run(
             "records stand where their writer may not write, or say what cannot be; they are not counted",
         ),
     ];
-    for (key, meaning) in unused {
-        if let Some(count @ 1..) = view[key].as_u64() {
-            print(format!("{key} ({count}): {meaning}"))?;
-        }
-    }
-    if let (FiguresArgument::Balances, Some(since)) = (figures, view["accounts-since"].as_u64()) {
-        print(format!(
-            "incomplete: the cloud was rebuilt on {}; what was granted before is lost, `granted` and `balance` lack it",
-            time(since)
-        ))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    let told = |(key, meaning): (&str, &str)| match view[key].as_u64() {
+        Some(count @ 1..) => Some(format!("{key} ({count}): {meaning}")),
+        _ => None,
+    };
+    unused.into_iter().filter_map(told).collect()
 }
 
-fn number<'a>(key: &'a str) -> Column<'a> {
-    Column::key(key, key).on(Side::Right)
+fn count(key: &str) -> Column<'_> {
+    Column::key(key, key).holding(Holds::Count)
 }
 
-fn counts<'a>() -> [Column<'a>; 7] {
-    ["impressions", "sheets", "captured", "converted", "sent", "saved", "charged"].map(number)
+pub(super) fn credits(key: &str) -> Column<'_> {
+    Column::key(key, key).holding(Holds::Credits)
+}
+
+fn counts<'a>() -> impl Iterator<Item = Column<'a>> {
+    let counted = ["impressions", "sheets", "captured", "converted", "sent", "saved"].map(count);
+    counted.into_iter().chain([credits("charged")])
 }
 
 /// The user's name, or the start of what stands for it.
@@ -109,42 +177,48 @@ fn user(row: &Value) -> String {
     row["name"].as_str().map(str::to_owned).or(alias.map(short)).unwrap_or("-".into())
 }
 
-/// Credits that no lease backed, where there are any.
-fn unbacked<'a>(rows: &[Value]) -> Option<Column<'a>> {
-    let any = rows.iter().any(|row| !row["unbacked"].is_null());
-    any.then(|| number("unbacked"))
+/// A column of credits, where there are any.
+fn any<'a>(rows: &[Value], key: &'a str) -> Option<Column<'a>> {
+    rows.iter().any(|row| !row[key].is_null()).then(|| credits(key))
 }
 
-fn balances(rows: &[Value]) -> String {
-    let columns = [
-        Column::of("user", &user),
-        number("granted"),
-        number("charged"),
-        number("balance"),
-        number("held"),
-        number("available"),
-    ];
-    table(&columns.into_iter().chain(unbacked(rows)).collect::<Vec<_>>(), rows)
+fn balances(rows: &[Value]) -> Vec<Column<'static>> {
+    let given = [Column::of("user", &user), credits("granted"), credits("charged")];
+    let left = ["balance", "held", "available"].map(credits);
+    given
+        .into_iter()
+        .chain(any(rows, "corrected"))
+        .chain(left)
+        .chain(any(rows, "unbacked"))
+        .collect()
 }
 
-fn totals(rows: &[Value]) -> String {
-    let device = |row: &Value| {
-        let of = |key: &str| row[key].as_str().map(str::to_owned);
-        of("device-name").or_else(|| of("device")).unwrap_or_default()
-    };
-    let own =
-        [Column::key("month", "month"), Column::of("device", &device), Column::of("user", &user)];
-    table(&own.into_iter().chain(counts()).chain(unbacked(rows)).collect::<Vec<_>>(), rows)
+/// A device's name, or its id.
+pub(super) fn device(row: &Value) -> String {
+    let of = |key: &str| row[key].as_str().map(str::to_owned);
+    of("device-name").or_else(|| of("device")).unwrap_or_default()
 }
 
-fn devices(rows: &[Value]) -> String {
-    let enrolled = |row: &Value| time(row["enrolled-at"].as_u64().unwrap_or_default());
+fn totals(rows: &[Value]) -> Vec<Column<'static>> {
+    let adjusts = rows.iter().any(|row| !row["adjusts"].is_null());
+    let adjusts = adjusts.then(|| Column::key("adjusts", "adjusts"));
+    let whose = [Column::of("device", &device), Column::of("user", &user)];
+    [Column::key("month", "month")]
+        .into_iter()
+        .chain(adjusts)
+        .chain(whose)
+        .chain(counts())
+        .chain(any(rows, "unbacked"))
+        .collect()
+}
+
+fn devices() -> Vec<Column<'static>> {
     let own = [
         Column::key("name", "device"),
         Column::key("standing", "standing"),
-        Column::of("enrolled", &enrolled),
+        Column::key("enrolled-at", "enrolled").holding(Holds::Time),
     ];
-    table(&own.into_iter().chain(counts()).collect::<Vec<_>>(), rows)
+    own.into_iter().chain(counts()).collect()
 }
 
 #[cfg(test)]

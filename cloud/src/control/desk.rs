@@ -3,7 +3,7 @@
 //! Invariant: an answer comes from the replica and from nothing else; the desk
 //! holds no state of its own. The answers' parts are JSON values in the form that
 //! `--json` prints. Devices are in `fleet`, figures in `views`, prices in
-//! `rates`, leases in `leases`, events in `logs`.
+//! `rates`, leases in `leases`, statements and corrections in `books`, events in `logs`.
 
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
@@ -13,6 +13,7 @@ use crate::public::Public;
 use serde::Serialize;
 use serde_json::json;
 use tallyroll_engine::Kind;
+use tallyroll_engine::hub::Correction;
 use tallyroll_schema::Fingerprint;
 use tokio::sync::mpsc;
 
@@ -88,7 +89,20 @@ impl Desk {
             }
             Ask::Offline { policy } => items.give(&self.offline(policy).await?).await,
             Ask::SyncMode { mode } => items.give(&self.sync_mode(mode).await?).await,
-            Ask::View { figures, at } => items.give(&self.view(figures, at).await?).await,
+            Ask::View { figures, at, month } => {
+                items.give(&self.view(figures, at, month).await?).await
+            }
+            Ask::Statement { user, period } => {
+                items.give(&self.statement(user, period).await?).await
+            }
+            Ask::Correct { corrects, credits, reason, by, beyond, again } => {
+                let asked = Correction { corrects, credits, reason, by, beyond, again };
+                items.give(&self.correct(asked).await?).await
+            }
+            Ask::Reconcile { month, device } => {
+                items.give(&self.reconcile(month, device).await?).await
+            }
+            Ask::Close { month } => items.give(&self.close(month).await?).await,
             Ask::Logs => items.give(&self.logs().await?).await,
             Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,
             Ask::Backup { to } => items.give(&self.backup(to).await?).await,

@@ -7,6 +7,7 @@
 
 mod acts;
 mod backup;
+mod books;
 pub mod desk;
 mod doctor;
 mod fleet;
@@ -31,10 +32,11 @@ use serde_json::Value;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use tallyroll_engine::counts::Month;
 use tallyroll_schema::event::balances::SyncMode;
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::limits::local::{CLIENT_TIMEOUT, CLIENTS_MAX, CLOUD_QUESTION_BYTES_MAX};
-use tallyroll_schema::{CommitPosition, Credits, Receipt, ServerAct, Wall};
+use tallyroll_schema::{CommitPosition, Credits, Position, Receipt, ServerAct, Wall};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -158,6 +160,43 @@ pub enum Ask {
         figures: Figures,
         /// As of when; now, if absent.
         at: Option<At>,
+        /// Of totals: what is booked in a month.
+        #[serde(default)]
+        month: Option<Month>,
+    },
+    /// What moved a user's balance.
+    Statement {
+        /// A name that some device has seen.
+        user: String,
+        /// Of which time.
+        period: Period,
+    },
+    /// Give back credits of a charge.
+    Correct {
+        /// The charge's event.
+        corrects: Position,
+        /// How much; negative takes more.
+        credits: Credits,
+        /// Why.
+        reason: String,
+        /// By whom.
+        by: String,
+        /// Whether more may be given back than was charged.
+        beyond: bool,
+        /// Whether the same may be done once more.
+        again: bool,
+    },
+    /// Devices' own meters against what was counted.
+    Reconcile {
+        /// Of one month; of all, if absent.
+        month: Option<Month>,
+        /// Of one device, by name or id; of all, if absent.
+        device: Option<String>,
+    },
+    /// Fix a month's figures.
+    Close {
+        /// Which.
+        month: Month,
     },
     /// The logs held.
     Logs,
@@ -199,6 +238,21 @@ pub enum Figures {
     Totals,
     /// A row per device.
     Devices,
+}
+
+/// What a statement is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Period {
+    /// What arrived in a month.
+    Month(Month),
+    /// What arrived after one moment and up to another: from the beginning, until now, if absent.
+    Between {
+        /// After this.
+        from: Option<At>,
+        /// Up to and with this.
+        to: Option<At>,
+    },
 }
 
 /// A moment that figures may be asked for.

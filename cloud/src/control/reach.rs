@@ -221,6 +221,7 @@ fn question(ask: &Ask) -> Result<Vec<u8>, Failure> {
     | Ask::Retire { reason, .. }
     | Ask::Revoke { reason, .. }
     | Ask::WriteOff { reason, .. }
+    | Ask::Correct { reason, .. }
     | Ask::Grant { reason, .. } = ask
         && reason.len() > TEXT_BYTES_MAX
     {

@@ -10,7 +10,7 @@ use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tallyroll_engine::counts::{BalanceRow, Counts, CreditSum, Report, TotalsRow, Usage};
+use tallyroll_engine::counts::{BalanceRow, Counts, CreditSum, Month, Report, TotalsRow, Usage};
 use tallyroll_engine::hub::{Fleet, Standing};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, Wall};
@@ -20,6 +20,8 @@ use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, W
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Viewed {
     at: CommitPosition,
+    /// When that was, by the cloud's clock.
+    committed_at: Wall,
     /// Records written by a newer version.
     incomplete: u64,
     /// Records where their writer may not write.
@@ -27,6 +29,14 @@ pub(super) struct Viewed {
     /// Since when grants are held, if those before are lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     accounts_since: Option<Wall>,
+    /// The month that was asked for, and the commit that it was closed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    month: Option<Month>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_at: Option<CommitPosition>,
+    /// Months whose figures are fixed; `--month` shows them, and what came later.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    closed: Vec<Month>,
     rows: Rows,
 }
 
@@ -66,8 +76,13 @@ pub(super) struct Granted {
 }
 
 impl Desk {
-    pub(super) async fn view(&self, figures: Figures, at: Option<At>) -> Result<Viewed, Failure> {
-        Ok(self.keeper.run(move |replica| view(replica, figures, at)).await?)
+    pub(super) async fn view(
+        &self,
+        figures: Figures,
+        at: Option<At>,
+        month: Option<Month>,
+    ) -> Result<Viewed, Failure> {
+        Ok(self.keeper.run(move |replica| view(replica, figures, at, month)).await?)
     }
 
     pub(super) async fn grant(
@@ -90,16 +105,35 @@ impl Desk {
     }
 }
 
-fn view(replica: &Replica, figures: Figures, at: Option<At>) -> Result<Viewed> {
+/// The commit that a moment means.
+pub(super) fn commit_of(replica: &Replica, at: At) -> Result<CommitPosition> {
+    match at {
+        At::Position(position) => Ok(position),
+        At::Time(time) => replica.hub.commit_at(time),
+    }
+}
+
+fn view(
+    replica: &Replica,
+    figures: Figures,
+    at: Option<At>,
+    month: Option<Month>,
+) -> Result<Viewed> {
     let hub = &replica.hub;
-    let past = match at {
-        None => None,
-        Some(At::Position(position)) => Some(position),
-        Some(At::Time(time)) => Some(hub.commit_at(time)?),
+    let past = at.map(|at| commit_of(replica, at)).transpose()?;
+    let at = past.unwrap_or(hub.last_commit());
+    let books = match (month, figures) {
+        (None, _) => None,
+        (Some(month), Figures::Totals) => Some((month, hub.month_books(month, at)?)),
+        (Some(_), _) => {
+            let why = "--month goes with totals, and with a statement; leave it out, or say --at";
+            return Err(Error::Rejected(why.into()));
+        }
     };
-    let (at, counts) = match past {
-        None => (hub.last_commit(), Cow::Borrowed(hub.counts())),
-        Some(position) => (position, Cow::Owned(hub.counts_at(position)?)),
+    let (counts, before, closed_at) = match (books, past) {
+        (Some((_, books)), _) => (Cow::Owned(books.counts), books.before, books.closed),
+        (None, None) => (Cow::Borrowed(hub.counts()), None, None),
+        (None, Some(position)) => (Cow::Owned(hub.counts_at(position)?), None, None),
     };
     let report = Report {
         counts: &counts,
@@ -108,7 +142,13 @@ fn view(replica: &Replica, figures: Figures, at: Option<At>) -> Result<Viewed> {
     };
     let rows = match (figures, past) {
         (Figures::Balances, _) => Rows::Balances(report.balances()),
-        (Figures::Totals, _) => Rows::Totals(report.totals()),
+        (Figures::Totals, _) => Rows::Totals(match month {
+            None => report.totals(),
+            Some(month) => {
+                let before = before.as_ref().map(|(last, counts)| (*last, counts));
+                report.booked_in(month, before)
+            }
+        }),
         (Figures::Devices, None) => Rows::Devices(usage_rows(hub.fleet(), &counts)),
         (Figures::Devices, Some(position)) => {
             Rows::Devices(usage_rows(&hub.fleet_at(position)?, &counts))
@@ -116,7 +156,19 @@ fn view(replica: &Replica, figures: Figures, at: Option<At>) -> Result<Viewed> {
     };
     let accounts_since = hub.accounts_since();
     let (incomplete, misplaced) = (counts.incomplete(), counts.misplaced());
-    Ok(Viewed { at, incomplete, misplaced, accounts_since, rows })
+    let closed = counts.books().closed_months().map(|(month, _)| month).collect();
+    let committed_at = hub.committed_at(at)?;
+    Ok(Viewed {
+        at,
+        committed_at,
+        incomplete,
+        misplaced,
+        accounts_since,
+        month,
+        closed_at,
+        closed,
+        rows,
+    })
 }
 
 fn usage_rows(fleet: &Fleet, counts: &Counts) -> Vec<UsageRow> {

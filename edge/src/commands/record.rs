@@ -1,10 +1,10 @@
-//! `record`: events from stdin into the ledger, a position out for each.
+//! `record`, `meter`: events into the ledger, from stdin or one reading; a position out for each.
 //!
 //! Invariant: a position is printed only once its event is durable. Lines that
 //! are refused, for good or for now, are told on stderr with their number; the others go in.
 
 use miette::{IntoDiagnostic, Result, miette};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Cursor, Write};
 use std::net::Shutdown;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,17 +13,41 @@ use std::time::Duration;
 use tallyroll_edge::control::reach::{NotNow, reach};
 use tallyroll_edge::control::recording::LineAnswer;
 use tallyroll_edge::data_dir::DataDir;
+use tallyroll_schema::Event;
+use tallyroll_schema::event::counts::MeterRead;
 
 /// Records stdin; exits with 1 when a line was refused.
 pub(crate) async fn run(dir: &DataDir, leased: Option<Duration>, json: bool) -> Result<ExitCode> {
-    let way = reach(dir, "record").await?;
+    record(dir, "record", || std::io::stdin().lock(), leased, json).await
+}
+
+/// Records a reading of the device's meter.
+pub(crate) async fn meter(
+    dir: &DataDir,
+    impressions: u64,
+    sheets: Option<u64>,
+    json: bool,
+) -> Result<ExitCode> {
+    let read = Event::from(MeterRead { impressions, sheets });
+    let line = serde_json::to_string(&read).into_diagnostic()? + "\n";
+    record(dir, "meter", || Cursor::new(line), None, json).await
+}
+
+async fn record<R: BufRead>(
+    dir: &DataDir,
+    purpose: &str,
+    lines: impl FnOnce() -> R + Send + 'static,
+    leased: Option<Duration>,
+    json: bool,
+) -> Result<ExitCode> {
+    let way = reach(dir, purpose).await?;
     let stream = way.record(leased)?;
     let mut to_device = stream.try_clone().into_diagnostic()?;
     let (sent, all_sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let (counter, end) = (sent.clone(), all_sent.clone());
     // Copied by a thread of its own: answers must be read while entries are written.
     std::thread::spawn(move || {
-        let mut lines = std::io::stdin().lock();
+        let mut lines = lines();
         let mut line = Vec::new();
         while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
             if !line.iter().all(u8::is_ascii_whitespace) {

@@ -5,6 +5,7 @@
 //! is never pruned at a device.
 
 use super::balances::Balances;
+use super::books::Books;
 use super::job::Job;
 use super::rights::Rights;
 use super::state::Counts;
@@ -61,15 +62,17 @@ fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
     rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
 }
 
-/// What has no columns in a snapshot: jobs, rights, balances told and requests.
+/// What has no columns in a snapshot: jobs, rights, balances told, requests and books.
 pub(super) fn encode_nested(counts: &Counts) -> Vec<u8> {
-    write((base_jobs(&counts.jobs), &counts.rights, &counts.balances, &counts.requests))
+    let Counts { jobs, rights, balances, requests, books, .. } = counts;
+    write((base_jobs(jobs), rights, balances, requests, books))
 }
 
 /// Those back.
 pub(super) fn decode_nested(bytes: &[u8], counts: &mut Counts) -> Result<(), DecodeError> {
     let jobs;
-    (jobs, counts.rights, counts.balances, counts.requests) = minicbor::decode(bytes)?;
+    (jobs, counts.rights, counts.balances, counts.requests, counts.books) =
+        minicbor::decode(bytes)?;
     counts.jobs = jobs_of(jobs);
     Ok(())
 }

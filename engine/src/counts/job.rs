@@ -192,9 +192,14 @@ impl Job {
 
     /// None of what decides a job is ever undone, so the captures it decided are forgotten.
     fn release(&mut self) {
-        if self.ended || self.discarded || !self.delivered.is_empty() {
+        if self.is_decided() {
             self.captured = Vec::new();
         }
+    }
+
+    /// Whether something happened that decides what becomes of its provisional captures.
+    pub(super) fn is_decided(&self) -> bool {
+        self.ended || self.discarded || !self.delivered.is_empty()
     }
 
     /// How it stands, if it began.

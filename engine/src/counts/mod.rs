@@ -7,11 +7,17 @@
 
 mod balances;
 mod base;
+mod books;
 pub mod card;
 mod decide;
 mod job;
 #[cfg(test)]
 mod job_tests;
+mod line;
+mod meter;
+#[cfg(test)]
+mod meter_tests;
+mod month;
 mod pages;
 mod report;
 mod rights;
@@ -19,16 +25,25 @@ mod settle;
 mod snapshot;
 mod spool;
 mod state;
+mod statement;
+#[cfg(test)]
+mod statement_tests;
 mod sum;
 mod usage;
 
 pub use balances::{Acquaintance, Balances, Told};
+pub use books::Books;
 pub use decide::{Terms, decide};
 pub use job::{RunningJob, Standing};
-pub use report::{BalanceRow, Report, TotalsRow, Who, month_name};
+pub use line::{Line, State};
+pub(crate) use line::{charged_to, inner};
+pub use meter::{Item, Meter, Reconciled, Reconciliation, Why};
+pub use month::{Month, NoMonth};
+pub use report::{BalanceRow, Report, TotalsRow, Who};
 pub use rights::{Allocation, Lease, Request, RightKey, Rights};
 pub(crate) use rights::{backed, charge, charge_mut};
 pub use spool::SpoolJob;
 pub use state::{Counts, Requested};
+pub use statement::{Standings, Stated, Statement};
 pub use sum::CreditSum;
 pub use usage::{Usage, UsageKey};

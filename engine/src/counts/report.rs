@@ -4,9 +4,10 @@
 //! shown, so two ends can be compared byte for byte. A user whose aliases are
 //! linked is one row; an unlinked alias is its own.
 
+use super::month::Month;
 use super::state::Counts;
 use super::sum::CreditSum;
-use super::usage::Usage;
+use super::usage::{Usage, UsageKey};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use tallyroll_schema::{DeviceId, SubjectId, UserAlias};
@@ -38,7 +39,10 @@ pub struct BalanceRow {
     pub granted: CreditSum,
     /// Charged.
     pub charged: CreditSum,
-    /// Given less charged.
+    /// Given back by corrections of charges, less what they took.
+    #[serde(skip_serializing_if = "CreditSum::is_zero")]
+    pub corrected: CreditSum,
+    /// Given less charged, and what was corrected.
     pub balance: CreditSum,
     /// Provisionally charged, by jobs that are not decided yet.
     pub held: CreditSum,
@@ -55,6 +59,9 @@ pub struct BalanceRow {
 pub struct TotalsRow {
     /// `2026-11`, in UTC.
     pub month: String,
+    /// The closed month that these came of too late, which makes them an adjustment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adjusts: Option<String>,
     /// The device.
     pub device: DeviceId,
     /// Its name, where it is known.
@@ -107,6 +114,9 @@ impl Report<'_> {
         for subject in self.counts.granted.keys() {
             charged.entry(Who::Subject(*subject)).or_default();
         }
+        for (subject, _) in self.counts.books.corrections() {
+            charged.entry(Who::Subject(subject)).or_default();
+        }
         for (key, usage) in &self.counts.usage {
             let who = self.who(key.device, key.user);
             charged.entry(who).or_default().add(usage);
@@ -115,18 +125,20 @@ impl Report<'_> {
             }
         }
         let row = |(who, Usage { charged, unbacked, held, .. }): (Who, Usage)| {
-            let granted = match who {
-                Who::Subject(subject) => self.counts.granted.get(&subject).copied().unwrap_or(0),
-                Who::Alias { .. } => 0,
+            let (granted, corrected) = match who {
+                Who::Subject(subject) => self.counts.given(subject),
+                Who::Alias { .. } => (0, 0),
             };
+            let balance = granted - charged + corrected;
             BalanceRow {
                 name: names.get(&who).cloned(),
                 who,
                 granted: CreditSum::from_thousandths(granted),
                 charged: CreditSum::from_thousandths(charged),
-                balance: CreditSum::from_thousandths(granted - charged),
+                corrected: CreditSum::from_thousandths(corrected),
+                balance: CreditSum::from_thousandths(balance),
                 held: CreditSum::from_thousandths(held),
-                available: CreditSum::from_thousandths(granted - charged - held),
+                available: CreditSum::from_thousandths(balance - held),
                 unbacked: CreditSum::from_thousandths(unbacked),
             }
         };
@@ -137,13 +149,19 @@ impl Report<'_> {
 
     /// A row per month, device and user, in that order; by name where there is one.
     pub fn totals(&self) -> Vec<TotalsRow> {
+        self.rows_of(self.counts.usage.iter().map(|(key, usage)| (*key, *usage)))
+    }
+
+    /// Such rows of some usage.
+    pub(super) fn rows_of(&self, usage: impl Iterator<Item = (UsageKey, Usage)>) -> Vec<TotalsRow> {
         let mut sums: BTreeMap<(u32, DeviceId, Who), (Usage, UserAlias)> = BTreeMap::new();
-        for (key, usage) in &self.counts.usage {
+        for (key, usage) in usage {
             let place = (key.month, key.device, self.who(key.device, key.user));
-            sums.entry(place).or_insert((Usage::default(), key.user)).0.add(usage);
+            sums.entry(place).or_insert((Usage::default(), key.user)).0.add(&usage);
         }
         let row = |((month, device, who), (usage, alias)): (_, (Usage, UserAlias))| TotalsRow {
-            month: month_name(month),
+            month: Month(month).to_string(),
+            adjusts: None,
             device,
             device_name: (self.device_name)(device),
             name: (self.user_name)(device, alias),
@@ -176,15 +194,9 @@ fn order(row: &TotalsRow) -> impl Ord {
     (month.clone(), device_name.clone(), *device, name.clone(), *who)
 }
 
-/// `2026-11` for a month of [`super::UsageKey`].
-pub fn month_name(month: u32) -> String {
-    format!("{:04}-{:02}", month / 12, month % 12 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::counts::UsageKey;
     use tallyroll_schema::limits::GRANT_THOUSANDTHS_MAX;
 
     /// Sums beyond an amount's 64 bits were shown as its end, so that granted less charged was not the balance.

@@ -34,7 +34,7 @@ struct Columns {
     card_place: Vec<(u32, [u8; 16], u64)>,
     policy: Option<Vec<u8>>,
     policy_place: (u32, [u8; 16], u64),
-    /// Jobs, rights, balances told and requests.
+    /// Jobs, rights, balances told, requests and books.
     nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
@@ -168,8 +168,8 @@ mod tests {
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
     use crate::counts::state::Requested;
-    use tallyroll_schema::event::counts::SettlementPolicy;
-    use tallyroll_schema::{JobId, RequestId, Wall};
+    use tallyroll_schema::event::counts::{ChargeCorrected, PeriodClosed, SettlementPolicy};
+    use tallyroll_schema::{CommitPosition, Credits, JobId, RequestId, Wall};
 
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
@@ -190,6 +190,12 @@ mod tests {
         counts.running.insert((key.device, key.user, JobId([8; 8])));
         let done = Requested { position, job: JobId([8; 8]), kind: 0x0113 };
         counts.requests.insert((key.device, RequestId([9; 8])), done);
+        let (subject, credits) = (SubjectId([4; 16]), Credits::from_thousandths(7));
+        let (reason, by) = (String::new(), None);
+        counts.books.correct(&ChargeCorrected { subject, corrects: position, credits, reason, by });
+        let commit = Some(CommitPosition { epoch: 0, index: 4 });
+        let closed = PeriodClosed { year: 2026, month: 3, cut: Vec::new(), commit };
+        counts.books.close(position, &closed);
         counts
     }
 

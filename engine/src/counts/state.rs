@@ -6,6 +6,7 @@
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
 use super::balances::Balances;
+use super::books::Books;
 use super::job::{Job, RunningJob, Standing};
 use super::rights::Rights;
 use super::settle::{By, Delivered, times};
@@ -41,6 +42,8 @@ pub struct Counts {
     pub(super) balances: Balances,
     /// What the cloud was asked to do once, and did.
     pub(super) requests: BTreeMap<(DeviceId, RequestId), Requested>,
+    /// What was corrected, and which months are closed.
+    pub(super) books: Books,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -66,6 +69,17 @@ impl Counts {
     /// What a subject was granted, in thousandths of a credit.
     pub fn granted(&self) -> &BTreeMap<SubjectId, i128> {
         &self.granted
+    }
+
+    /// What a subject was granted, and what was corrected; thousandths.
+    pub fn given(&self, subject: SubjectId) -> (i128, i128) {
+        let granted = self.granted.get(&subject).copied().unwrap_or(0);
+        (granted, self.books.corrected(subject))
+    }
+
+    /// What was corrected, and which months are closed.
+    pub fn books(&self) -> &Books {
+        &self.books
     }
 
     /// The newest rate card, if any was published.
@@ -268,6 +282,8 @@ impl Counts {
             Event::SettlementPolicyPublished(e) => {
                 newest(&mut self.policy, (), origin.position, e.policy);
             }
+            Event::ChargeCorrected(e) => self.books.correct(&e),
+            Event::PeriodClosed(e) => self.books.close(origin.position, &e),
             Event::Unknown(_) => self.incomplete += 1,
             _ => {}
         }

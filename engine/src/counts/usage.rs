@@ -55,6 +55,24 @@ impl Usage {
     }
 }
 
+impl Usage {
+    /// What these are more than others were. Counts only grow; what is charged may also shrink.
+    #[must_use]
+    pub(super) fn less(&self, then: &Self) -> Self {
+        Self {
+            impressions: self.impressions.saturating_sub(then.impressions),
+            sheets: self.sheets.saturating_sub(then.sheets),
+            captured: self.captured.saturating_sub(then.captured),
+            converted: self.converted.saturating_sub(then.converted),
+            sent: self.sent.saturating_sub(then.sent),
+            saved: self.saved.saturating_sub(then.saved),
+            charged: self.charged - then.charged,
+            unbacked: self.unbacked - then.unbacked,
+            held: self.held - then.held,
+        }
+    }
+}
+
 /// Year × 12 + month − 1 in UTC. A time beyond the calendar counts as its last month.
 pub(super) fn month_of(at: Wall) -> u32 {
     let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);

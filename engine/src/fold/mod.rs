@@ -5,9 +5,13 @@
 //! arrival across logs. A snapshot is a cache of that and dropped when in doubt.
 //! What each view means is left to its domain.
 
+mod walk;
+
+pub use walk::{Committed, walk};
+
 use crate::log::{Opened, open};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BaseRow, BatchRow, CommitRow, LogRow, PrunedRow, SnapshotRow, TipRow};
+use crate::store::rows::{BaseRow, BatchRow, LogRow, PrunedRow, SnapshotRow, TipRow};
 use crate::store::rows::{epoch_key, split_epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::{Error, Result};
@@ -132,20 +136,9 @@ impl<V: View> Replay<V> {
     /// Storage failed, a batch is corrupt, or the position was never reached.
     pub fn at<S: Store>(rows: &Rows<'_, S>, until: CommitPosition) -> Result<Self> {
         let mut replay = Self::default();
-        let mut reached = CommitPosition { epoch: until.epoch, index: 0 };
-        rows.scan::<CommitRow>(&[], &[], &mut |key, row| {
-            let position = CommitRow::position(key).unwrap_or_default();
-            if position > until {
-                return Ok(ControlFlow::Break(()));
-            }
-            reached = position;
-            replay.fold_stored(rows, row.log, row.epoch, row.first_seq)?;
-            Ok(ControlFlow::Continue(()))
+        walk::commits(rows, until, &mut |_, row| {
+            replay.fold_stored(rows, row.log, row.epoch, row.first_seq)
         })?;
-        if reached != until {
-            let why = format!("commit position {until} does not exist; the last is {reached}");
-            return Err(Error::Rejected(why));
-        }
         Ok(replay)
     }
 

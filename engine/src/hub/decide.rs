@@ -138,7 +138,7 @@ impl<S: Store> Hub<S> {
     }
 }
 
-fn check_grant(credits: Credits) -> Result<()> {
+pub(super) fn check_grant(credits: Credits) -> Result<()> {
     const MOST: Credits = Credits::from_thousandths(GRANT_THOUSANDTHS_MAX);
     match credits.thousandths().unsigned_abs() {
         0 => Err(Error::Rejected("a grant of 0 credits gives nothing; say how many".into())),

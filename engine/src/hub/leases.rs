@@ -2,9 +2,9 @@
 //!
 //! Invariant: a credit leaves the pool, durably, before a device hears of it, and the number of that
 //! allocation stands outside the store before then, so that a store that lost it knows. The pool is what
-//! was granted, less what was charged or is held, less what devices may still spend. A request for more
-//! than the pool is met from leases that idle elsewhere, if they can be reached; else it is refused,
-//! and told who holds what. Source: escrow (Balegas et al. 2015).
+//! was granted and corrected, less what was charged or is held, less what devices may still spend. A
+//! request for more than the pool is met from leases that idle elsewhere, if they can be reached; else
+//! it is refused, and told who holds what. Source: escrow (Balegas et al. 2015).
 
 use super::Hub;
 use super::decide::check_text;
@@ -27,6 +27,8 @@ use tallyroll_schema::{Credits, DeviceId, EpochId, LogId, Position, SubjectId, U
 pub struct Funds {
     /// Given.
     pub granted: i128,
+    /// Given back by corrections, less what they took.
+    pub corrected: i128,
     /// Charged and settled.
     pub charged: i128,
     /// Provisionally charged.
@@ -40,7 +42,7 @@ pub struct Funds {
 impl Funds {
     /// What nobody holds.
     pub fn pool(&self) -> i128 {
-        self.granted - self.charged - self.held - self.leased + self.written_off
+        self.granted + self.corrected - self.charged - self.held - self.leased + self.written_off
     }
 }
 
@@ -85,6 +87,9 @@ impl<S: Store> Hub<S> {
         let (counts, mut funds) = (self.counts(), BTreeMap::<SubjectId, Funds>::new());
         for (subject, granted) in counts.granted() {
             funds.entry(*subject).or_default().granted = *granted;
+        }
+        for (subject, corrected) in counts.books().corrections() {
+            funds.entry(subject).or_default().corrected = corrected;
         }
         for (key, usage) in counts.usage() {
             let Some(subject) = counts.subject(key.device, key.user) else { continue };

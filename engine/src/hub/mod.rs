@@ -8,6 +8,7 @@
 mod acts;
 mod admission;
 mod balances;
+mod books;
 mod decide;
 mod discarded;
 mod enrol;
@@ -25,6 +26,7 @@ mod stage;
 mod sync;
 
 pub use acts::Acted;
+pub use books::{Correction, MonthBooks};
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};

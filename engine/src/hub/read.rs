@@ -90,6 +90,15 @@ impl<S: Store> Hub<S> {
         last.ok_or_else(|| Error::Rejected("nothing was committed by that time".into()))
     }
 
+    /// When a commit was made, by the cloud's clock.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn committed_at(&self, position: CommitPosition) -> Result<Wall> {
+        let row: Option<CommitRow> = self.rows().get(&position)?;
+        Ok(row.map_or(Wall(0), |row| row.received_at))
+    }
+
     /// Every epoch of every log held.
     ///
     /// # Errors
@@ -225,7 +234,7 @@ impl<S: Store> Hub<S> {
         Ok(entries)
     }
 
-    fn genesis(&self, log: LogId) -> Result<LogOpened> {
+    pub(super) fn genesis(&self, log: LogId) -> Result<LogOpened> {
         let row: Option<LogRow> = self.rows().get(&log)?;
         row.map(|LogRow(genesis)| genesis).ok_or_else(|| {
             Error::Rejected(format!("no log {log} here; `tallyroll log list` shows them"))

@@ -10,6 +10,8 @@ mod act_tests;
 #[cfg(test)]
 mod balance_tests;
 #[cfg(test)]
+mod books_tests;
+#[cfg(test)]
 mod copy_tests;
 mod incoming;
 #[cfg(test)]

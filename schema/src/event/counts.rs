@@ -10,7 +10,9 @@ mod rates;
 
 use super::leases::Backing;
 use super::{body, words};
-use crate::{Credits, DeviceId, JobId, Position, RequestId, SubjectId, UserAlias, Wall};
+use crate::{
+    CommitPosition, Credits, DeviceId, JobId, Position, RequestId, SubjectId, UserAlias, Wall,
+};
 
 pub use jobs::{DocumentDiscarded, JobBegun, JobEnded};
 pub use rates::{FinerPrice, PricedAct, PricedUnit, RateCard, RateCardPublished};
@@ -333,9 +335,12 @@ body! {
         /// Added to the balance; negative takes away.
         #[n(2)]
         pub credits: Credits,
-        /// By whom and why.
+        /// Why, for the statement.
         #[n(3)]
         pub reason: String,
+        /// By whom; absent in what was written before it was asked for.
+        #[n(4)]
+        pub by: Option<String>,
     }
 
     /// A device's own meter.
@@ -356,9 +361,12 @@ body! {
         /// Month, 1 to 12.
         #[n(1)]
         pub month: u8,
-        /// The last position of each epoch that belongs to the cut.
+        /// The last position of each epoch that belongs to the cut; empty where `commit` names it.
         #[n(2)]
         pub cut: Vec<Position>,
+        /// The commit whose cut it is.
+        #[n(3)]
+        pub commit: Option<CommitPosition>,
     }
 
     /// A device's clock over a stretch of its log.

@@ -6,12 +6,14 @@
 use super::leases::BACKING;
 use super::{ALIAS, DEVICE, JOB, POSITION, SUBJECT, WALL};
 use crate::event::counts::*;
-use crate::{Credits, Event, JobId, RequestId};
+use crate::{CommitPosition, Credits, Event, JobId, RequestId};
 
 const CHARGE: Charge = Charge { backing: Some(BACKING), ..PLAIN };
 const REQUEST: Option<RequestId> = Some(RequestId([0x99; 8]));
 /// As it was before leases.
 const PLAIN: Charge = Charge { credits: Credits::from_thousandths(97_500), card: 7, backing: None };
+
+const COMMIT: CommitPosition = CommitPosition { epoch: 1, index: 482 };
 
 pub(super) fn samples() -> Vec<Event> {
     [acts(), jobs(), credits(), audits()].concat()
@@ -154,6 +156,7 @@ fn credits() -> Vec<Event> {
             corrects: POSITION,
             credits: amount(1),
             reason: "paper jam".into(),
+            by: Some("josé".into()),
         }
         .into(),
     ]
@@ -162,7 +165,7 @@ fn credits() -> Vec<Event> {
 fn audits() -> Vec<Event> {
     vec![
         MeterRead { impressions: 5_000_000_000, sheets: Some(3_000_000_000) }.into(),
-        PeriodClosed { year: 2026, month: 3, cut: vec![POSITION] }.into(),
+        PeriodClosed { year: 2026, month: 3, cut: vec![POSITION], commit: Some(COMMIT) }.into(),
         ClockAssessed { from: POSITION, offset_milliseconds: -86_400_000 }.into(),
     ]
 }
@@ -171,6 +174,15 @@ pub(super) fn minimal_samples() -> Vec<Event> {
     let charge = Charge { credits: Credits::ZERO, card: 1, backing: None };
     vec![
         RateCardPublished { card: card() }.into(),
+        ChargeCorrected {
+            subject: SUBJECT,
+            corrects: POSITION,
+            credits: Credits::from_thousandths(1),
+            reason: "paper jam".into(),
+            by: None,
+        }
+        .into(),
+        PeriodClosed { year: 2026, month: 3, cut: vec![POSITION], commit: None }.into(),
         PagesCaptured {
             job: JOB,
             user: ALIAS,

@@ -1,0 +1,187 @@
+//! Answers about the books: statements, corrections, closed months, meters.
+//!
+//! Invariant: a statement names its two cuts, and its balances are what a view shows at them. Names
+//! are those known now. The rules are the engine's.
+
+use super::desk::Desk;
+use super::fleet::find;
+use super::views::commit_of;
+use super::{At, Failure, Period};
+use crate::keeper::Replica;
+use serde::Serialize;
+use tallyroll_engine::counts::{Line, Month, Reconciled, Standings};
+use tallyroll_engine::hub::Correction;
+use tallyroll_engine::{Error, Result};
+use tallyroll_schema::{CommitPosition, Credits, Position, SubjectId, Wall};
+
+/// A user's statement.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Stated {
+    user: String,
+    subject: SubjectId,
+    /// The commit after which it begins; `null`: from the first on.
+    after: Option<CommitPosition>,
+    /// The last commit in it, and when that was.
+    at: CommitPosition,
+    committed_at: Wall,
+    incomplete: u64,
+    misplaced: u64,
+    opening: Standings,
+    closing: Standings,
+    rows: Vec<StatedLine>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct StatedLine {
+    #[serde(flatten)]
+    line: Line,
+    device_name: Option<String>,
+}
+
+/// A correction that is made.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Corrected {
+    user: Option<String>,
+    subject: SubjectId,
+    corrects: Position,
+    credits: Credits,
+    position: Position,
+}
+
+/// A month that is closed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Closed {
+    month: Month,
+    /// The commit whose cut its figures are.
+    at: CommitPosition,
+}
+
+/// Meters against counts.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Meters {
+    at: CommitPosition,
+    committed_at: Wall,
+    rows: Vec<MeterRow>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct MeterRow {
+    #[serde(flatten)]
+    reconciled: Reconciled,
+    device_name: Option<String>,
+}
+
+impl Desk {
+    pub(super) async fn reconcile(
+        &self,
+        month: Option<Month>,
+        device: Option<String>,
+    ) -> Result<Meters, Failure> {
+        Ok(self.keeper.run(move |replica| meters(replica, month, device.as_deref())).await?)
+    }
+
+    pub(super) async fn statement(&self, user: String, period: Period) -> Result<Stated, Failure> {
+        Ok(self.keeper.run(move |replica| statement(replica, user, period)).await?)
+    }
+
+    pub(super) async fn correct(&self, asked: Correction) -> Result<Corrected, Failure> {
+        let corrected = self.keeper.run(move |replica| {
+            let (corrects, credits) = (asked.corrects, asked.credits);
+            let (subject, position) = replica.hub.correct(replica.now(), asked)?;
+            let user = name_of(replica, subject);
+            Ok(Corrected { user, subject, corrects, credits, position })
+        });
+        Ok(corrected.await?)
+    }
+
+    pub(super) async fn close(&self, month: Month) -> Result<Closed, Failure> {
+        let closed = self.keeper.run(move |replica| {
+            let at = replica.hub.close_month(replica.now(), month)?;
+            Ok(Closed { month, at })
+        });
+        Ok(closed.await?)
+    }
+}
+
+fn name_of(replica: &Replica, subject: SubjectId) -> Option<String> {
+    let mut theirs = replica.hub.counts().links().filter(|(_, linked)| *linked == subject);
+    theirs.find_map(|((device, alias), _)| replica.people.name(device, alias).map(str::to_owned))
+}
+
+fn meters(replica: &Replica, month: Option<Month>, device: Option<&str>) -> Result<Meters> {
+    let hub = &replica.hub;
+    let device = device.map(|device| find(replica, device)).transpose()?.map(|(device, _)| device);
+    let wanted = |row: &Reconciled| {
+        month.is_none_or(|month| row.month == month)
+            && device.is_none_or(|device| row.device == device)
+    };
+    let row = |reconciled: Reconciled| {
+        let record = hub.fleet().device(reconciled.device);
+        MeterRow { device_name: record.map(|record| record.name.clone()), reconciled }
+    };
+    let mut rows: Vec<_> = hub.reconcile()?.into_iter().filter(wanted).map(row).collect();
+    rows.sort_by(|a, b| {
+        let order = |row: &MeterRow| (row.device_name.clone(), row.reconciled.device);
+        (a.reconciled.month, order(a)).cmp(&(b.reconciled.month, order(b)))
+    });
+    let at = hub.last_commit();
+    Ok(Meters { at, committed_at: hub.committed_at(at)?, rows })
+}
+
+fn statement(replica: &Replica, user: String, period: Period) -> Result<Stated> {
+    let hub = &replica.hub;
+    let Some(subject) = replica.people.subject(&user) else {
+        let why = format!(
+            "no device has seen a user named {user}; `tallyroll view balances` lists those seen"
+        );
+        return Err(Error::Rejected(why));
+    };
+    let (after, at) = match period {
+        // A month begins after all that came before its first millisecond.
+        Period::Month(month) => {
+            let before = |time: Wall| hub.commit_at(Wall(time.0.saturating_sub(1)));
+            if replica.now().wall < month.begins() {
+                return Err(Error::Rejected(format!("{month} has not begun")));
+            }
+            let until = before(month.next().begins()).map_err(|_| {
+                Error::Rejected(format!("nothing was committed by the end of {month}"))
+            })?;
+            (before(month.begins()).ok(), until)
+        }
+        Period::Between { from, to } => {
+            let after = match from {
+                Some(At::Time(time)) => hub.commit_at(time).ok(),
+                from => from.map(|from| commit_of(replica, from)).transpose()?,
+            };
+            (after, to.map_or(Ok(hub.last_commit()), |to| commit_of(replica, to))?)
+        }
+    };
+    if let Some(after) = after.filter(|after| *after > at) {
+        let why = format!("a statement from commit {after} to {at} ends before it begins");
+        return Err(Error::Rejected(why));
+    }
+    let (stated, counts) = hub.statement(subject, after, at)?;
+    let device_name = |line: &Line| {
+        let record = line.device.and_then(|device| hub.fleet().device(device));
+        record.map(|record| record.name.clone())
+    };
+    let lines = stated.lines.into_iter();
+    Ok(Stated {
+        user,
+        subject,
+        after,
+        at,
+        committed_at: hub.committed_at(at)?,
+        incomplete: counts.incomplete(),
+        misplaced: counts.misplaced(),
+        opening: stated.opening,
+        closing: stated.closing,
+        rows: lines.map(|line| StatedLine { device_name: device_name(&line), line }).collect(),
+    })
+}

@@ -1,0 +1,189 @@
+//! A statement: everything that moved one user's balance, in the order it was committed.
+//!
+//! Owns the lines and what they add up to; it is folded anew for each, and kept nowhere. Invariant:
+//! the opening balance and the lines' sums are the closing one, and both are what `view balances`
+//! shows at those cuts. An event of an alias that was linked later stands where the link does. How an
+//! event reads in words is [`super::line`]'s.
+
+use super::line::{Charged, Line, State};
+use super::state::Counts;
+use super::sum::CreditSum;
+use super::usage::UsageKey;
+use crate::fold::{Committed, Origin, View};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tallyroll_schema::{DeviceId, Event, JobId, Record, SubjectId, UserAlias};
+
+/// A user of a device.
+type AliasOf = (DeviceId, UserAlias);
+
+/// A balance, and what of it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Standings {
+    /// Given and corrected, less charged.
+    pub balance: CreditSum,
+    /// Provisionally charged.
+    pub held: CreditSum,
+}
+
+impl Standings {
+    fn plus(self, balance: i128, held: i128) -> Self {
+        Self {
+            balance: CreditSum::from_thousandths(self.balance.thousandths() + balance),
+            held: CreditSum::from_thousandths(self.held.thousandths() + held),
+        }
+    }
+}
+
+/// One user's statement, while it is made.
+#[derive(Debug)]
+pub struct Statement {
+    subject: SubjectId,
+    counts: Counts,
+    /// What each alias came to by the last record: charged, held.
+    known: BTreeMap<AliasOf, (i128, i128)>,
+    given: i128,
+    /// Lines of aliases that are not the user's yet.
+    waiting: BTreeMap<AliasOf, Vec<Line>>,
+    standings: Standings,
+    lines: Vec<Line>,
+}
+
+/// A statement, made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// Before the first line.
+    pub opening: Standings,
+    /// After the last.
+    pub closing: Standings,
+    /// What moved the balance.
+    pub lines: Vec<Line>,
+}
+
+impl Statement {
+    /// Of a subject, whose `aliases` are those that will have been linked to it.
+    pub fn new(subject: SubjectId, aliases: impl IntoIterator<Item = AliasOf>) -> Self {
+        Self {
+            subject,
+            counts: Counts::default(),
+            known: aliases.into_iter().map(|alias| (alias, (0, 0))).collect(),
+            given: 0,
+            waiting: BTreeMap::new(),
+            standings: Standings::default(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// The counts as far as it was made.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes in the next record.
+    pub fn take_in(&mut self, committed: Committed, origin: &Origin, record: &Record<'_>) {
+        if let (None, Ok(Event::SubjectLinked(link))) = (origin.device, record.event()) {
+            let alias = (link.device, link.alias);
+            let was = self.is_linked(alias);
+            self.counts.fold(origin, record);
+            let line = Line::of(committed, origin, record, &self.counts);
+            return self.link(alias, was, &line);
+        }
+        let misplaced = self.counts.misplaced();
+        self.counts.fold(origin, record);
+        if self.counts.misplaced() > misplaced {
+            return;
+        }
+        let read = Charged::read(origin, record);
+        let blank = Line::of(committed, origin, record, &self.counts);
+        let (granted, corrected) = self.counts.given(self.subject);
+        let given = granted + corrected;
+        let mut moved = given - core::mem::replace(&mut self.given, given);
+        let (mut held, mut own) = (0, moved != 0);
+        for (alias, (charged_more, held_more)) in self.changes(origin) {
+            let acted = read.who == Some(alias);
+            if self.is_linked(alias) {
+                moved -= charged_more;
+                held += held_more;
+                own |= acted;
+            } else if (acted && !read.is_repeated) || (charged_more, held_more) != (0, 0) {
+                let line = blank.moving(-charged_more, held_more);
+                self.waiting.entry(alias).or_default().push(line);
+            }
+        }
+        if moved != 0 || held != 0 || (own && !read.is_repeated) {
+            self.push(blank.moving(moved, held));
+        }
+    }
+
+    /// What the aliases that a record may be about came to by it.
+    fn changes(&mut self, origin: &Origin) -> Vec<(AliasOf, (i128, i128))> {
+        let mut changes = Vec::new();
+        for (alias, known) in &mut self.known {
+            if origin.device.is_none_or(|device| device == alias.0) {
+                let now = sums(&self.counts, *alias);
+                let (charged, held) = core::mem::replace(known, now);
+                changes.push((*alias, (now.0 - charged, now.1 - held)));
+            }
+        }
+        changes
+    }
+
+    /// An alias became the user's, or another's.
+    fn link(&mut self, alias: AliasOf, was: bool, line: &Line) {
+        let is = self.is_linked(alias);
+        if was == is {
+            return;
+        }
+        let (charged, held) = sums(&self.counts, alias);
+        self.known.insert(alias, (charged, held));
+        let waiting = if is { self.waiting.remove(&alias).unwrap_or_default() } else { Vec::new() };
+        let sum =
+            |of: fn(&Line) -> CreditSum| waiting.iter().map(|line| of(line).thousandths()).sum();
+        let (told, told_held): (i128, i128) = (sum(|line| line.moved), sum(|line| line.held));
+        let sign = if is { 1 } else { -1 };
+        let (rest, rest_held) = (-charged * sign - told, held * sign - told_held);
+        if rest != 0 || rest_held != 0 {
+            self.push(line.moving(rest, rest_held));
+        }
+        let (commit, arrived) = (line.commit, line.arrived);
+        waiting.into_iter().for_each(|line| self.push(Line { commit, arrived, ..line }));
+    }
+
+    fn push(&mut self, mut line: Line) {
+        self.standings = self.standings.plus(line.moved.thousandths(), line.held.thousandths());
+        line.balance = self.standings.balance;
+        line.still_held = self.standings.held;
+        self.lines.push(line);
+    }
+
+    fn is_linked(&self, (device, alias): AliasOf) -> bool {
+        self.counts.subject(device, alias) == Some(self.subject)
+    }
+
+    /// Ends it: the lines after some commit, and what became of what was provisional.
+    pub fn end(mut self, is_before: impl Fn(&Line) -> bool) -> Stated {
+        let decided = |(device, job): (DeviceId, JobId)| {
+            self.counts.jobs.get(&(device, job)).is_some_and(super::job::Job::is_decided)
+        };
+        for line in self.lines.iter_mut().filter(|line| line.state == State::Held) {
+            if line.device.zip(line.job).is_some_and(decided) {
+                line.state = State::Void;
+            }
+        }
+        let first = self.lines.iter().position(|line| !is_before(line)).unwrap_or(self.lines.len());
+        let lines = self.lines.split_off(first);
+        let opening = self.lines.last().map_or(Standings::default(), |last| Standings {
+            balance: last.balance,
+            held: last.still_held,
+        });
+        Stated { opening, closing: self.standings, lines }
+    }
+}
+
+/// What an alias came to: charged, held.
+fn sums(counts: &Counts, (device, user): AliasOf) -> (i128, i128) {
+    let key = |month| UsageKey { device, user, month };
+    let usage = counts.usage.range(key(0)..=key(u32::MAX));
+    usage.fold((0, 0), |(charged, held), (_, usage)| (charged + usage.charged, held + usage.held))
+}

@@ -1,0 +1,216 @@
+//! Tests of statements: whatever happened, the lines are the balance.
+//!
+//! Invariant tested: for any history, any user and any two cuts, opening balance and the lines' sums
+//! are the closing balance, and both are what the report shows at those cuts. What jobs come to is
+//! tested in `job_tests`, through the same folds.
+
+use super::report::{BalanceRow, Report, Who};
+use super::statement::{Standings, Stated, Statement};
+use super::{Counts, State, Terms, decide};
+use crate::fold::{Committed, Origin, View};
+use proptest::prelude::*;
+use tallyroll_schema::event::Bytes;
+use tallyroll_schema::event::counts::{
+    ChargeCorrected, ColorMode, Conversion, CreditsGranted, PeriodClosed, SettlementPolicy,
+};
+use tallyroll_schema::event::log::{EventResubmitted, LogClass};
+use tallyroll_schema::event::people::SubjectLinked;
+use tallyroll_schema::{
+    Act, CommitPosition, Credits, DeviceId, EpochId, Event, JobId, LogId, Position, Record,
+    SubjectId, Timestamp, UserAlias, Wall,
+};
+
+/// What happens: which device (none: the cloud), and what.
+#[derive(Debug, Clone)]
+struct Step {
+    device: Option<u8>,
+    event: Event,
+}
+
+fn alias(user: u8) -> UserAlias {
+    UserAlias([user; 16])
+}
+
+fn subject(person: u8) -> SubjectId {
+    SubjectId([person; 16])
+}
+
+fn position(device: Option<u8>, seq: u64) -> Position {
+    let log = LogId([device.unwrap_or(99); 32]);
+    Position { log, epoch: EpochId { counter: 0, nonce: [7; 16] }, seq }
+}
+
+fn act(kind: u8, job: u8, user: u8, pages: u32, settled: bool) -> Event {
+    let (job, name, media) = (JobId([job; 8]), "a".to_owned(), None);
+    let (color, policy) = (ColorMode::Color, SettlementPolicy::ServerSettles);
+    let standing = super::Standing { policy, revision: 1, steps: 0, ended: false };
+    let terms = Terms { job: (!settled).then_some(standing), ..Terms::default() };
+    let (revision, from_revision, which_pages) = (Some(1), Some(0), None);
+    let act = match kind {
+        0 => Act::Capture { job: Some(job), user: name, pages, color, media },
+        1 => {
+            let conversions = vec![Conversion::Resize, Conversion::Resolution];
+            let user = name;
+            Act::Convert {
+                job,
+                user,
+                pages,
+                conversions,
+                media,
+                revision,
+                from_revision,
+                which_pages,
+            }
+        }
+        2 => {
+            let destinations = 2;
+            Act::Send { job, user: name, pages, destinations, color, media, revision, which_pages }
+        }
+        3 => Act::Save { job, user: name, pages, media, revision, which_pages },
+        4 => Act::Discard { job },
+        _ => Act::End { job },
+    };
+    decide(&terms, act, job, Some(alias(user))).expect("is decided")
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let acts = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, 1_u32..4, any::<bool>()).prop_map(
+        |(device, kind, job, user, pages, settled)| Step {
+            device: Some(device),
+            event: act(kind, job, user, pages, settled),
+        },
+    );
+    let again = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, any::<bool>()).prop_map(
+        |(device, kind, job, user, settled)| {
+            let record = Record::encode(&act(kind, job, user, 1, settled), Timestamp::default());
+            let record = Bytes(record.expect("is encoded"));
+            let resubmitted_from = position(Some(device), kind.into());
+            Step {
+                device: Some(device),
+                event: EventResubmitted { resubmitted_from, record }.into(),
+            }
+        },
+    );
+    let decisions =
+        (0_u8..3, 0_u8..3, 0_u8..2, -5_i64..9).prop_map(|(kind, user, person, many)| {
+            let (subject, credits) = (subject(person), Credits::from_thousandths(many * 500));
+            let (reason, by) = (String::new(), None);
+            let event: Event = match kind {
+                0 => CreditsGranted { subject, credits, reason }.into(),
+                1 => {
+                    let corrects = position(Some(0), 0);
+                    ChargeCorrected { subject, corrects, credits, reason, by }.into()
+                }
+                _ => {
+                    let device = DeviceId([u8::from(many > 2); 16]);
+                    SubjectLinked { device, alias: alias(user), subject }.into()
+                }
+            };
+            Step { device: None, event }
+        });
+    prop_oneof![6 => acts, 1 => again, 3 => decisions]
+}
+
+/// Plays a history, a commit for each step; the statement of `person` after one, and the report's row
+/// at the opening and at the closing.
+fn play(steps: &[Step], person: u8, after: u64) -> (Stated, [Standings; 2]) {
+    let mut records = Vec::new();
+    let mut counts = Counts::default();
+    let (mut opening, mut closing) = (Standings::default(), Standings::default());
+    for (index, Step { device, event }) in (1..).zip(steps) {
+        let time = Timestamp { wall: Wall(index * 100_000_000), ..Timestamp::default() };
+        let class = if device.is_some() { LogClass::Ledger } else { LogClass::Accounts };
+        let origin = Origin {
+            device: device.map(|device| DeviceId([device; 16])),
+            class,
+            position: position(*device, index),
+        };
+        let bytes = Record::encode(event, time).expect("is encoded");
+        counts.fold(&origin, &Record::split(&bytes).expect("is a record").0);
+        records.push((origin, bytes));
+        closing = shown(&counts, person);
+        opening = if index <= after { closing } else { opening };
+    }
+    let theirs = counts.links().filter(|(_, linked)| *linked == subject(person));
+    let mut statement = Statement::new(subject(person), theirs.map(|(alias, _)| alias));
+    for (index, (origin, bytes)) in (1..).zip(&records) {
+        let position = CommitPosition { epoch: 0, index };
+        let committed = Committed { position, received_at: Wall(index) };
+        statement.take_in(committed, origin, &Record::split(bytes).expect("is a record").0);
+    }
+    (statement.end(|line| line.commit.index <= after), [opening, closing])
+}
+
+fn shown(counts: &Counts, person: u8) -> Standings {
+    let none = |_| None;
+    let rows = Report { counts, user_name: &|_, _| None, device_name: &none }.balances();
+    let theirs = rows.into_iter().find(|row| row.who == Who::Subject(subject(person)));
+    theirs.map_or(Standings::default(), |BalanceRow { balance, held, .. }| Standings {
+        balance,
+        held,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #[test]
+    fn opening_and_lines_are_the_closing_balance_and_both_are_the_views(
+        steps in proptest::collection::vec(step(), 0..60), person in 0_u8..2, after in 0_u64..60,
+    ) {
+        let (stated, [opening, closing]) = play(&steps, person, after);
+        prop_assert_eq!(stated.opening, opening);
+        prop_assert_eq!(stated.closing, closing);
+        let (mut balance, mut held) = (opening.balance.thousandths(), opening.held.thousandths());
+        for line in &stated.lines {
+            balance += line.moved.thousandths();
+            held += line.held.thousandths();
+            prop_assert_eq!(line.balance.thousandths(), balance);
+            prop_assert_eq!(line.still_held.thousandths(), held);
+        }
+        prop_assert_eq!(balance, closing.balance.thousandths());
+        prop_assert_eq!(held, closing.held.thousandths());
+    }
+}
+
+fn linked(steps: Vec<Step>) -> Vec<Step> {
+    let (device, alias, subject) = (DeviceId([0; 16]), alias(0), subject(0));
+    let link = Step { device: None, event: SubjectLinked { device, alias, subject }.into() };
+    [steps, vec![link]].concat()
+}
+
+/// What a line says of itself: kind, state, moved, held.
+fn told(stated: &Stated) -> Vec<(&'static str, State, i128, i128)> {
+    let line = |line: &super::Line| {
+        (line.what, line.state, line.moved.thousandths(), line.held.thousandths())
+    };
+    stated.lines.iter().map(line).collect()
+}
+
+/// Each line is there though its user had no name yet when it came.
+#[test]
+fn a_job_reads_as_held_and_then_void_where_its_delivery_settles_it() {
+    let device = |event| Step { device: Some(0), event };
+    let begun = [act(0, 1, 0, 1, false), act(1, 1, 0, 1, false)].map(device);
+    let (held, _) = play(&linked(begun.to_vec()), 0, 0);
+    let capture = |state| ("pages.captured", state, 0, 1_000);
+    let convert = ("pages.converted", State::WithDelivery, 0, 0);
+    assert_eq!(told(&held), [capture(State::Held), convert]);
+    let sent = [&begun[..], &[device(act(2, 1, 0, 1, false))]].concat();
+    let (settled, _) = play(&linked(sent), 0, 0);
+    // Two conversions at 0.5, and color to two destinations.
+    let send = ("document.sent", State::Settled, -3_000, -1_000);
+    assert_eq!(told(&settled), [capture(State::Void), convert, send]);
+    assert_eq!(settled.closing.balance.to_string(), "-3.000");
+}
+
+/// An event that says a month that is closed is booked where it arrives, and says so.
+#[test]
+fn what_comes_of_a_closed_month_is_told_to() {
+    let commit = Some(CommitPosition { epoch: 0, index: 1 });
+    let closed = PeriodClosed { year: 1970, month: 1, cut: Vec::new(), commit };
+    let print = |device| Step { device, event: act(2, 1, 0, 1, true) };
+    let close = Step { device: None, event: closed.into() };
+    let (stated, _) = play(&linked(vec![print(Some(0)), close, print(Some(0))]), 0, 0);
+    let adjusts: Vec<_> = stated.lines.iter().map(|line| line.adjusts.as_deref()).collect();
+    assert_eq!(adjusts, [None, Some("1970-01")]);
+}

@@ -1,0 +1,76 @@
+//! Walking what was committed, in the order of the commits.
+//!
+//! Owns the way from commit rows to records. Invariant: each batch is visited once, up to and with
+//! the commit asked for, and a commit that was never reached is an error and no shorter walk. What is
+//! made of the records is left to who visits: a view at a past moment, a statement.
+
+use super::{Origin, genesis, writer_device};
+use crate::log::open;
+use crate::store::rows::{BatchRow, CommitRow};
+use crate::store::{Rows, Store};
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::{CommitPosition, Position, Record, Records, Wall};
+
+/// A commit: its position, and when the cloud made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// Its position.
+    pub position: CommitPosition,
+    /// By the cloud's clock.
+    pub received_at: Wall,
+}
+
+/// Visits each commit's row up to one.
+pub(super) fn commits<S: Store>(
+    rows: &Rows<'_, S>,
+    until: CommitPosition,
+    visit: &mut dyn FnMut(CommitPosition, CommitRow) -> Result<()>,
+) -> Result<()> {
+    let mut reached = CommitPosition { epoch: until.epoch, index: 0 };
+    rows.scan::<CommitRow>(&[], &[], &mut |key, row| {
+        let position = CommitRow::position(key).unwrap_or_default();
+        if position > until {
+            return Ok(ControlFlow::Break(()));
+        }
+        reached = position;
+        visit(position, row)?;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if reached != until {
+        let why = format!("commit position {until} does not exist; the last is {reached}");
+        return Err(Error::Rejected(why));
+    }
+    Ok(())
+}
+
+/// Visits each record of some classes of logs, up to a commit.
+///
+/// # Errors
+/// Storage failed, a batch is corrupt, or the position was never reached.
+pub fn walk<S: Store>(
+    rows: &Rows<'_, S>,
+    until: CommitPosition,
+    classes: &[LogClass],
+    visit: &mut dyn FnMut(Committed, &Origin, &Record<'_>),
+) -> Result<()> {
+    commits(rows, until, &mut |position, row| {
+        let genesis = genesis(rows, row.log)?;
+        if !classes.contains(&genesis.class) {
+            return Ok(());
+        }
+        let (log, epoch, first_seq) = (row.log, row.epoch, row.first_seq);
+        let batch: BatchRow = rows
+            .get(&(log, epoch, first_seq))?
+            .ok_or_else(|| Error::corrupt("batch", "a committed batch is missing"))?;
+        let opened = open(batch.batch).map_err(|why| Error::corrupt("batch", why))?;
+        let device = writer_device(rows.tenant(), &genesis);
+        let committed = Committed { position, received_at: row.received_at };
+        for (seq, record) in (first_seq..).zip(Records::new(&opened.records).flatten()) {
+            let position = Position { log, epoch, seq };
+            visit(committed, &Origin { device, class: genesis.class, position }, &record);
+        }
+        Ok(())
+    })
+}

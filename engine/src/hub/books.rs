@@ -1,0 +1,237 @@
+//! Keeping the books: statements, corrections, closed months, meters.
+//!
+//! Invariant: nothing that was recorded is edited. A correction names the charge that it corrects
+//! and gives back no more than that took, unless told to; a month is closed once, after its end, in
+//! order, and names the commit whose cut it is. Statements and past months are folded anew when they
+//! are asked for.
+
+use super::Hub;
+use super::decide::{check_grant, check_text};
+use crate::counts::{
+    Counts, CreditSum, Month, Reconciled, Reconciliation, Stated, Statement, charged_to, inner,
+};
+use crate::device::Now;
+use crate::fold::{Origin, Replay, View, walk};
+use crate::store::Store;
+use crate::{Error, Result};
+use core::ops::ControlFlow;
+use tallyroll_schema::event::counts::{ChargeCorrected, PeriodClosed};
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, UserAlias};
+
+/// What is to be corrected.
+#[derive(Debug, Clone)]
+pub struct Correction {
+    /// The charge's event.
+    pub corrects: Position,
+    /// Added to the balance; negative takes away.
+    pub credits: Credits,
+    /// Why.
+    pub reason: String,
+    /// By whom.
+    pub by: String,
+    /// Whether more may be given back than was charged.
+    pub beyond: bool,
+    /// Whether the same may be done once more.
+    pub again: bool,
+}
+
+/// A month's books, as far as they are known at some commit.
+#[derive(Debug, Clone)]
+pub struct MonthBooks {
+    /// The commit whose cut its figures are for ever, if it is closed.
+    pub closed: Option<CommitPosition>,
+    /// The counts at that cut, or as far as they are known.
+    pub counts: Counts,
+    /// The last closed month before it, and the counts at that one's cut.
+    pub before: Option<(Month, Counts)>,
+}
+
+impl<S: Store> Hub<S> {
+    /// What moved a subject's balance, after one commit and up to another.
+    ///
+    /// # Errors
+    /// A commit was never reached; storage failed.
+    pub fn statement(
+        &self,
+        subject: SubjectId,
+        after: Option<CommitPosition>,
+        until: CommitPosition,
+    ) -> Result<(Stated, Counts)> {
+        let theirs = self.counts().links().filter(|(_, linked)| *linked == subject);
+        let mut statement = Statement::new(subject, theirs.map(|(alias, _)| alias));
+        let classes = <Counts as View>::CLASSES;
+        walk(&self.rows(), until, classes, &mut |committed, origin, record| {
+            statement.take_in(committed, origin, record);
+        })?;
+        let counts = statement.counts().clone();
+        let before = |commit| after.is_some_and(|after| commit <= after);
+        Ok((statement.end(|line| before(line.commit)), counts))
+    }
+
+    /// Gives back credits of a charge, or takes more; the charge stays as it was.
+    ///
+    /// # Errors
+    /// There is no such charge, it is nobody's, it took less, the same was done before; storage failed.
+    pub fn correct(&mut self, now: Now, correction: Correction) -> Result<(SubjectId, Position)> {
+        let Correction { corrects, credits, reason, by, beyond, again } = correction;
+        check_text("reason", &reason)?;
+        if reason.trim().is_empty() {
+            return Err(Error::Rejected("a correction says why: --reason TEXT".into()));
+        }
+        if by.is_empty() || by.len() > NAME_BYTES_MAX {
+            let why = format!("--by: who corrects, a name of 1 to {NAME_BYTES_MAX} bytes");
+            return Err(Error::Rejected(why));
+        }
+        check_grant(credits)?;
+        let subject = self.charged_by(corrects)?;
+        let (stated, _) = self.statement(subject, None, self.last_commit)?;
+        let charge = stated.lines.iter().find(|line| line.position == corrects);
+        let took = charge.map_or(0, |line| -line.moved.thousandths());
+        let before = stated.lines.iter().filter(|line| line.corrects == Some(corrects));
+        let given: i128 = before.clone().map(|line| line.moved.thousandths()).sum();
+        let same = |line: &&crate::counts::Line| {
+            line.moved.thousandths() == i128::from(credits.thousandths())
+                && line.reason.as_ref() == Some(&reason)
+                && line.by.as_ref() == Some(&by)
+        };
+        if let (false, Some(done)) = (again, before.clone().find(same)) {
+            let why = format!(
+                "the same correction stands at {} already; say --again to make it once more",
+                done.position
+            );
+            return Err(Error::Rejected(why));
+        }
+        let after = given + i128::from(credits.thousandths());
+        if credits > Credits::ZERO && after > took && !beyond {
+            let [took, given] = [took, given].map(CreditSum::from_thousandths);
+            let why = format!(
+                "it took {took} credits from the balance, {given} were given back before: {credits} is more \
+                 than is left of it; correct the line that took them, or say --beyond"
+            );
+            return Err(Error::Rejected(why));
+        }
+        let event = ChargeCorrected { subject, corrects, credits, reason, by: Some(by) };
+        Ok((subject, self.account(now, &[event.into()])?))
+    }
+
+    /// Whom an event charges.
+    fn charged_by(&self, position: Position) -> Result<SubjectId> {
+        let (log, epoch, seq) = (position.log, position.epoch, position.seq);
+        let genesis = self.genesis(log)?;
+        let device = match genesis.about {
+            Some(_) => None,
+            None => Some(DeviceId::of_key(self.config.tenant, &genesis.writer))
+                .filter(|_| genesis.writer != self.public_key()),
+        };
+        let origin = Origin { device, class: genesis.class, position };
+        let mut found = None;
+        self.read_log(log, epoch, seq, &mut |at, record| {
+            let (event, ..) = inner(record);
+            let kind = event.as_ref().map_or("unreadable", |event| event.name());
+            let charged = event.as_ref().and_then(|event| charged_to(&origin, event));
+            found = (at == position).then_some((kind, charged));
+            ControlFlow::Break(())
+        })?;
+        let (kind, charged) = found.ok_or_else(|| {
+            Error::Rejected(format!(
+                "no event at {position}; `tallyroll view statement USER` and `tallyroll log show` tell positions"
+            ))
+        })?;
+        let (device, alias): (DeviceId, UserAlias) = charged.ok_or_else(|| {
+            let why = format!(
+                "{kind} at {position} is no charge; `tallyroll view statement USER` shows charges"
+            );
+            Error::Rejected(why)
+        })?;
+        self.counts().subject(device, alias).ok_or_else(|| {
+            let why = format!(
+                "nobody's name is known yet for the user charged at {position}; wait until the device has \
+                 synced its names"
+            );
+            Error::Rejected(why)
+        })
+    }
+
+    /// Closes a month: its figures are those of the last commit, for ever.
+    ///
+    /// # Errors
+    /// It is not over, closed already, or an earlier one with figures is not; storage failed.
+    pub fn close_month(&mut self, now: Now, month: Month) -> Result<CommitPosition> {
+        let rejected = |why: String| Err(Error::Rejected(why));
+        if now.wall < month.next().begins() {
+            return rejected(format!(
+                "{month} is not over; it can be closed from {}-01 on, UTC",
+                month.next()
+            ));
+        }
+        let books = self.counts().books();
+        if let Some(commit) = books.closed(month) {
+            return rejected(format!(
+                "{month} is closed already, at commit {commit}; what came later is in the next open month"
+            ));
+        }
+        let last = books.last_closed();
+        if let Some((last, _)) = last.filter(|(last, _)| *last > month) {
+            return rejected(format!(
+                "{month} lies before {last}, which is closed; what is found of it is an adjustment in the \
+                 next open month"
+            ));
+        }
+        let open = self.counts().usage().keys().map(|key| Month(key.month));
+        let open = open.filter(|open| *open < month && last.is_none_or(|(last, _)| *open > last));
+        if let Some(earlier) = open.min() {
+            return rejected(format!("{earlier} has figures and is not closed; close it first"));
+        }
+        let commit = self.last_commit;
+        let (year, of_year) = month.year_and_month();
+        let closed = PeriodClosed { year, month: of_year, cut: Vec::new(), commit: Some(commit) };
+        self.decide(now, self.logs.public, &[closed.into()])?;
+        Ok(commit)
+    }
+
+    /// A month's books, as known at a commit.
+    ///
+    /// # Errors
+    /// The commit was never reached, or the cut of a closed month is lost; storage failed.
+    pub fn month_books(&self, month: Month, at: CommitPosition) -> Result<MonthBooks> {
+        let known = Replay::<Counts>::at(&self.rows(), at)?.view().clone();
+        let closed = known.books().closed(month);
+        let before = match known.books().closed_before(month) {
+            Some((before, commit)) => Some((before, self.counts_at_closing(before, commit)?)),
+            None => None,
+        };
+        let counts = match closed {
+            Some(commit) => self.counts_at_closing(month, commit)?,
+            None => known,
+        };
+        Ok(MonthBooks { closed, counts, before })
+    }
+
+    /// Every device's meter against what was counted, by month, as known at the last commit.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn reconcile(&self) -> Result<Vec<Reconciled>> {
+        let mut reconciliation = Reconciliation::default();
+        let (rows, ledgers) = (self.rows(), &[LogClass::Ledger]);
+        walk(&rows, self.last_commit, ledgers, &mut |_, origin, record| {
+            reconciliation.note(origin, record);
+        })?;
+        walk(&rows, self.last_commit, ledgers, &mut |_, origin, record| {
+            reconciliation.count(origin, record);
+        })?;
+        Ok(reconciliation.rows())
+    }
+
+    fn counts_at_closing(&self, month: Month, commit: CommitPosition) -> Result<Counts> {
+        self.counts_at(commit).map_err(|why| match why {
+            Error::Rejected(why) => Error::Rejected(format!(
+                "{month} was closed at a commit that this cloud lost with the end of its logs ({why}); \
+                 `view totals` without --month shows what is held"
+            )),
+            why => why,
+        })
+    }
+}
