@@ -10,6 +10,7 @@ mod counts;
 mod fleet;
 mod leases;
 mod log;
+mod people;
 mod printing;
 mod services;
 mod uploads;
@@ -43,6 +44,7 @@ pub(super) fn samples() -> Vec<Event> {
         services::samples(),
         printing::samples(),
         alerts::samples(),
+        people::samples(),
         fleet::samples(),
     ];
     domains.into_iter().flatten().collect()
@@ -57,6 +59,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
         uploads::minimal_samples(),
         services::minimal_samples(),
         printing::minimal_samples(),
+        people::minimal_samples(),
         fleet::minimal_samples(),
     ];
     domains.into_iter().flatten().collect()
