@@ -2,8 +2,9 @@
 //!
 //! Invariant: what a device's own ledger can add to the view is in here, and is read back as it
 //! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
-//! is never pruned at a device.
+//! is never pruned at a device; which names a device erased, it knows without its ledger.
 
+use super::accounts::Accounts;
 use super::job::Job;
 use super::rights::Rights;
 use super::state::Counts;
@@ -57,15 +58,15 @@ fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
     rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
 }
 
-/// Jobs and rights alone, for a snapshot: they have no columns.
+/// Jobs, rights and accounts alone, for a snapshot: they have no columns.
 pub(super) fn encode_nested(counts: &Counts) -> Vec<u8> {
-    write((base_jobs(&counts.jobs), &counts.rights))
+    write((base_jobs(&counts.jobs), &counts.rights, &counts.accounts))
 }
 
 /// Those back.
-pub(super) fn decode_nested(bytes: &[u8]) -> Result<(Jobs, Rights), DecodeError> {
-    let (jobs, rights) = minicbor::decode(bytes)?;
-    Ok((jobs_of(jobs), rights))
+pub(super) fn decode_nested(bytes: &[u8]) -> Result<(Jobs, Rights, Accounts), DecodeError> {
+    let (jobs, rights, accounts) = minicbor::decode(bytes)?;
+    Ok((jobs_of(jobs), rights, accounts))
 }
 
 fn write(value: impl Encode<()>) -> Vec<u8> {

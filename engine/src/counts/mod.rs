@@ -5,6 +5,7 @@
 //! from the set of signed records, so any order of arrival gives the same; impressions, sheets and pages stay apart. How names
 //! come to stand beside aliases is left to the rims.
 
+mod accounts;
 mod base;
 pub mod card;
 mod decide;
@@ -21,12 +22,14 @@ mod state;
 mod sum;
 mod usage;
 
+pub use accounts::{Accounts, Allotment, Gift};
 pub use decide::{Terms, decide};
 pub use job::Standing;
-pub use report::{BalanceRow, Report, TotalsRow, Who, month_name};
+pub use report::{BalanceRow, MemberRow, Report, TotalsRow, Who, month_name};
 pub use rights::{Allocation, Lease, Request, RightKey, Rights};
 pub(crate) use rights::{backed, charge_mut};
 pub use spool::SpoolJob;
 pub use state::Counts;
 pub use sum::CreditSum;
+pub(crate) use usage::month_of;
 pub use usage::{Usage, UsageKey};

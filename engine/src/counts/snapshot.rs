@@ -34,7 +34,7 @@ struct Columns {
     card_place: Vec<(u32, [u8; 16], u64)>,
     policy: Option<Vec<u8>>,
     policy_place: (u32, [u8; 16], u64),
-    /// Jobs and rights.
+    /// Jobs, rights and accounts.
     nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,
@@ -153,7 +153,7 @@ pub(super) fn restore(archive: &[u8]) -> Option<Counts> {
         };
         counts.policy.insert((), (place(columns.policy_place), published.policy));
     }
-    (counts.jobs, counts.rights) = decode_nested(&columns.nested).ok()?;
+    (counts.jobs, counts.rights, counts.accounts) = decode_nested(&columns.nested).ok()?;
     counts.hold_again();
     Some(counts)
 }
