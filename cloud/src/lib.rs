@@ -21,5 +21,6 @@ pub mod people;
 mod places;
 pub mod public;
 pub mod rates;
+mod scrub;
 mod secret_file;
 pub mod server;

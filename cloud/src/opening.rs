@@ -91,7 +91,7 @@ fn open_replica(dir: &DataDir, config: HubConfig, key: DirectoryKey) -> Result<R
     getrandom::fill(&mut nonces).map_err(|why| storage("asking for entropy", why.into()))?;
     let clock = Clock::start();
     let hub = Hub::open(config, store, clock.now(), nonces)?;
-    Replica::new(hub, People::new(key), clock)
+    Replica::new(hub, People::new(key), clock, dir.clone())
 }
 
 /// Opens the file of a store, or makes an empty one.

@@ -18,4 +18,5 @@ pub mod link;
 pub mod people;
 pub mod rekeying;
 mod reserve;
+mod scrub;
 mod secret_file;

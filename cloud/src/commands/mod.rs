@@ -4,17 +4,20 @@
 //! to stderr. An error says what failed, why, and what to do next. A reader who
 //! closed the pipe has seen enough: that is no failure.
 
+pub(crate) mod accounts;
 pub(crate) mod backup;
 pub(crate) mod doctor;
 pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
+pub(crate) mod groups;
 pub(crate) mod log;
 pub(crate) mod quarantine;
 pub(crate) mod rates;
 pub(crate) mod restore;
 pub(crate) mod serve;
 mod table;
+pub(crate) mod users;
 pub(crate) mod view;
 
 use crate::demo::DemoError;

@@ -7,7 +7,7 @@ use super::table::{Column, Side, table, time};
 use super::{Result, ask, print};
 use clap::ValueEnum;
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::str::FromStr;
 use tallyroll_cloud::control::{Ask, At, Figures};
@@ -28,6 +28,13 @@ pub(crate) enum FiguresArgument {
 /// A past moment, as an argument.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment(At);
+
+impl Moment {
+    /// As it is asked for.
+    pub(super) fn at(self) -> At {
+        self.0
+    }
+}
 
 impl FromStr for Moment {
     type Err = String;
@@ -124,7 +131,17 @@ fn balances(rows: &[Value]) -> String {
         number("held"),
         number("available"),
     ];
-    table(&columns.into_iter().chain(unbacked(rows)).collect::<Vec<_>>(), rows)
+    let rows: Vec<Value> = rows.iter().flat_map(with_members).collect();
+    table(&columns.into_iter().chain(unbacked(&rows)).collect::<Vec<_>>(), &rows)
+}
+
+/// A group's row, and under it its members: their part of what was charged, no balance of their own.
+fn with_members(row: &Value) -> Vec<Value> {
+    let members = row["members"].as_array().into_iter().flatten().map(|member| {
+        let name = format!("  {}", user(member));
+        json!({ "name": name, "charged": member["charged"], "held": member["held"] })
+    });
+    std::iter::once(row.clone()).chain(members).collect()
 }
 
 fn totals(rows: &[Value]) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Owns its form, two lines each: `# FILE:LINE reason`, then the line as it was. Invariants: readable by
 //! its owner only (a line holds names and titles), never over its size limit, and a line stands in it
-//! once, however often it is imported. Leaves it to `forget` to remove a person's lines.
+//! once, however often it is imported. A forgotten person's lines are erased: all that hold the name.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -105,6 +105,43 @@ impl RejectFile {
     }
 }
 
+/// Erases every entry in which one of the names stands, anywhere. The file stays the same one, so an
+/// import that has it open goes on; killed in between, it is done again by who asked.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub fn erase_from_rejects(path: &Path, names: &[String]) -> io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let named = |line: &[u8]| {
+        let mut names = names.iter().map(String::as_bytes).filter(|name| !name.is_empty());
+        names.any(|name| line.windows(name.len()).any(|window| window == name))
+    };
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    let is_header = |at: usize| lines.get(at).is_some_and(|line| line.starts_with(b"# "));
+    let mut kept = Vec::with_capacity(bytes.len());
+    for (at, line) in lines.iter().enumerate() {
+        // An entry is a header and a line: where one goes, the other does.
+        let next = lines.get(at + 1).filter(|_| is_header(at));
+        let before = at.checked_sub(1).filter(|before| is_header(*before));
+        let before = before.and_then(|before| lines.get(before));
+        if ![Some(line), next, before].into_iter().flatten().any(|line| named(line)) {
+            kept.extend_from_slice(line);
+        }
+    }
+    if kept.len() < bytes.len() {
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&kept)?;
+        file.set_len(kept.len() as u64)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
 fn fingerprint(line: &[u8]) -> [u8; 8] {
     let mut bytes = [0; 8];
     blake3::Hasher::new().update(line).finalize_xof().fill(&mut bytes);
@@ -144,6 +181,23 @@ mod tests {
         assert!(rejects.keep("page_log", 2, &"odd", b"second").expect("keep"));
         let text = std::fs::read_to_string(&path).expect("read");
         assert_eq!(text, "# page_log:1 odd\nfirst\n# page_log:2 o\n# page_log:2 odd\nsecond\n");
+    }
+
+    #[test]
+    fn a_forgotten_name_takes_its_entries_along_and_no_others() {
+        let (_directory, path) = path();
+        let mut rejects = RejectFile::open(&path).expect("open");
+        for (number, line) in [(1, "ada 5 pages"), (2, "x canary 7"), (3, "# bob"), (4, "canary")] {
+            assert!(rejects.keep("page_log", number, &"odd", line.as_bytes()).expect("keep"));
+        }
+        assert!(rejects.keep("page_log", 5, &"no user `canary`", b"torn").expect("keep"));
+        erase_from_rejects(&path, &["canary".into(), "nobody".into()]).expect("erases");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert_eq!(text, "# page_log:1 odd\nada 5 pages\n# page_log:3 odd\n# bob\n");
+        assert!(rejects.keep("page_log", 6, &"odd", b"later").expect("keep"), "it is open still");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.ends_with("# bob\n# page_log:6 odd\nlater\n"), "{text}");
+        erase_from_rejects(&path.with_extension("none"), &["ada".into()]).expect("is none");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! write the keeper ends and, with it, the process: what is durable is replayed
 //! at the next start. A write that found no room is none: [`room`] goes on.
 
+mod forgetting;
 mod recording;
 mod room;
 
@@ -119,6 +120,7 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
 }
 
 fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
+    crate::scrub::remove_unfinished(dir)?;
     let file = store_file(&dir.store())?;
     let anchor = crate::anchor::read(&file);
     let store = open_store(file)?;
@@ -158,7 +160,7 @@ fn storage(doing: &'static str, source: std::io::Error) -> Error {
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
 pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
-    let reserve = Reserve::find(dir.reserve());
+    let (reserve, dir) = (Reserve::find(dir.reserve()), dir.clone());
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (progress_sender, progress) = watch::channel(Progress::default());
     let (linked, linked_receiver) = watch::channel(false);
@@ -166,6 +168,8 @@ pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper
     let thread = std::thread::spawn(move || {
         let keeping = Keeping {
             recorder: Recorder::new(enrolment),
+            dir,
+            forget_after: Duration::ZERO,
             device,
             reserve,
             clock: Clock::start(),
@@ -298,6 +302,9 @@ impl Clock {
 
 struct Keeping {
     device: DiskDevice,
+    dir: DataDir,
+    /// Erasing failed, and is tried again after this.
+    forget_after: Duration,
     reserve: Reserve,
     recorder: Recorder,
     clock: Clock,
@@ -317,6 +324,7 @@ impl Keeping {
             self.seal_if_due()?;
             self.mind_room()?;
             self.prune()?;
+            self.forget()?;
             match runtime.block_on(self.wait(&mut queue, &mut waiting)) {
                 0 if queue.is_closed() && queue.is_empty() => break,
                 _ => self.work(core::mem::take(&mut waiting))?,

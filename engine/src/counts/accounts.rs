@@ -40,9 +40,12 @@ pub struct Gift {
     /// Taken back of the one before.
     #[n(1)]
     pub lapsed: Credits,
-    /// What had left the account's pool until then.
+    /// Charged and held until then, all in all.
     #[n(2)]
     pub used: Credits,
+    /// What of the account is allotment from then on.
+    #[n(3)]
+    pub allotted: Credits,
 }
 
 impl Gift {
@@ -152,7 +155,9 @@ impl Accounts {
     pub(super) fn fold(&mut self, origin: &Origin, event: &Event) -> Vec<(SubjectId, i128)> {
         let position = origin.position;
         match event {
-            Event::GroupFounded(e) => drop(self.groups.insert(e.group)),
+            Event::GroupFounded(e) => {
+                self.groups.insert(e.group);
+            }
             Event::GroupJoined(e) => {
                 newest(&mut self.members, e.member, position, Some(e.group));
             }
@@ -190,7 +195,8 @@ impl Accounts {
     fn fold_gift(&mut self, position: Position, e: &AllotmentGiven) -> Vec<(SubjectId, i128)> {
         let (key, place) =
             ((e.account, month_number(e.year, e.month)), (position.epoch, position.seq));
-        let gift = Gift { credits: e.credits, lapsed: e.lapsed, used: e.used };
+        let (used, allotted) = (e.used, e.allotted);
+        let gift = Gift { credits: e.credits, lapsed: e.lapsed, used, allotted };
         let before = self.gifts.get(&key);
         if before.is_some_and(|(first, _)| *first <= place) {
             return Vec::new();
@@ -225,7 +231,8 @@ mod tests {
     fn given(year: u16, credits: i64, lapsed: i64) -> Event {
         let amount = Credits::from_thousandths;
         let (credits, lapsed, used) = (amount(credits), amount(lapsed), Credits::ZERO);
-        AllotmentGiven { account: ADA, year, month: 12, credits, lapsed, used }.into()
+        let allotted = credits;
+        AllotmentGiven { account: ADA, year, month: 12, credits, lapsed, used, allotted }.into()
     }
 
     #[test]

@@ -31,5 +31,4 @@ pub(crate) use rights::{backed, charge_mut};
 pub use spool::SpoolJob;
 pub use state::Counts;
 pub use sum::CreditSum;
-pub(crate) use usage::month_of;
-pub use usage::{Usage, UsageKey};
+pub use usage::{Usage, UsageKey, month_of};

@@ -11,8 +11,9 @@ use crate::log::journal::JournalFile;
 use crate::store::Store;
 use crate::{Error, Kind, Result};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use tallyroll_schema::event::log::{LogClass, LogClosed};
-use tallyroll_schema::{Event, Position, Record};
+use tallyroll_schema::{Event, Position, Record, SubjectId, UserAlias};
 
 /// What a device is told that asks for something new.
 const RETIRED: &str = "this device is retired: it delivers what it has and records nothing new; to take part again \
@@ -32,6 +33,8 @@ pub enum Retirement {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Decided {
     retired: Option<Position>,
+    /// Whose names are to be erased, and which aliases of theirs the cloud knows.
+    pub(super) forgotten: BTreeMap<Position, (SubjectId, Vec<UserAlias>)>,
 }
 
 impl View for Decided {
@@ -40,9 +43,16 @@ impl View for Decided {
     const CLASSES: &'static [LogClass] = &[LogClass::Device];
 
     fn fold(&mut self, origin: &Origin, record: &Record<'_>) {
-        if let Ok(Event::DeviceRetired(_)) = record.event() {
-            let first = self.retired.map_or(origin.position, |known| known.min(origin.position));
-            self.retired = Some(first);
+        match record.event() {
+            Ok(Event::DeviceRetired(_)) => {
+                let at = origin.position;
+                self.retired = Some(self.retired.map_or(at, |known| known.min(at)));
+            }
+            Ok(Event::SubjectForgotten(e)) => {
+                let told = (e.subject, e.aliases.unwrap_or_default());
+                self.forgotten.insert(origin.position, told);
+            }
+            _ => {}
         }
     }
 

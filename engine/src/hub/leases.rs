@@ -40,12 +40,12 @@ pub struct Funds {
 impl Funds {
     /// What nobody holds.
     pub fn pool(&self) -> i128 {
-        self.granted - self.used()
+        self.granted - self.used() - self.leased
     }
 
-    /// What left the pool: charged, held or leased.
+    /// What was used for good: charged or held.
     pub fn used(&self) -> i128 {
-        self.charged + self.held + self.leased - self.written_off
+        self.charged + self.held - self.written_off
     }
 
     /// Where each account's credits are: a group's with those of its members.

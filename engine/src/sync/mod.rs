@@ -7,6 +7,8 @@
 
 #[cfg(test)]
 mod copy_tests;
+#[cfg(test)]
+mod forget_tests;
 mod incoming;
 #[cfg(test)]
 mod lease_tests;

@@ -47,9 +47,12 @@ body! {
         /// Taken back at once: what was left of the last one.
         #[n(4)]
         pub lapsed: Credits,
-        /// What had left the account's pool until then, charged, held or leased, all in all: by it
-        /// the next one knows what was used of this one.
+        /// Charged and held until then, all in all: by it the next one knows what was used.
         #[n(5)]
         pub used: Credits,
+        /// What of the account is allotment from here on: this gift, and what of earlier ones did
+        /// not lapse because a device holds it. It is used before all else.
+        #[n(6)]
+        pub allotted: Credits,
     }
 }

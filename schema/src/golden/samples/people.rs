@@ -17,6 +17,7 @@ const fn amount(thousandths: i64) -> Credits {
 pub(super) fn samples() -> Vec<Event> {
     let (group, member) = (GROUP, SUBJECT);
     let (credits, lapsed, used) = (amount(50_000), amount(12_500), amount(987_500));
+    let allotted = amount(60_000);
     vec![
         SubjectLinked { device: DEVICE, alias: ALIAS, subject: SUBJECT }.into(),
         SubjectForgotten { subject: SUBJECT, aliases: Some(vec![ALIAS]), device: Some(DEVICE) }
@@ -32,7 +33,8 @@ pub(super) fn samples() -> Vec<Event> {
             ..laid_down()
         }
         .into(),
-        AllotmentGiven { account: GROUP, year: 2026, month: 12, credits, lapsed, used }.into(),
+        AllotmentGiven { account: GROUP, year: 2026, month: 12, credits, lapsed, used, allotted }
+            .into(),
     ]
 }
 
