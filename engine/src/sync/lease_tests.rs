@@ -271,19 +271,20 @@ fn two_members_never_overspend_their_group_together() {
     for member in members {
         hub.join_group(now(3), SUBJECT, member).expect("joins");
     }
+    let first = one.id();
     ask(&mut one, 6, 6);
     sync(&mut hub, &mut one, &[], 10);
     ask(&mut two, 5, 5);
     sync(&mut hub, &mut two, &[], 11);
     assert!(!spend(&mut two, 1, true), "4 are left of the group's 10");
     ask(&mut two, 5, 5);
-    sync(&mut hub, &mut two, &[one.id()], 12);
-    sync(&mut hub, &mut one, &[one.id()], 12);
+    sync(&mut hub, &mut two, &[first], 12);
+    sync(&mut hub, &mut one, &[first], 12);
     assert_eq!(one.recalled(), [ALIAS], "what a member does not use goes to another one");
     assert!(spend(&mut one, 5, false));
     one.return_lease(now(12), ALIAS).expect("gives back").expect("had something");
-    sync(&mut hub, &mut one, &[one.id()], 13);
-    sync(&mut hub, &mut two, &[one.id()], 13);
+    sync(&mut hub, &mut one, &[first], 13);
+    sync(&mut hub, &mut two, &[first], 13);
     assert!(spend(&mut two, 5, false) && !spend(&mut two, 1, false));
     sync(&mut hub, &mut two, &[], 14);
     let Funds { charged, leased, .. } = funds(&hub);
