@@ -1,6 +1,7 @@
 //! `groups`: users who share a balance.
 //!
-//! Invariant: what is printed as done is durable. What joining and leaving do to balances is the engine's.
+//! Invariant: what is printed as done is durable; names are shown to who asks, and nowhere else. What joining
+//! and leaving do to balances is the engine's.
 
 use super::table::{Column, printable, table};
 use super::{Result, ask, print};

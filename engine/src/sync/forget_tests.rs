@@ -110,6 +110,7 @@ fn a_device_erases_confirms_and_does_it_again_after_a_restore() {
 fn a_name_that_comes_late_is_recognised_until_its_device_confirms() {
     let mut hub = hub();
     let mut away = enrol(&mut hub, "away", 33);
+    meet(&mut hub, &mut away, 3);
     hub.link(now(3), vec![(crate::hub::CLOUD, ALIAS, SUBJECT)]).expect("links");
     hub.forget(now(4), SUBJECT, vec![KNOWN_BY]).expect("forgets");
     assert_eq!(hub.forgotten_name(away.id(), KNOWN_BY), Some(SUBJECT));
