@@ -158,8 +158,12 @@ pub fn take_in<S: Store>(
         }
         hub.link(now, links)?;
         // Known only once it is durable: without room it is tried again, as if never heard of.
-        people.names.extend(unlinked.iter().cloned());
-        people.index(hub.counts());
+        for (of, name) in unlinked {
+            let Some(subject) = subjects.get(name).copied() else { continue };
+            people.titles.entry(subject).or_insert_with(|| name.clone());
+            people.users.entry(name.clone()).or_insert(subject);
+            people.names.insert(*of, name.clone());
+        }
     }
     Ok(())
 }
