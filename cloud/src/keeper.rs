@@ -8,8 +8,10 @@
 
 use crate::allocations::Allocations;
 use crate::clock::Clock;
+use crate::data_dir::DataDir;
 use crate::links::Live;
 use crate::people::{self, AliasOf, People};
+use crate::scrub;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;
@@ -17,6 +19,7 @@ use tallyroll_engine::Error;
 use tallyroll_engine::device::Now;
 use tallyroll_engine::hub::{Hub, Recovery};
 use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::store::rows::DirectoryRow;
 use tallyroll_engine::sync::{Effect, Reply};
 use tallyroll_schema::{CommitPosition, DeviceId};
 use tokio::runtime::Handle;
@@ -37,10 +40,13 @@ pub struct Replica {
     pub people: People,
     clock: Clock,
     allocations: Allocations,
+    dir: DataDir,
+    /// How many people were forgotten when names were last dropped.
+    forgotten: usize,
 }
 
 impl Replica {
-    /// Opens the stored names, and links those that a crash left unlinked.
+    /// Opens the stored names, links those that a crash left unlinked, and does what is due.
     ///
     /// # Errors
     /// Storage failed.
@@ -49,10 +55,52 @@ impl Replica {
         mut people: People,
         clock: Clock,
         allocations: Allocations,
+        dir: DataDir,
     ) -> Result<Self, Error> {
+        scrub::remove_unfinished(&dir)?;
         let stored = hub.directory()?;
         people::take_in(&mut hub, &mut people, clock.now(), stored)?;
-        Ok(Self { hub, people, clock, allocations })
+        let mut replica = Self { hub, people, clock, allocations, dir, forgotten: 0 };
+        replica.tick()?;
+        Ok(replica)
+    }
+
+    /// Does what is due by the calendar, and what is left of forgetting; what finds no room waits.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn tick(&mut self) -> Result<(), Error> {
+        match self.hub.give_allotments(self.clock.now()) {
+            Ok(0) => {}
+            Ok(given) => info!(given, "monthly allotments were given"),
+            Err(Error::Full(why)) if !self.hub.is_closed() => {
+                warn!(why, "allotments wait for room")
+            }
+            Err(why) => return Err(why),
+        }
+        self.settle_forgotten()
+    }
+
+    /// Does what is left of forgetting people: rows, names in memory, bytes in the store's file.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn settle_forgotten(&mut self) -> Result<(), Error> {
+        let erased = self.hub.erase_forgotten(self.clock.now());
+        let forgotten = self.hub.counts().accounts().forgotten().len();
+        if core::mem::replace(&mut self.forgotten, forgotten) != forgotten {
+            self.people.drop_forgotten(self.hub.counts());
+        }
+        match erased.and_then(|()| scrub::scrub_if_needed(&self.dir, &mut self.hub)) {
+            Err(Error::Full(why)) if !self.hub.is_closed() => {
+                warn!(
+                    why,
+                    "what was erased stays in the store's file until there is room for another one"
+                );
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Notes the last allocation's number where that stands for all that was lent: a cloud that is frozen
@@ -223,7 +271,7 @@ struct Keeping {
     /// As it was told last.
     frozen: bool,
     /// Stored, and not linked to people yet.
-    names: Vec<(AliasOf, Vec<u8>)>,
+    names: Vec<(AliasOf, DirectoryRow)>,
     live: Option<Live>,
 }
 
@@ -292,7 +340,10 @@ impl Keeping {
         for (device, effect, reply) in group {
             if let Effect::StoreDirectory(entries) = &effect {
                 let sealed = |entry: &tallyroll_schema::wire::DirectoryEntry| {
-                    ((device, entry.alias), entry.sealed.clone())
+                    (
+                        (device, entry.alias),
+                        DirectoryRow { sealed: entry.sealed.clone(), mail: None },
+                    )
                 };
                 names.extend(entries.iter().map(sealed));
             }
@@ -374,7 +425,6 @@ pub(crate) fn tell_frozen(Recovery { why, missing, .. }: &Recovery) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data_dir::DataDir;
     use crate::opening::open;
     use tallyroll_schema::{Credits, SubjectId};
 

@@ -22,5 +22,6 @@ pub mod people;
 mod places;
 pub mod public;
 pub mod rates;
+mod scrub;
 mod secret_file;
 pub mod server;

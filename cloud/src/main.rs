@@ -10,8 +10,8 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    backup, books, doctor, enroll, fleet, forks, leases, log, quarantine, rates, reconcile, record, restore, serve,
-    view,
+    accounts, backup, books, doctor, enroll, fleet, forks, groups, leases, log, quarantine, rates, reconcile, record,
+    restore, serve, users, view,
 };
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -83,11 +83,14 @@ enum Command {
     },
     /// Give a user credits; a negative amount takes them back. At most a billion at a time.
     Grant {
-        /// A user that some device has seen.
+        /// A user, or a group with --group.
         username: String,
         /// Credits, with at most three decimals.
         #[arg(allow_negative_numbers = true)]
         amount: Credits,
+        /// It is a group's name.
+        #[arg(long)]
+        group: bool,
         /// For the statement.
         #[arg(long, default_value = "")]
         reason: String,
@@ -101,6 +104,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List, enter, join, part and forget users.
+    Users {
+        #[command(subcommand)]
+        command: users::UsersCommand,
+    },
+    /// Let users share a balance.
+    Groups {
+        #[command(subcommand)]
+        command: groups::GroupsCommand,
+    },
+    /// Give an account credits each month, on the first in UTC, or stop it.
+    Allot(accounts::AllotArguments),
+    /// Show an account's figures, and where its credits are.
+    Balance(accounts::BalanceArguments),
     /// Check, publish and show rate cards.
     Rates {
         #[command(subcommand)]
@@ -193,10 +210,14 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
             doctor::run(&dir, accept_loss, await_devices, json).await
         }
         Command::Forks { json } => forks::run(&dir, json).await,
-        Command::Grant { username, amount, reason, json } => {
-            fleet::grant(&dir, username, amount, reason, json).await
+        Command::Grant { username, amount, group, reason, json } => {
+            fleet::grant(&dir, (username, group), amount, reason, json).await
         }
         Command::Record { json } => record::run(&dir, json).await,
+        Command::Users { command } => users::run(&dir, command).await,
+        Command::Groups { command } => groups::run(&dir, command).await,
+        Command::Allot(arguments) => accounts::allot(&dir, arguments).await,
+        Command::Balance(arguments) => accounts::balance(&dir, arguments).await,
         Command::Rates { command } => rates::run(&dir, command).await,
         Command::Policy { command } => rates::policy(&dir, command).await,
         Command::Leases(arguments) => leases::run(&dir, arguments).await,

@@ -103,7 +103,7 @@ fn open_replica(
     let clock = Clock::start();
     let mut hub = Hub::open(config, store, clock.now(), nonces)?;
     hub.check_allocations(clock.now(), noted)?;
-    let replica = Replica::new(hub, People::new(key), clock, allocations)?;
+    let replica = Replica::new(hub, People::new(key), clock, allocations, dir.clone())?;
     replica.note_allocations(noted)?;
     Ok(replica)
 }

@@ -10,7 +10,7 @@ use crate::control::desk::Desk;
 use crate::control::reach::{Place, ReachError, place};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http;
-use crate::keeper;
+use crate::keeper::{self, Keeper, Replica, Unanswered};
 use crate::links::endpoint::{self, EndpointSecret};
 use crate::links::tls::{TlsError, server_config, tls_config};
 use crate::links::{Links, Listener, Live, TurnedAway};
@@ -30,6 +30,8 @@ use tracing::info;
 
 /// Devices may take so long to hear that the cloud stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the calendar is looked at: allotments come on the first of a month, within this.
+const TICK: Duration = Duration::from_secs(60);
 /// Ports that the system may choose before one is free for both ways.
 const PORTS_TRIED: u32 = 16;
 
@@ -142,6 +144,7 @@ pub async fn serve(
     let (mut linking, mut tasks) = (JoinSet::new(), JoinSet::new());
     linking.spawn(links.serve(endpoint.clone(), listener));
     tasks.spawn(control::serve(control, desk));
+    tasks.spawn(tick(keeper.clone()));
     tasks.spawn(http::serve(web, keeper.clone(), metrics));
     ready(&at).map_err(system("say that it is ready"))?;
     tokio::select! {
@@ -161,6 +164,16 @@ pub async fn serve(
     drop(std::fs::remove_file(dir.socket())); // a new one is made at the next start
     keeper.stop().await;
     Ok(running.join().await?)
+}
+
+/// Has the keeper do what is due by the calendar, until it ends.
+async fn tick(keeper: Keeper) {
+    loop {
+        tokio::time::sleep(TICK).await;
+        if let Err(Unanswered::Gone) = keeper.run(Replica::tick).await {
+            return; // what else went wrong is in the log, and tried again
+        }
+    }
 }
 
 /// Everything that listens.

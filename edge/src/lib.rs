@@ -19,4 +19,5 @@ pub mod panel;
 pub mod people;
 pub mod rekeying;
 mod reserve;
+mod scrub;
 mod secret_file;

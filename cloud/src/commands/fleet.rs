@@ -103,15 +103,15 @@ fn tell(changed: &Value, json: bool, standing: &str, what_to_do: &str) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives a user credits.
+/// Gives a user or a group credits.
 pub(crate) async fn grant(
     dir: &DataDir,
-    user: String,
+    (user, group): (String, bool),
     credits: Credits,
     reason: String,
     json: bool,
 ) -> Result {
-    let granted = ask(dir, "grant", Ask::Grant { user, credits, reason }).await?;
+    let granted = ask(dir, "grant", Ask::Grant { user, group, credits, reason }).await?;
     if json {
         print(&granted)?;
     } else {

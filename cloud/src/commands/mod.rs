@@ -4,12 +4,14 @@
 //! to stderr. An error says what failed, why, and what to do next. A reader who
 //! closed the pipe has seen enough: that is no failure.
 
+pub(crate) mod accounts;
 pub(crate) mod backup;
 pub(crate) mod books;
 pub(crate) mod doctor;
 pub(crate) mod enroll;
 pub(crate) mod fleet;
 pub(crate) mod forks;
+pub(crate) mod groups;
 pub(crate) mod leases;
 pub(crate) mod log;
 mod out;
@@ -22,6 +24,7 @@ pub(crate) mod serve;
 mod sheet;
 mod statement;
 mod table;
+pub(crate) mod users;
 pub(crate) mod view;
 
 use crate::demo::DemoError;

@@ -28,6 +28,8 @@ pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result {
          logs, these are frozen: `tallyroll doctor --data {data}` tells who is waited for\n\
          what only the cloud held since is gone: revocations, enrolments, grants; revoke again who was revoked, grant\n\
          again what was granted; a device enrolled since proves it, and `doctor` tells of each that is not let in\n\
+         who was forgotten since is forgotten again if any device had heard of it, which `tallyroll users forget\n\
+         --status` tells once all gave back; forget again who is missing there\n\
          let the directory that was backed up not be served again\n\
          next: tallyroll serve --data {data}",
         manifest.events, manifest.bytes, manifest.tenant,
@@ -46,7 +48,7 @@ fn of_identity(dir: &DataDir, from: PathBuf, json: bool) -> Result {
         "tenant {} is made anew in {} of its identity alone: it holds no event yet\n\
          its devices come back by themselves and bring what they hold; its own logs are frozen until you say that\n\
          all are back: `tallyroll doctor --data {data}`\n\
-         lost for good is what only the cloud held: grants, revocations, links that were corrected by hand\n\
+         lost for good is what only the cloud held: grants, revocations, users, groups and links made by hand\n\
          serve it where devices know it; next: tallyroll serve --data {data}",
         made.tenant, made.path,
     ))?;

@@ -8,7 +8,7 @@ use super::table::{Column, Holds, time};
 use super::{CommandError, Result, ask, statement};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::str::FromStr;
 use tallyroll_cloud::control::{Ask, At, Figures, Period};
 use tallyroll_cloud::data_dir::DataDir;
@@ -31,6 +31,13 @@ pub(crate) enum FiguresArgument {
 /// A past moment, as an argument.
 #[derive(Clone, Copy)]
 pub(crate) struct Moment(At);
+
+impl Moment {
+    /// As it is asked for.
+    pub(super) fn at(self) -> At {
+        self.0
+    }
+}
 
 impl FromStr for Moment {
     type Err = String;
@@ -191,6 +198,15 @@ fn balances(rows: &[Value]) -> Vec<Column<'static>> {
         .chain(left)
         .chain(any(rows, "unbacked"))
         .collect()
+}
+
+/// A group's row, and under it its members: their part of what was charged, no balance of their own.
+fn with_members(row: &Value) -> Vec<Value> {
+    let members = row["members"].as_array().into_iter().flatten().map(|member| {
+        let name = format!("  {}", user(member));
+        json!({ "name": name, "charged": member["charged"], "held": member["held"] })
+    });
+    std::iter::once(row.clone()).chain(members).collect()
 }
 
 /// A device's name, or its id.

@@ -3,8 +3,10 @@
 //! Invariant: an answer comes from the replica and from nothing else; the desk
 //! holds no state of its own. The answers' parts are JSON values in the form that
 //! `--json` prints. Devices are in `fleet`, figures in `views`, prices in
-//! `rates`, leases in `leases`, statements and corrections in `books`, events in `logs`.
+//! `rates`, leases in `leases`, statements and corrections in `books`, events in `logs`, people in `people`, what
+//! they may spend in `accounts`.
 
+use super::people::Whose;
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
 use crate::keeper::{Keeper, Unanswered};
@@ -76,10 +78,14 @@ impl Desk {
             Ask::Devices => items.give(&self.devices().await?).await,
             Ask::Retire { device, reason } => items.give(&self.retire(device, reason).await?).await,
             Ask::Revoke { device, reason } => items.give(&self.revoke(device, reason).await?).await,
-            Ask::Grant { user, credits, reason } => {
-                items.give(&self.grant(user, credits, reason).await?).await
+            Ask::Grant { user, group, credits, reason } => {
+                let whose = Whose { name: user, group };
+                items.give(&self.grant(whose, credits, reason).await?).await
             }
             Ask::Act { act } => items.give(&self.act(act).await?).await,
+            Ask::People(asked) => items.give(&self.people(asked).await?).await,
+            Ask::Allot { whose, monthly } => items.give(&self.allot(whose, monthly).await?).await,
+            Ask::Balance { whose, at } => items.give(&self.balance(whose, at).await?).await,
             Ask::PublishRates { card } => items.give(&self.publish_rates(card).await?).await,
             Ask::Rates { version } => items.give(&self.rates(version).await?).await,
             Ask::Settlement { policy } => items.give(&self.settlement(policy).await?).await,

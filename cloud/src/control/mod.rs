@@ -5,6 +5,7 @@
 //! is answered by the same code ([`desk`]) in a running process and in a command
 //! that opened the files itself ([`reach`]).
 
+mod accounts;
 mod acts;
 mod backup;
 mod books;
@@ -14,6 +15,7 @@ mod fleet;
 mod forks;
 mod leases;
 mod logs;
+pub mod people;
 mod pin;
 mod quarantine;
 mod rates;
@@ -106,8 +108,11 @@ pub enum Ask {
     },
     /// Give a user credits.
     Grant {
-        /// A name that some device has seen.
+        /// A name that some device has seen, or that was entered here.
         user: String,
+        /// Whether it is a group's.
+        #[serde(default)]
+        group: bool,
         /// How much; negative takes back.
         credits: Credits,
         /// Why.
@@ -117,6 +122,22 @@ pub enum Ask {
     Act {
         /// What.
         act: ServerAct,
+    },
+    /// Who there is, and who is one person.
+    People(people::PeopleAsk),
+    /// What an account is given each month.
+    Allot {
+        /// Whose.
+        whose: people::Whose,
+        /// How much, and how; nothing any more, if absent.
+        monthly: Option<people::Monthly>,
+    },
+    /// One account's figures, and where its credits are.
+    Balance {
+        /// Whose.
+        whose: people::Whose,
+        /// As of when; now, if absent.
+        at: Option<At>,
     },
     /// Publish prices as the next rate card.
     PublishRates {

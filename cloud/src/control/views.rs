@@ -5,14 +5,15 @@
 //! Names are those known now: they are no part of what is folded.
 
 use super::desk::Desk;
+use super::people::{Whose, find};
 use super::{At, Failure, Figures};
 use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use tallyroll_engine::Result;
 use tallyroll_engine::counts::{BalanceRow, Counts, CreditSum, Month, Report, TotalsRow, Usage};
 use tallyroll_engine::hub::{Fleet, Standing};
-use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, Wall};
 
 /// A view and where it stands.
@@ -87,17 +88,13 @@ impl Desk {
 
     pub(super) async fn grant(
         &self,
-        user: String,
+        whose: Whose,
         credits: Credits,
         reason: String,
     ) -> Result<Granted, Failure> {
         let granted = self.keeper.run(move |replica| {
-            let Some(subject) = replica.people.subject(&user) else {
-                let why = format!(
-                    "no device has seen a user named {user}; `tallyroll view balances` lists those seen"
-                );
-                return Err(Error::Rejected(why));
-            };
+            let subject = find(replica, &whose)?;
+            let user = whose.name;
             let position = replica.hub.grant(replica.now(), subject, credits, reason)?;
             Ok(Granted { user, subject, credits, position })
         });
@@ -137,7 +134,7 @@ fn view(
     };
     let report = Report {
         counts: &counts,
-        user_name: &|device, alias| replica.people.name(device, alias).map(str::to_owned),
+        user_name: &|device, alias| replica.people.shown(&counts, device, alias).map(str::to_owned),
         device_name: &|device| hub.fleet().device(device).map(|record| record.name.clone()),
     };
     let rows = match (figures, past) {

@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
-use hpke::{Deserializable as _, Kem, OpModeR, Serializable as _, single_shot_open};
+use hpke::{
+    Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _, single_shot_open,
+    single_shot_seal,
+};
+use tallyroll_schema::Hash;
 use tallyroll_schema::limits::SEALED_NAME_BYTES_MAX;
 use tallyroll_schema::wire::DIRECTORY_INFO;
 use zeroize::Zeroizing;
@@ -20,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::secret_file;
 
 const ENCAPSULATED_BYTES: usize = 32;
+const PADDED_TO: usize = 32;
 const FILE_NAME: &str = "directory.key";
 
 type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
@@ -109,6 +114,37 @@ impl DirectoryKey {
         );
         unpad(&Zeroizing::new(padded.map_err(|_| OpenError::Refused)?))
     }
+
+    /// Seals a name, as a device does, for one that is entered here; `None` if it is too long.
+    pub fn seal(&self, device: &[u8], alias: &[u8; 16], name: &str) -> Option<Vec<u8>> {
+        let padded_bytes = (1 + name.len()).next_multiple_of(PADDED_TO);
+        let mut padded = Zeroizing::new(Vec::with_capacity(padded_bytes));
+        padded.push(u8::try_from(name.len()).ok()?);
+        padded.extend_from_slice(name.as_bytes());
+        padded.resize(padded_bytes, 0);
+        self.seal_padded(device, alias, &padded)
+    }
+
+    fn seal_padded(&self, device: &[u8], alias: &[u8; 16], padded: &[u8]) -> Option<Vec<u8>> {
+        let recipient = X25519HkdfSha256::sk_to_pk(&self.0);
+        let row = [device, alias].concat();
+        let sealed = single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
+            &OpModeS::Base,
+            &recipient,
+            DIRECTORY_INFO,
+            padded,
+            &row,
+        );
+        let (encapsulated, ciphertext) = sealed.ok()?;
+        Some([encapsulated.to_bytes().as_slice(), &ciphertext].concat())
+    }
+
+    /// By what a forgotten name is recognised, without the name: who has this key can test names.
+    pub fn known_by(&self, name: &str) -> Hash {
+        let secret = Zeroizing::new(<[u8; 32]>::from(self.0.to_bytes()));
+        let key = Zeroizing::new(blake3::derive_key("tallyroll forgotten names v1", &*secret));
+        Hash(*blake3::keyed_hash(&key, name.as_bytes()).as_bytes())
+    }
 }
 
 impl fmt::Debug for DirectoryKey {
@@ -127,24 +163,8 @@ fn unpad(padded: &[u8]) -> Result<String, OpenError> {
     String::from_utf8(name.to_vec()).map_err(|_| OpenError::NotAName)
 }
 
-/// Seals a name as a device does.
-#[cfg(test)]
-pub(super) fn seal_for_test(
-    key: &DirectoryKey,
-    device: &[u8],
-    alias: &[u8; 16],
-    name: &str,
-) -> Vec<u8> {
-    let mut padded = vec![u8::try_from(name.len()).unwrap()];
-    padded.extend_from_slice(name.as_bytes());
-    padded.resize(padded.len().next_multiple_of(32), 0);
-    tests::seal_to(key, &padded, &[device, alias].concat())
-}
-
 #[cfg(test)]
 mod tests {
-    use hpke::{OpModeS, single_shot_seal};
-
     use super::*;
 
     const DEVICE: &[u8] = b"device";
@@ -155,21 +175,7 @@ mod tests {
     }
 
     fn seal(plaintext: &[u8]) -> Vec<u8> {
-        seal_to(&key(), plaintext, &[DEVICE, &ALIAS].concat())
-    }
-
-    pub(super) fn seal_to(key: &DirectoryKey, plaintext: &[u8], row: &[u8]) -> Vec<u8> {
-        let recipient = X25519HkdfSha256::sk_to_pk(&key.0);
-        let (encapsulated, ciphertext) =
-            single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-                &OpModeS::Base,
-                &recipient,
-                DIRECTORY_INFO,
-                plaintext,
-                row,
-            )
-            .unwrap();
-        [encapsulated.to_bytes().as_slice(), &ciphertext].concat()
+        key().seal_padded(DEVICE, &ALIAS, plaintext).unwrap()
     }
 
     #[test]

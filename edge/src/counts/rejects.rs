@@ -2,7 +2,8 @@
 //!
 //! Owns its form, two lines each: `# FILE:LINE reason`, then the line as it was. Invariants: readable by
 //! its owner only (a line holds names and titles), never over its size limit, and a line stands in it
-//! once, however often it is imported. Leaves it to `forget` to remove a person's lines.
+//! once, however often it is imported. A forgotten person's lines are erased, all that hold the name; what is left of
+//! each, `# erased FINGERPRINT`, keeps it from coming back when its log is read again.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -14,6 +15,9 @@ use super::lines::LINE_BYTES_MAX;
 
 /// The size at which a reject file takes no more.
 pub const REJECT_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What stands where a line was erased, before its fingerprint.
+const ERASED: &[u8] = b"# erased ";
 
 /// An open reject file.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ impl RejectFile {
                 // A writer was killed here.
                 (&file).write_all(b"\n")?;
             }
-            known.insert(fingerprint(&line));
+            known.insert(erased(&line).unwrap_or_else(|| fingerprint(&line)));
             line.clear();
         }
         let bytes = file.metadata()?.len();
@@ -105,6 +109,53 @@ impl RejectFile {
     }
 }
 
+/// Erases every entry in which one of the names stands, anywhere. The file stays the same one, so an
+/// import that has it open goes on; killed in between, it is done again by who asked.
+///
+/// # Errors
+/// If it cannot be read or written.
+pub fn erase_from_rejects(path: &Path, names: &[String]) -> io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let named = |line: &[u8]| {
+        let mut names = names.iter().map(String::as_bytes).filter(|name| !name.is_empty());
+        names.any(|name| line.windows(name.len()).any(|window| window == name))
+    };
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let mut kept = Vec::with_capacity(bytes.len());
+    while let Some(first) = lines.next() {
+        // An entry is a header and a line: where one goes, the other does.
+        let header = first.starts_with(b"# ") && erased(first).is_none();
+        let line = if header { lines.next() } else { None };
+        if !named(first) && !line.is_some_and(named) {
+            kept.extend_from_slice(first);
+            kept.extend_from_slice(line.unwrap_or_default());
+            continue;
+        }
+        let line = line.unwrap_or(first);
+        let fingerprint = fingerprint(line.strip_suffix(b"\n").unwrap_or(line));
+        let digits = format!("{:016x}\n", u64::from_be_bytes(fingerprint));
+        kept.extend_from_slice(&[ERASED, digits.as_bytes()].concat());
+    }
+    if kept != bytes {
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&kept)?;
+        file.set_len(kept.len() as u64)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The fingerprint of a line that was erased, if it stands here.
+fn erased(line: &[u8]) -> Option<[u8; 8]> {
+    let digits = std::str::from_utf8(line.strip_prefix(ERASED)?).ok()?.trim_end();
+    u64::from_str_radix(digits, 16).ok().map(u64::to_be_bytes)
+}
+
 fn fingerprint(line: &[u8]) -> [u8; 8] {
     let mut bytes = [0; 8];
     blake3::Hasher::new().update(line).finalize_xof().fill(&mut bytes);
@@ -144,6 +195,29 @@ mod tests {
         assert!(rejects.keep("page_log", 2, &"odd", b"second").expect("keep"));
         let text = std::fs::read_to_string(&path).expect("read");
         assert_eq!(text, "# page_log:1 odd\nfirst\n# page_log:2 o\n# page_log:2 odd\nsecond\n");
+    }
+
+    #[test]
+    fn a_forgotten_name_takes_its_entries_along_and_no_others() {
+        let (_directory, path) = path();
+        let mut rejects = RejectFile::open(&path).expect("open");
+        for (number, line) in [(1, "ada 5 pages"), (2, "x canary 7"), (3, "# bob"), (4, "canary")] {
+            assert!(rejects.keep("page_log", number, &"odd", line.as_bytes()).expect("keep"));
+        }
+        assert!(rejects.keep("page_log", 5, &"no user `canary`", b"torn").expect("keep"));
+        erase_from_rejects(&path, &["canary".into(), "nobody".into()]).expect("erases");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(!text.contains("canary") && text.matches("# erased ").count() == 3, "{text}");
+        assert!(text.starts_with("# page_log:1 odd\nada 5 pages\n# erased "), "{text}");
+        assert!(text.contains("\n# page_log:3 odd\n# bob\n"), "{text}");
+        assert!(rejects.keep("page_log", 6, &"odd", b"later").expect("keep"), "it is open still");
+        // Read again, the log brings none of them back; erased again, nothing more goes.
+        let mut again = RejectFile::open(&path).expect("open");
+        assert!(again.keep("page_log", 4, &"odd", b"canary").expect("is known"));
+        erase_from_rejects(&path, &["canary".into()]).expect("has nothing to do");
+        let after = std::fs::read_to_string(&path).expect("read");
+        assert_eq!(after, format!("{text}# page_log:6 odd\nlater\n"));
+        erase_from_rejects(&path.with_extension("none"), &["ada".into()]).expect("is none");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! at the next start. A write that found no room is none: [`room`] goes on.
 
 mod clock;
+mod forgetting;
 mod opening;
 mod recent;
 mod recording;
@@ -101,7 +102,7 @@ impl Running {
 
 /// Starts the keeper's thread; it needs the runtime for its timer.
 pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper, Running) {
-    let reserve = Reserve::find(dir.reserve());
+    let (reserve, dir) = (Reserve::find(dir.reserve()), dir.clone());
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (progress_sender, progress) = watch::channel(Progress::default());
     let (linked, linked_receiver) = watch::channel(false);
@@ -109,6 +110,8 @@ pub fn start(dir: &DataDir, device: DiskDevice, enrolment: Enrolment) -> (Keeper
     let thread = std::thread::spawn(move || {
         let keeping = Keeping {
             recorder: Recorder::new(enrolment),
+            dir,
+            forget_after: Duration::ZERO,
             device,
             reserve,
             clock: Clock::start(),
@@ -251,6 +254,9 @@ impl Keeper {
 
 struct Keeping {
     device: DiskDevice,
+    dir: DataDir,
+    /// Erasing failed, and is tried again after this.
+    forget_after: Duration,
     reserve: Reserve,
     recorder: Recorder,
     clock: Clock,
@@ -273,6 +279,7 @@ impl Keeping {
             self.seal_if_due()?;
             self.mind_room()?;
             self.prune()?;
+            self.forget()?;
             match runtime.block_on(self.wait(&mut queue, &mut waiting)) {
                 0 if queue.is_closed() && queue.is_empty() => break,
                 _ => self.work(core::mem::take(&mut waiting))?,

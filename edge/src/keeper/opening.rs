@@ -44,6 +44,7 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
 }
 
 fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
+    crate::scrub::remove_unfinished(dir)?;
     let file = store_file(&dir.store())?;
     let anchor = crate::anchor::read(&file);
     let store = open_store(file)?;

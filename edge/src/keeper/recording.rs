@@ -66,6 +66,11 @@ impl Recorder {
         Self { enrolment, aliases: BTreeMap::new() }
     }
 
+    /// Knows names no more that are forgotten.
+    pub(super) fn forget(&mut self, names: &[String]) {
+        self.aliases.retain(|name, _| !names.contains(name));
+    }
+
     /// Records entries; returns an answer for each, and whether aliases were minted.
     pub(super) fn record(
         &mut self,
@@ -220,6 +225,9 @@ impl Recorder {
             if !is_name(name) {
                 continue; // refused when its turn comes
             }
+            if is_counted(device, act)? {
+                continue; // a forgotten name does not come back by a log that is read again
+            }
             if let Some(alias) = device.alias(name)? {
                 self.aliases.insert(name.to_owned(), alias);
                 continue;
@@ -236,6 +244,23 @@ impl Recorder {
         self.aliases.extend(aliases);
         Ok(true)
     }
+}
+
+/// Whether it is a page log's line that was counted, or adds nothing to those that were.
+fn is_counted(device: &DiskDevice, act: &Act) -> Result<bool, Error> {
+    let Act::Print { source: CountSource::PageLog, impressions, spool_job, running_total, .. } =
+        act
+    else {
+        return Ok(false);
+    };
+    if let Some(line) = act.job()
+        && device.is_imported(line)?
+    {
+        return Ok(true);
+    }
+    let Some(job) = spool_job else { return Ok(false) };
+    let so_far = device.spool_job(*job)?;
+    Ok(so_far.after(*impressions, *running_total).impressions() == so_far.impressions())
 }
 
 /// Of a line about a spooler's job, what it adds; `None` when that is nothing.
@@ -359,6 +384,7 @@ fn check_event(event: Event) -> Result<Event, Error> {
             | Event::KeyRotated(_)
             | Event::EventResubmitted(_)
             | Event::LogClosed(_)
+            | Event::SubjectErased(_)
     ) {
         return rejected(format!("{} is written by the engine itself", event.name()));
     }

@@ -2,8 +2,9 @@
 //!
 //! Invariant: what a device's own ledger can add to the view is in here, and is read back as it
 //! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
-//! is never pruned at a device.
+//! is never pruned at a device; which names a device erased, it knows without its ledger.
 
+use super::accounts::Accounts;
 use super::balances::Balances;
 use super::books::Books;
 use super::job::Job;
@@ -62,16 +63,16 @@ fn jobs_of(rows: Vec<BaseJob>) -> Jobs {
     rows.into_iter().map(|row| ((row.device, row.job), row.state)).collect()
 }
 
-/// What has no columns in a snapshot: jobs, rights, balances told, requests and books.
+/// What has no columns in a snapshot: jobs, rights, balances told, requests, books and accounts.
 pub(super) fn encode_nested(counts: &Counts) -> Vec<u8> {
-    let Counts { jobs, rights, balances, requests, books, .. } = counts;
-    write((base_jobs(jobs), rights, balances, requests, books))
+    let Counts { jobs, rights, balances, requests, books, accounts, .. } = counts;
+    write((base_jobs(jobs), rights, balances, requests, books, accounts))
 }
 
 /// Those back.
 pub(super) fn decode_nested(bytes: &[u8], counts: &mut Counts) -> Result<(), DecodeError> {
     let jobs;
-    (jobs, counts.rights, counts.balances, counts.requests, counts.books) =
+    (jobs, counts.rights, counts.balances, counts.requests, counts.books, counts.accounts) =
         minicbor::decode(bytes)?;
     counts.jobs = jobs_of(jobs);
     Ok(())

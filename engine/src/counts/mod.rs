@@ -5,6 +5,7 @@
 //! from the set of signed records, so any order of arrival gives the same; impressions, sheets and pages stay apart. How names
 //! come to stand beside aliases is left to the rims.
 
+mod accounts;
 mod balances;
 mod base;
 mod books;
@@ -31,6 +32,7 @@ mod statement_tests;
 mod sum;
 mod usage;
 
+pub use accounts::{Accounts, Allotment, Gift};
 pub use balances::{Acquaintance, Balances, Told};
 pub use books::Books;
 pub use decide::{Terms, decide};
@@ -39,11 +41,11 @@ pub use line::{Line, State};
 pub(crate) use line::{charged_to, inner};
 pub use meter::{Item, Meter, Reconciled, Reconciliation, Why};
 pub use month::{Month, NoMonth};
-pub use report::{BalanceRow, Report, TotalsRow, Who};
+pub use report::{BalanceRow, MemberRow, Report, TotalsRow, Who};
 pub use rights::{Allocation, Lease, Request, RightKey, Rights};
 pub(crate) use rights::{backed, charge, charge_mut};
 pub use spool::SpoolJob;
 pub use state::{Counts, Requested};
 pub use statement::{Standings, Stated, Statement};
 pub use sum::CreditSum;
-pub use usage::{Usage, UsageKey};
+pub use usage::{Usage, UsageKey, month_of};

@@ -2,7 +2,8 @@
 //!
 //! Invariant: rows come in one order and in one JSON form wherever they are
 //! shown, so two ends can be compared byte for byte. A user whose aliases are
-//! linked is one row; an unlinked alias is its own.
+//! linked is one row; an unlinked alias is its own. A group is one row with the balance that
+//! its members share, and they stand within it.
 
 use super::month::Month;
 use super::state::Counts;
@@ -51,6 +52,23 @@ pub struct BalanceRow {
     /// Of what was charged, by events that were recorded again: no lease backed them.
     #[serde(skip_serializing_if = "CreditSum::is_zero")]
     pub unbacked: CreditSum,
+    /// Of a group: what is its members' of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<MemberRow>>,
+}
+
+/// One member's part of a group's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MemberRow {
+    /// The name, where it is known and may be shown.
+    pub name: Option<String>,
+    /// Who.
+    pub who: Who,
+    /// Charged.
+    pub charged: CreditSum,
+    /// Provisionally charged, by jobs that are not decided yet.
+    pub held: CreditSum,
 }
 
 /// One user's usage of one device in one month.
@@ -100,7 +118,7 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// A row per user, by name, then identity.
+    /// A row per user or group, by name, then identity.
     pub fn balances(&self) -> Vec<BalanceRow> {
         let mut charged: BTreeMap<Who, Usage> = BTreeMap::new();
         let mut names: BTreeMap<Who, String> = BTreeMap::new();
@@ -124,27 +142,56 @@ impl Report<'_> {
                 names.extend((self.user_name)(device, alias).map(|name| (who, name)));
             }
         }
-        let row = |(who, Usage { charged, unbacked, held, .. }): (Who, Usage)| {
-            let (granted, corrected) = match who {
-                Who::Subject(subject) => self.counts.given(subject),
-                Who::Alias { .. } => (0, 0),
-            };
-            let balance = granted - charged + corrected;
-            BalanceRow {
-                name: names.get(&who).cloned(),
-                who,
-                granted: CreditSum::from_thousandths(granted),
-                charged: CreditSum::from_thousandths(charged),
-                corrected: CreditSum::from_thousandths(corrected),
-                balance: CreditSum::from_thousandths(balance),
-                held: CreditSum::from_thousandths(held),
-                available: CreditSum::from_thousandths(balance - held),
-                unbacked: CreditSum::from_thousandths(unbacked),
+        let mut members: BTreeMap<SubjectId, Vec<MemberRow>> = BTreeMap::new();
+        let mut sums: BTreeMap<Who, (Usage, i128, i128)> = BTreeMap::new();
+        for (who, usage) in charged {
+            let (account, granted, corrected) = self.account(who);
+            let sum = sums.entry(account).or_default();
+            sum.0.add(&usage);
+            sum.1 += granted;
+            sum.2 += corrected;
+            if let (Who::Subject(group), true) = (account, account != who) {
+                members.entry(group).or_default().push(MemberRow {
+                    name: names.get(&who).cloned(),
+                    who,
+                    charged: CreditSum::from_thousandths(usage.charged),
+                    held: CreditSum::from_thousandths(usage.held),
+                });
             }
+        }
+        let row = |(who, (Usage { charged, unbacked, held, .. }, granted, corrected))| BalanceRow {
+            name: names.get(&who).cloned(),
+            who,
+            granted: CreditSum::from_thousandths(granted),
+            charged: CreditSum::from_thousandths(charged),
+            corrected: CreditSum::from_thousandths(corrected),
+            balance: CreditSum::from_thousandths(granted - charged + corrected),
+            held: CreditSum::from_thousandths(held),
+            available: CreditSum::from_thousandths(granted - charged + corrected - held),
+            unbacked: CreditSum::from_thousandths(unbacked),
+            members: match who {
+                Who::Subject(group) if self.counts.accounts.is_group(group) => {
+                    let mut members = members.remove(&group).unwrap_or_default();
+                    members.sort_by(|a, b| (&a.name, a.who).cmp(&(&b.name, b.who)));
+                    Some(members)
+                }
+                _ => None,
+            },
         };
-        let mut rows: Vec<BalanceRow> = charged.into_iter().map(row).collect();
+        let mut rows: Vec<BalanceRow> = sums.into_iter().map(row).collect();
         rows.sort_by(|a, b| (&a.name, a.who).cmp(&(&b.name, b.who)));
         rows
+    }
+
+    /// In whose row somebody stands, and what was granted to them and corrected themselves.
+    fn account(&self, who: Who) -> (Who, i128, i128) {
+        match who {
+            Who::Subject(subject) => {
+                let (granted, corrected) = self.counts.given(subject);
+                (Who::Subject(self.counts.accounts.account(subject)), granted, corrected)
+            }
+            Who::Alias { .. } => (who, 0, 0),
+        }
     }
 
     /// A row per month, device and user, in that order; by name where there is one.

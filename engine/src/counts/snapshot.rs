@@ -34,7 +34,7 @@ struct Columns {
     card_place: Vec<(u32, [u8; 16], u64)>,
     policy: Option<Vec<u8>>,
     policy_place: (u32, [u8; 16], u64),
-    /// Jobs, rights, balances told, requests and books.
+    /// Jobs, rights, balances told, requests, books and accounts.
     nested: Vec<u8>,
     resubmitted_log: Vec<[u8; 32]>,
     resubmitted_epoch: Vec<(u32, [u8; 16])>,

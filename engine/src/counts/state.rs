@@ -5,6 +5,7 @@
 //! them as more of the job is known. Events where their writer may not write are not
 //! believed, but counted as misplaced; kinds not understood as incomplete.
 
+use super::accounts::Accounts;
 use super::balances::Balances;
 use super::books::Books;
 use super::job::{Job, RunningJob, Standing};
@@ -44,6 +45,8 @@ pub struct Counts {
     pub(super) requests: BTreeMap<(DeviceId, RequestId), Requested>,
     /// What was corrected, and which months are closed.
     pub(super) books: Books,
+    /// Groups, allotments, and who is forgotten.
+    pub(super) accounts: Accounts,
     /// Events recorded again: where they stood, and their records' hashes.
     pub(super) resubmitted: BTreeSet<(Position, Hash)>,
     pub(super) incomplete: u64,
@@ -134,6 +137,16 @@ impl Counts {
     /// What devices may spend of balances, and what they did.
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+
+    /// Who shares a balance, what a month gives, who is forgotten.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// Whose balance pays for an alias: its subject's group, or else its subject.
+    pub fn account(&self, device: DeviceId, alias: UserAlias) -> Option<SubjectId> {
+        self.subject(device, alias).map(|subject| self.accounts.account(subject))
     }
 
     /// Events of histories that were set aside, counted where they were recorded again.
@@ -285,7 +298,11 @@ impl Counts {
             Event::ChargeCorrected(e) => self.books.correct(&e),
             Event::PeriodClosed(e) => self.books.close(origin.position, &e),
             Event::Unknown(_) => self.incomplete += 1,
-            _ => {}
+            event => {
+                for (account, added) in self.accounts.fold(origin, &event) {
+                    *self.granted.entry(account).or_default() += added;
+                }
+            }
         }
     }
 }
@@ -320,7 +337,12 @@ fn request_of(event: &Event) -> Option<(DeviceId, JobId, RequestId)> {
 pub(super) type Place = (EpochId, u64);
 
 /// Of several decisions about one thing, all in one log, the last holds.
-fn newest<K: Ord, V>(held: &mut BTreeMap<K, (Place, V)>, key: K, position: Position, value: V) {
+pub(super) fn newest<K: Ord, V>(
+    held: &mut BTreeMap<K, (Place, V)>,
+    key: K,
+    position: Position,
+    value: V,
+) {
     let place = (position.epoch, position.seq);
     let newer = held.get(&key).is_none_or(|(before, _)| *before < place);
     if newer || planted(Bug::LastArrivedHolds) {

@@ -74,7 +74,7 @@ impl Usage {
 }
 
 /// Year × 12 + month − 1 in UTC. A time beyond the calendar counts as its last month.
-pub(super) fn month_of(at: Wall) -> u32 {
+pub fn month_of(at: Wall) -> u32 {
     let milliseconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::MAX);
     let date = jiff::tz::Offset::UTC.to_datetime(time).date();

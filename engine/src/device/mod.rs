@@ -10,6 +10,7 @@
 mod balance;
 mod divergence;
 mod epoch;
+mod forget;
 mod imports;
 mod own_log;
 mod people;
@@ -39,7 +40,7 @@ use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::{genesis, newest_time, seal as seal_batch};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, DeviceLogs, JournalState, LogRow, TipRow};
+use crate::store::rows::{BatchRow, DeviceErasure, DeviceLogs, JournalState, LogRow, TipRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use balance::KnownBefore;
@@ -97,6 +98,7 @@ pub struct Device<F, S> {
     telemetry: OwnLog,
     counts: Replay<Counts>,
     decided: Replay<Decided>,
+    erasure: DeviceErasure,
     hybrid: HybridTime,
     /// Of the tail.
     imports: Imports,
@@ -135,6 +137,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let ledger = OwnLog::load(&rows, LogClass::Ledger, logs.ledger)?;
         let telemetry = OwnLog::load(&rows, LogClass::Telemetry, logs.telemetry)?;
         let (counts, decided) = (Replay::load(&rows)?, Replay::load(&rows)?);
+        let erasure = rows.get(&())?.unwrap_or_default();
         let hybrid = newest_time(&rows, logs.ledger)?.max(newest_time(&rows, logs.telemetry)?);
         let (journal, sections) =
             Journal::open(file, journal_state.key.0, journal_state.generation)?;
@@ -149,6 +152,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             telemetry,
             counts,
             decided,
+            erasure,
             hybrid,
             imports: Imports::default(),
             entropy: nonces,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::leases::LeaseRefused;
 use tallyroll_schema::event::log::{LogClass, LogClosed};
-use tallyroll_schema::{Credits, Event, Position, Record, UserAlias};
+use tallyroll_schema::{Credits, Event, Position, Record, SubjectId, UserAlias};
 
 /// What a device is told that asks for something new.
 const RETIRED: &str = "this device is retired: it delivers what it has and records nothing new; to take part again \
@@ -37,6 +37,8 @@ pub(super) struct Decided {
     retired: Option<Position>,
     /// The newest refusal of credits to each user, and where it stands.
     refused: BTreeMap<UserAlias, (Position, LeaseRefused)>,
+    /// Whose names are to be erased, and which aliases of theirs the cloud knows.
+    pub(super) forgotten: BTreeMap<Position, (SubjectId, Vec<UserAlias>)>,
 }
 
 impl Decided {
@@ -62,6 +64,10 @@ impl View for Decided {
                 if known.is_none_or(|(at, _)| *at < origin.position) {
                     self.refused.insert(refused.user, (origin.position, refused));
                 }
+            }
+            Ok(Event::SubjectForgotten(e)) => {
+                let told = (e.subject, e.aliases.unwrap_or_default());
+                self.forgotten.insert(origin.position, told);
             }
             _ => {}
         }

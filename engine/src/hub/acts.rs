@@ -69,8 +69,8 @@ impl<S: Store> Hub<S> {
         if cost <= 0 || cost <= pool {
             return Ok(Acted::At(self.account(now, &[event])?));
         }
-        let subject = self.counts().subject(device, payer);
-        let lent = subject.map_or(Vec::new(), |subject| self.lent(subject, None));
+        let account = self.counts().account(device, payer);
+        let lent = account.map_or(Vec::new(), |account| self.lent(account, None));
         let reachable = self.reachable(&lent, reached);
         let comes_back: i128 = reachable.iter().map(|(_, lease)| lease.outstanding()).sum();
         if in_time && cost <= pool.saturating_add(comes_back) {
@@ -134,7 +134,7 @@ impl<S: Store> Hub<S> {
 
     fn pool_of(&self, device: DeviceId, user: UserAlias) -> Result<i128> {
         let funds =
-            self.counts().subject(device, user).map(|subject| self.funds().remove(&subject));
+            self.counts().account(device, user).map(|account| self.funds().remove(&account));
         Ok(funds.flatten().unwrap_or_default().pool())
     }
 

@@ -51,9 +51,9 @@ impl<S: Store> Hub<S> {
         if owed.is_empty() {
             return Ok(()); // most clouds, most of the time: the sums cost a walk over all users
         }
-        let funds = self.funds().into_iter().map(|(subject, funds)| {
-            let balance = funds.granted - funds.charged;
-            (subject, Figures { balance, held: funds.held })
+        let funds = self.funds().into_iter().map(|(account, funds)| {
+            let balance = funds.granted + funds.corrected - funds.charged;
+            (account, Figures { balance, held: funds.held })
         });
         let funds: BTreeMap<SubjectId, Figures> = funds.collect();
         let mut words: BTreeMap<DeviceId, Vec<Event>> = BTreeMap::new();
@@ -87,8 +87,8 @@ impl<S: Store> Hub<S> {
         funds: &BTreeMap<SubjectId, Figures>,
     ) -> Option<Event> {
         self.fleet().active(device).ok()?;
-        let subject = self.counts().subject(device, user)?;
-        let figures = funds.get(&subject).copied().unwrap_or_default();
+        let account = self.counts().account(device, user)?;
+        let figures = funds.get(&account).copied().unwrap_or_default();
         let up_to = self.taken_in(device)?;
         let (balance, held) = (credits(figures.balance), credits(figures.held));
         let available = credits(figures.balance - figures.held);

@@ -8,7 +8,7 @@
 
 use super::Hub;
 use super::decide::check_text;
-use crate::counts::{Lease, Request, RightKey};
+use crate::counts::{Counts, Lease, Request, RightKey};
 use crate::device::Now;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
@@ -22,7 +22,7 @@ use tallyroll_schema::event::leases::{
 use tallyroll_schema::limits::{LEASE_DAYS, LEASE_RECALL_SECONDS};
 use tallyroll_schema::{Credits, DeviceId, EpochId, LogId, Position, SubjectId, UserAlias, Wall};
 
-/// Where a user's credits are. Thousandths.
+/// Where an account's credits are. Thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Funds {
     /// Given.
@@ -42,7 +42,45 @@ pub struct Funds {
 impl Funds {
     /// What nobody holds.
     pub fn pool(&self) -> i128 {
-        self.granted + self.corrected - self.charged - self.held - self.leased + self.written_off
+        self.granted + self.corrected - self.used() - self.leased
+    }
+
+    /// What was used for good: charged or held.
+    pub fn used(&self) -> i128 {
+        self.charged + self.held - self.written_off
+    }
+
+    /// Where each account's credits are: a group's with those of its members.
+    pub fn of_accounts(counts: &Counts) -> BTreeMap<SubjectId, Self> {
+        Self::by(counts, |subject| counts.accounts().account(subject))
+    }
+
+    /// Where each subject's own credits are, whether it is a member of a group or not.
+    pub(super) fn of_subjects(counts: &Counts) -> BTreeMap<SubjectId, Self> {
+        Self::by(counts, |subject| subject)
+    }
+
+    fn by(counts: &Counts, whose: impl Fn(SubjectId) -> SubjectId) -> BTreeMap<SubjectId, Self> {
+        let mut funds = BTreeMap::<SubjectId, Self>::new();
+        for (subject, granted) in counts.granted() {
+            funds.entry(whose(*subject)).or_default().granted += *granted;
+        }
+        for (subject, corrected) in counts.books().corrections() {
+            funds.entry(whose(subject)).or_default().corrected += corrected;
+        }
+        for (key, usage) in counts.usage() {
+            let Some(subject) = counts.subject(key.device, key.user) else { continue };
+            let funds = funds.entry(whose(subject)).or_default();
+            funds.charged += usage.charged;
+            funds.held += usage.held;
+        }
+        for (key, lease) in counts.rights().leases() {
+            let Some(subject) = counts.subject(key.device, key.user) else { continue };
+            let funds = funds.entry(whose(subject)).or_default();
+            funds.leased += lease.outstanding().max(0);
+            funds.written_off += (-lease.outstanding()).max(0);
+        }
+        funds
     }
 }
 
@@ -82,28 +120,9 @@ pub(super) type Waiting = BTreeMap<Position, Duration>;
 pub(super) type Anchor<'a> = dyn FnMut(u64) -> std::io::Result<()> + 'a;
 
 impl<S: Store> Hub<S> {
-    /// Where each user's credits are.
+    /// Where each account's credits are.
     pub fn funds(&self) -> BTreeMap<SubjectId, Funds> {
-        let (counts, mut funds) = (self.counts(), BTreeMap::<SubjectId, Funds>::new());
-        for (subject, granted) in counts.granted() {
-            funds.entry(*subject).or_default().granted = *granted;
-        }
-        for (subject, corrected) in counts.books().corrections() {
-            funds.entry(subject).or_default().corrected = corrected;
-        }
-        for (key, usage) in counts.usage() {
-            let Some(subject) = counts.subject(key.device, key.user) else { continue };
-            let funds = funds.entry(subject).or_default();
-            funds.charged += usage.charged;
-            funds.held += usage.held;
-        }
-        for (key, lease) in counts.rights().leases() {
-            let Some(subject) = counts.subject(key.device, key.user) else { continue };
-            let funds = funds.entry(subject).or_default();
-            funds.leased += lease.outstanding().max(0);
-            funds.written_off += (-lease.outstanding()).max(0);
-        }
-        funds
+        Funds::of_accounts(self.counts())
     }
 
     /// What devices were lent or have overdrawn, and what is left of it.
@@ -237,7 +256,7 @@ impl<S: Store> Hub<S> {
         reached: &BTreeSet<DeviceId>,
         anchor: &mut Anchor<'_>,
     ) -> Result<()> {
-        let subject = self.counts().subject(key.device, key.user);
+        let subject = self.counts().account(key.device, key.user);
         let funds = subject.and_then(|subject| self.funds().get(&subject).copied());
         let (pool, needed) = (funds.unwrap_or_default().pool(), thousandths(asked.needed).max(1));
         if let Some(subject) = subject.filter(|_| needed <= pool || planted(Bug::PoolUnchecked)) {
@@ -341,7 +360,7 @@ impl<S: Store> Hub<S> {
     ) -> Vec<(RightKey, Lease)> {
         let leases = self.counts().rights().leases().iter();
         let others = leases.filter(|(key, lease)| Some(*key) != asking && lease.outstanding() > 0);
-        let same = |key: &RightKey| self.counts().subject(key.device, key.user) == Some(subject);
+        let same = |key: &RightKey| self.counts().account(key.device, key.user) == Some(subject);
         others.filter(|(key, _)| same(key)).map(|(key, lease)| (*key, *lease)).collect()
     }
 

@@ -5,6 +5,7 @@
 //! receipts and decisions leave only after it. Views are folded from what was
 //! committed and from nothing else. Clock, entropy and names are arguments.
 
+mod accounts;
 mod acts;
 mod admission;
 mod balances;
@@ -13,9 +14,11 @@ mod decide;
 mod discarded;
 mod enrol;
 mod fleet;
+mod forget;
 mod forks;
 mod gaps;
 mod leases;
+mod people;
 mod quarantine;
 mod read;
 mod readmit;
@@ -30,9 +33,11 @@ pub use books::{Correction, MonthBooks};
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
+pub use forget::Forgetting;
 pub use forks::Fork;
 pub use gaps::Gap;
 pub use leases::{Funds, HeldLease};
+pub use people::{CLOUD, Named};
 pub use quarantine::Quarantined;
 pub use read::{LogSummary, Verified};
 pub use rebuild::{Root, rebuild};
@@ -44,7 +49,9 @@ use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::newest_time;
 use crate::planted::{Bug, planted};
-use crate::store::rows::{CloudLogs, CloudRecovery, CommitRow, LogRow, TipRow, split_epoch_key};
+use crate::store::rows::{
+    CloudErasure, CloudLogs, CloudRecovery, CommitRow, LogRow, TipRow, split_epoch_key,
+};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
@@ -82,6 +89,8 @@ pub struct Hub<S> {
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
     recovery: CloudRecovery,
+    /// What is left to erase of people who are forgotten.
+    erasure: CloudErasure,
     /// The last number of a lease that may have left.
     allocated: u64,
     /// Requests for leases that wait for others', and since when.
@@ -119,6 +128,7 @@ impl<S: Store> Hub<S> {
         }
         let (fleet, counts) = (Replay::load(&rows)?, Replay::load(&rows)?);
         let recovery = rows.get(&())?.unwrap_or_default();
+        let erasure = rows.get(&())?.unwrap_or_default();
         let mut hub = Self {
             config,
             logs,
@@ -129,6 +139,7 @@ impl<S: Store> Hub<S> {
             fleet,
             counts,
             recovery,
+            erasure,
             allocated: 0,
             waiting: leases::Waiting::new(),
             untold: true,

@@ -225,10 +225,10 @@ impl<S: Store> Hub<S> {
     ///
     /// # Errors
     /// Storage failed.
-    pub fn directory(&self) -> Result<Vec<(DirectoryKey, Vec<u8>)>> {
+    pub fn directory(&self) -> Result<Vec<(DirectoryKey, DirectoryRow)>> {
         let mut entries = Vec::new();
         self.rows().scan::<DirectoryRow>(&[], &[], &mut |key, row| {
-            entries.extend(DirectoryRow::split_key(key).map(|key| (key, row.sealed)));
+            entries.extend(DirectoryRow::split_key(key).map(|key| (key, row)));
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(entries)

@@ -121,8 +121,9 @@ impl<S: Store> Hub<S> {
                     for entry in entries {
                         // The first name stays: an alias means one person for ever.
                         let key = (device, entry.alias);
-                        if rows.get::<DirectoryRow>(&key)?.is_none() {
-                            rows.put(&key, &DirectoryRow { sealed: entry.sealed });
+                        let forgotten = self.is_forgotten(device, entry.alias);
+                        if !forgotten && rows.get::<DirectoryRow>(&key)?.is_none() {
+                            rows.put(&key, &DirectoryRow { sealed: entry.sealed, mail: None });
                         }
                     }
                     Reply::DirectoryStored(aliases)

@@ -6,7 +6,7 @@
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
 use crate::Kind;
 use crate::counts::{RightKey, decide};
-use crate::hub::{Funds, Hub};
+use crate::hub::{Funds, Hub, Named};
 use crate::store::MemoryStore;
 use std::collections::BTreeSet;
 use tallyroll_schema::event::counts::ColorMode;
@@ -315,4 +315,38 @@ fn nothing_leaves_whose_number_could_not_be_noted() {
     let failed = hub.answer_requests(now(10), &BTreeSet::new(), failed);
     assert_eq!(failed.expect_err("is told").kind(), Kind::Closed);
     assert!(hub.is_closed());
+}
+
+/// A lease is one member's, but it comes out of what all of them have.
+#[test]
+fn two_members_never_overspend_their_group_together() {
+    let mut hub = hub();
+    let (mut one, mut two) = (enrol(&mut hub, "one", 21), enrol(&mut hub, "two", 22));
+    let (sealed, mail, alias) = (vec![1; 80], None, UserAlias([9; 16]));
+    let office = Named { subject: SUBJECT, alias, sealed, mail, founds_group: true };
+    let members = [SubjectId([1; 16]), SubjectId([2; 16])];
+    let links = [(one.id(), ALIAS, members[0]), (two.id(), ALIAS, members[1])];
+    hub.name(now(3), vec![office], links.to_vec()).expect("founds");
+    hub.grant(now(3), SUBJECT, credits(10), String::new()).expect("grants");
+    for member in members {
+        hub.join_group(now(3), SUBJECT, member).expect("joins");
+    }
+    let first = one.id();
+    ask(&mut one, 6, 6);
+    sync(&mut hub, &mut one, &[], 10);
+    ask(&mut two, 5, 5);
+    sync(&mut hub, &mut two, &[], 11);
+    assert!(!spend(&mut two, 1, true), "4 are left of the group's 10");
+    ask(&mut two, 5, 5);
+    sync(&mut hub, &mut two, &[first], 12);
+    sync(&mut hub, &mut one, &[first], 12);
+    assert_eq!(one.recalled(), [ALIAS], "what a member does not use goes to another one");
+    assert!(spend(&mut one, 5, false));
+    one.return_lease(now(12), ALIAS).expect("gives back").expect("had something");
+    sync(&mut hub, &mut one, &[first], 13);
+    sync(&mut hub, &mut two, &[first], 13);
+    assert!(spend(&mut two, 5, false) && !spend(&mut two, 1, false));
+    sync(&mut hub, &mut two, &[], 14);
+    let Funds { charged, leased, .. } = funds(&hub);
+    assert_eq!((charged, leased, funds(&hub).pool()), (10_000, 0, 0));
 }

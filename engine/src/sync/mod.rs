@@ -13,6 +13,8 @@ mod balance_tests;
 mod books_tests;
 #[cfg(test)]
 mod copy_tests;
+#[cfg(test)]
+mod forget_tests;
 mod incoming;
 #[cfg(test)]
 mod lease_tests;

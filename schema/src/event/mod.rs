@@ -6,6 +6,7 @@
 //! [`Event::Unknown`], untouched. What an event *does* is left to the folds.
 
 pub mod alerts;
+pub mod allotments;
 pub mod balances;
 pub mod counts;
 pub mod document;
@@ -21,6 +22,7 @@ pub mod uploads;
 use crate::DecodeError;
 use crate::cbor::{from_cbor, to_cbor};
 use alerts::*;
+use allotments::*;
 use balances::*;
 use counts::*;
 use document::*;
@@ -187,6 +189,10 @@ events! {
     0x0131 "period.closed" v 1 Cloud PeriodClosed;
     /// A device's clock was judged for a stretch of its log.
     0x0132 "clock.assessed" v 1 Cloud ClockAssessed;
+    /// What an account is given each month was laid down.
+    0x0135 "allotment.laid-down" v 1 Cloud AllotmentLaidDown;
+    /// An account was given a month's allotment.
+    0x0136 "allotment.given" v 1 Cloud AllotmentGiven;
 
     /// A scan ticket was issued.
     0x0201 "ticket.issued" v 1 Both TicketIssued;
@@ -260,6 +266,14 @@ events! {
     0x0601 "subject.linked" v 1 Cloud SubjectLinked;
     /// A person was forgotten.
     0x0602 "subject.forgotten" v 1 Cloud SubjectForgotten;
+    /// A device has erased a person's names.
+    0x0603 "subject.erased" v 1 Device SubjectErased;
+    /// An account that several people share came to be.
+    0x0604 "group.founded" v 1 Cloud GroupFounded;
+    /// A person's account counts as a group's.
+    0x0605 "group.joined" v 1 Cloud GroupJoined;
+    /// A person's account is their own again.
+    0x0606 "group.left" v 1 Cloud GroupLeft;
 
     /// A device joined the fleet.
     0x0701 "device.enrolled" v 1 Cloud DeviceEnrolled;

@@ -1,15 +1,16 @@
-//! Events of people: which aliases are one person. Names are never in them.
+//! Events of people: which aliases are one person, who shares a balance, who is forgotten. Names
+//! are never in them.
 //!
-//! Invariant: balances fold through links; an alias is linked to one subject,
-//! and a later link for it replaces the earlier one.
+//! Invariant: balances fold through links and membership; an alias is linked to one subject and a
+//! subject is in one group at most, and a later decision replaces the earlier one.
 
 use super::body;
-use crate::{DeviceId, SubjectId, UserAlias};
+use crate::{Credits, DeviceId, Position, SubjectId, UserAlias};
 
 body! {
     /// An alias of a device belongs to a subject.
     pub struct SubjectLinked {
-        /// The device that minted the alias.
+        /// The device that minted the alias; all zeros for a name that was entered at the cloud.
         #[n(0)]
         pub device: DeviceId,
         /// The alias.
@@ -25,5 +26,52 @@ body! {
         /// The subject.
         #[n(0)]
         pub subject: SubjectId,
+        /// In the log about a device: which of its aliases, as far as the cloud knows them.
+        #[n(1)]
+        pub aliases: Option<Vec<UserAlias>>,
+        /// In the log about a device: which device.
+        #[n(2)]
+        pub device: Option<DeviceId>,
+    }
+
+    /// A device has erased what it was told to: the names, and the bytes they stood in.
+    pub struct SubjectErased {
+        /// The subject.
+        #[n(0)]
+        pub subject: SubjectId,
+        /// The decision in the log about this device.
+        #[n(1)]
+        pub decision: Position,
+    }
+
+    /// An account that several people share came to be.
+    pub struct GroupFounded {
+        /// The group.
+        #[n(0)]
+        pub group: SubjectId,
+    }
+
+    /// A person's whole account counts as the group's from now on.
+    pub struct GroupJoined {
+        /// The group.
+        #[n(0)]
+        pub group: SubjectId,
+        /// The person.
+        #[n(1)]
+        pub member: SubjectId,
+    }
+
+    /// A person's account is their own again.
+    pub struct GroupLeft {
+        /// The group.
+        #[n(0)]
+        pub group: SubjectId,
+        /// The person.
+        #[n(1)]
+        pub member: SubjectId,
+        /// Given to the person's account out of the group's, so that what was used until now stays
+        /// the group's; negative: what they brought and did not use.
+        #[n(2)]
+        pub settled: Credits,
     }
 }

@@ -4,6 +4,7 @@
 //! directory key can open it.
 
 use super::cbor_row;
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use tallyroll_schema::{DeviceId, UserAlias};
 
@@ -14,6 +15,9 @@ pub struct DirectoryRow {
     /// RFC 9180 (HPKE) encapsulated key and ciphertext.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub sealed: Vec<u8>,
+    /// The mail address, sealed likewise, of a name that was entered at the cloud.
+    #[n(1)]
+    pub mail: Option<ByteVec>,
 }
 
 /// Who minted an alias, and the alias.
@@ -38,7 +42,9 @@ mod tests {
 
     #[test]
     fn reads_back() {
-        super::super::assert_reads_back(&DirectoryRow { sealed: vec![3; 80] });
+        super::super::assert_reads_back(&DirectoryRow { sealed: vec![3; 80], mail: None });
+        let mail = Some(vec![4; 112].into());
+        super::super::assert_reads_back(&DirectoryRow { sealed: vec![3; 80], mail });
         let key = (DeviceId([1; 16]), UserAlias([2; 16]));
         assert_eq!(DirectoryRow::split_key(&DirectoryRow::key(&key)), Some(key));
     }

@@ -6,7 +6,7 @@
 
 use super::cbor_row;
 use minicbor::{Decode, Encode};
-use tallyroll_schema::{DeviceId, EpochId, Hash, LogId, Wall};
+use tallyroll_schema::{DeviceId, EpochId, Hash, LogId, Position, SubjectId, Wall};
 
 /// Which singleton.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub enum MetaKey {
     DeviceHistory = 4,
     /// [`CloudRecovery`].
     CloudRecovery = 5,
+    /// [`DeviceErasure`].
+    DeviceErasure = 6,
+    /// [`CloudErasure`].
+    CloudErasure = 7,
 }
 
 /// The logs this store's device writes.
@@ -102,6 +106,33 @@ pub struct CloudRecovery {
     pub rebuilt: Option<Wall>,
 }
 
+/// How far a device has erased the names that it was told to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct DeviceErasure {
+    /// Whether rows were deleted whose bytes may still lie in the store's file.
+    #[n(0)]
+    pub unscrubbed: bool,
+    /// The decisions that are carried out and confirmed.
+    #[n(1)]
+    pub confirmed: Vec<Position>,
+}
+
+/// What a cloud has yet to erase of people who are forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct CloudErasure {
+    /// Whether rows were deleted whose bytes may still lie in the store's file.
+    #[n(0)]
+    pub unscrubbed: bool,
+    /// By what their names are recognised that devices may yet bring: keyed hashes, kept until every
+    /// device has confirmed.
+    #[n(1)]
+    pub names: Vec<(Hash, SubjectId)>,
+}
+
+cbor_row!(CloudErasure, Meta, (), |()| vec![MetaKey::CloudErasure as u8]);
+cbor_row!(DeviceErasure, Meta, (), |()| vec![MetaKey::DeviceErasure as u8]);
 cbor_row!(CloudRecovery, Meta, (), |()| vec![MetaKey::CloudRecovery as u8]);
 cbor_row!(DeviceHistory, Meta, (), |()| vec![MetaKey::DeviceHistory as u8]);
 cbor_row!(DeviceLogs, Meta, (), |()| vec![MetaKey::DeviceLogs as u8]);
@@ -130,6 +161,15 @@ mod tests {
             reported: vec![DeviceId([6; 16])],
             awaiting: Some(true),
             rebuilt: Some(Wall(8)),
+        });
+        let (log, epoch) = of(5);
+        assert_reads_back(&DeviceErasure {
+            unscrubbed: true,
+            confirmed: vec![Position { log, epoch, seq: 6 }],
+        });
+        assert_reads_back(&CloudErasure {
+            unscrubbed: true,
+            names: vec![(Hash([7; 32]), SubjectId([8; 16]))],
         });
         assert_reads_back(&JournalState { generation: 7, key: Hash([8; 32]) });
     }

@@ -41,7 +41,10 @@ pub use head::HeadRow;
 pub use import::{ImportRow, PrunedLine};
 pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
-pub use meta::{CloudLogs, CloudRecovery, DeviceHistory, DeviceLogs, JournalState, MetaKey};
+pub use meta::{
+    CloudErasure, CloudLogs, CloudRecovery, DeviceErasure, DeviceHistory, DeviceLogs, JournalState,
+    MetaKey,
+};
 pub use pruned::PrunedRow;
 pub use quarantine::{QuarantineBurstRow, QuarantineEntry, QuarantineRow};
 pub use receipt::ReceiptRow;

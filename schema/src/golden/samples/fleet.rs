@@ -1,13 +1,12 @@
-//! Samples of the events of people and of the fleet.
+//! Samples of the events of the fleet.
 //!
 //! Invariant: the first sample of a kind sets every field; a minimal one sets no
 //! optional one. Which files they become is left to the tests above.
 
-use super::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, SUBJECT};
+use super::{DEVICE, EPOCH, HASH, LOG, POSITION};
 use crate::event::fleet::{
     DeviceCertificateUsed, DeviceEnrolled, DeviceKeysRotated, DeviceRetired, DeviceRevoked,
 };
-use crate::event::people::{SubjectForgotten, SubjectLinked};
 use crate::event::quarantine::{QuarantineDiscarded, QuarantineOpened, QuarantineReleased};
 use crate::{Event, Head, Position, PublicKey, QuarantineId};
 
@@ -15,8 +14,6 @@ const QUARANTINE: QuarantineId = QuarantineId([0xee; 8]);
 
 pub(super) fn samples() -> Vec<Event> {
     vec![
-        SubjectLinked { device: DEVICE, alias: ALIAS, subject: SUBJECT }.into(),
-        SubjectForgotten { subject: SUBJECT }.into(),
         enrolled(Some(POSITION)),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),

@@ -11,6 +11,7 @@ mod counts;
 mod fleet;
 mod leases;
 mod log;
+mod people;
 mod printing;
 mod services;
 mod uploads;
@@ -45,6 +46,7 @@ pub(super) fn samples() -> Vec<Event> {
         services::samples(),
         printing::samples(),
         alerts::samples(),
+        people::samples(),
         fleet::samples(),
     ];
     domains.into_iter().flatten().collect()
@@ -59,6 +61,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
         uploads::minimal_samples(),
         services::minimal_samples(),
         printing::minimal_samples(),
+        people::minimal_samples(),
         fleet::minimal_samples(),
     ];
     domains.into_iter().flatten().collect()

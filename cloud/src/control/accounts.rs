@@ -1,0 +1,150 @@
+//! Answers about one account: its figures, where its credits are, what it is given each month.
+//!
+//! Invariant: figures are those of one commit, and add up: granted = charged + held + leased + pool, less
+//! what was spent after it was written off. A member's account is their group's.
+
+use super::desk::Desk;
+use super::people::{Monthly, Whose, find};
+use super::{At, Failure};
+use crate::keeper::Replica;
+use serde::Serialize;
+use std::borrow::Cow;
+use tallyroll_engine::Result;
+use tallyroll_engine::counts::{Allotment, CreditSum, month_name, month_of};
+use tallyroll_engine::hub::Funds;
+use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId};
+
+/// An account's figures.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Balance {
+    at: CommitPosition,
+    name: String,
+    subject: SubjectId,
+    /// The group whose balance it is, for a member.
+    group: Option<String>,
+    granted: CreditSum,
+    charged: CreditSum,
+    balance: CreditSum,
+    held: CreditSum,
+    available: CreditSum,
+    /// Of what is available, what no device holds.
+    pool: CreditSum,
+    /// And what devices hold.
+    leased: Vec<Leased>,
+    allotment: Option<Given>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Leased {
+    device: DeviceId,
+    device_name: Option<String>,
+    credits: CreditSum,
+    /// Whether nobody can spend it any more, and it waits to be written off.
+    frozen: bool,
+}
+
+/// What an account is given each month.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Given {
+    monthly: Credits,
+    carries_over: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    most: Option<Credits>,
+    from: String,
+    /// The month for which it was given last.
+    last: Option<String>,
+}
+
+/// What came of an allotment.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Allotted {
+    name: String,
+    subject: SubjectId,
+    /// Absent: stopped.
+    allotment: Option<Given>,
+    position: Position,
+}
+
+impl Desk {
+    pub(super) async fn allot(
+        &self,
+        whose: Whose,
+        monthly: Option<Monthly>,
+    ) -> Result<Allotted, Failure> {
+        let allotted = self.keeper.run(move |replica| {
+            let (subject, now) = (find(replica, &whose)?, replica.now());
+            let this = month_of(now.wall);
+            let allotment = match monthly {
+                None => Allotment { monthly: None, carries_over: false, most: None, from: this },
+                Some(Monthly { credits, carries_over, most, from }) => {
+                    let (monthly, from) = (Some(credits), from.unwrap_or(this));
+                    Allotment { monthly, carries_over, most, from }
+                }
+            };
+            let position = replica.hub.lay_down_allotment(now, subject, allotment)?;
+            let counts = replica.hub.counts();
+            Ok(Allotted { name: whose.name, subject, allotment: given(counts, subject), position })
+        });
+        Ok(allotted.await?)
+    }
+
+    pub(super) async fn balance(&self, whose: Whose, at: Option<At>) -> Result<Balance, Failure> {
+        Ok(self.keeper.run(move |replica| balance(replica, whose, at)).await?)
+    }
+}
+
+fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
+    let (hub, subject) = (&replica.hub, find(replica, &whose)?);
+    let past = match at {
+        None => None,
+        Some(At::Position(position)) => Some(position),
+        Some(At::Time(time)) => Some(hub.commit_at(time)?),
+    };
+    let (at, counts) = match past {
+        None => (hub.last_commit(), Cow::Borrowed(hub.counts())),
+        Some(position) => (position, Cow::Owned(hub.counts_at(position)?)),
+    };
+    let account = counts.accounts().account(subject);
+    let funds = Funds::of_accounts(&counts).get(&account).copied().unwrap_or_default();
+    let group = counts.accounts().group_of(subject);
+    let name = |subject| replica.people.title(subject).map(str::to_owned);
+    let leases = counts.rights().leases().iter().filter(|(key, lease)| {
+        lease.outstanding() > 0 && counts.account(key.device, key.user) == Some(account)
+    });
+    let leased = leases.map(|(key, lease)| Leased {
+        device: key.device,
+        device_name: hub.fleet().device(key.device).map(|record| record.name.clone()),
+        credits: CreditSum::from_thousandths(lease.outstanding()),
+        frozen: counts.rights().is_ended(key),
+    });
+    let (granted, charged) = (funds.granted, funds.charged);
+    Ok(Balance {
+        at,
+        name: whose.name,
+        subject,
+        group: group.map(|group| name(group).unwrap_or_else(|| group.short())),
+        granted: CreditSum::from_thousandths(granted),
+        charged: CreditSum::from_thousandths(charged),
+        balance: CreditSum::from_thousandths(granted - charged),
+        held: CreditSum::from_thousandths(funds.held),
+        available: CreditSum::from_thousandths(granted - charged - funds.held),
+        pool: CreditSum::from_thousandths(funds.pool()),
+        leased: leased.collect(),
+        allotment: given(&counts, account),
+    })
+}
+
+fn given(counts: &tallyroll_engine::counts::Counts, account: SubjectId) -> Option<Given> {
+    let Allotment { monthly, carries_over, most, from } = counts.accounts().allotment(account)?;
+    Some(Given {
+        monthly: monthly?,
+        carries_over,
+        most,
+        from: month_name(from),
+        last: counts.accounts().last_gift(account).map(|(month, _)| month_name(month)),
+    })
+}

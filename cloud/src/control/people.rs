@@ -1,0 +1,290 @@
+//! Answers about people and groups: who there is, whose aliases are one person, who is forgotten.
+//!
+//! Invariant: a name is in an answer to who asked and in the directory, and in nothing else. What holds is
+//! the engine's; who has which name is [`crate::people`]'s.
+
+use super::desk::Desk;
+use super::{Failure, fleet};
+use crate::keeper::Replica;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tallyroll_engine::hub::{CLOUD, Forgetting};
+use tallyroll_engine::{Error, Result};
+use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
+
+/// An account, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Whose {
+    /// A user's name, or a group's.
+    pub name: String,
+    /// Whether it is a group's.
+    pub group: bool,
+}
+
+/// What an account is given each month.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Monthly {
+    /// How much.
+    pub credits: Credits,
+    /// Whether what is left is kept.
+    pub carries_over: bool,
+    /// With that: up to how much in all.
+    pub most: Option<Credits>,
+    /// The first month, year × 12 + month − 1; this one, if absent.
+    pub from: Option<u32>,
+}
+
+/// What may be asked of people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PeopleAsk {
+    /// Everybody with a name.
+    Users,
+    /// Enter a user, or a mail address for one.
+    Add {
+        /// The name.
+        name: String,
+        /// A mail address.
+        mail: Option<String>,
+    },
+    /// One user and their aliases.
+    Show {
+        /// The name.
+        name: String,
+    },
+    /// Have an alias be a user's.
+    Link {
+        /// The user.
+        name: String,
+        /// A device, by name or id.
+        device: String,
+        /// The name that the device has for them, or the beginning of the alias.
+        alias: String,
+    },
+    /// Have a user's alias at a device be somebody else's.
+    Part {
+        /// The user.
+        name: String,
+        /// A device, by name or id.
+        device: String,
+        /// The other one's new name.
+        new_name: String,
+    },
+    /// Forget a user.
+    Forget {
+        /// The name.
+        name: String,
+    },
+    /// How far everybody is forgotten who is to be.
+    Forgetting,
+    /// All groups and their members.
+    Groups,
+    /// Found a group.
+    AddGroup {
+        /// Its name.
+        name: String,
+    },
+    /// Have a user's account count as a group's.
+    Join {
+        /// The group.
+        group: String,
+        /// The user.
+        name: String,
+    },
+    /// Have a user's account be their own again.
+    Leave {
+        /// The user.
+        name: String,
+    },
+}
+
+/// A user, as listed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct UserRow {
+    name: Option<String>,
+    subject: SubjectId,
+    mail: Option<String>,
+    group: Option<String>,
+    /// What devices call them.
+    aliases: Vec<AliasRow>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct AliasRow {
+    device: DeviceId,
+    device_name: Option<String>,
+    alias: UserAlias,
+    name: Option<String>,
+}
+
+/// How far a person is forgotten.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ForgettingRow {
+    subject: SubjectId,
+    device: DeviceId,
+    device_name: Option<String>,
+    state: Forgetting,
+}
+
+impl Desk {
+    pub(super) async fn people(&self, asked: PeopleAsk) -> Result<Value, Failure> {
+        Ok(self.keeper.run(move |replica| answer(replica, asked)).await?)
+    }
+}
+
+fn answer(replica: &mut Replica, asked: PeopleAsk) -> Result<Value> {
+    let now = replica.now();
+    let told = |rows: Result<Value, serde_json::Error>| {
+        rows.map_err(|why| Error::Rejected(format!("this cannot be told: {why}")))
+    };
+    match asked {
+        PeopleAsk::Users => {
+            let replica = &*replica;
+            let rows = replica.people.users().map(|user| user_row(replica, user));
+            told(serde_json::to_value(rows.collect::<Vec<_>>()))
+        }
+        PeopleAsk::Show { name } => {
+            let row = user_row(replica, user(replica, &name)?);
+            told(serde_json::to_value(row))
+        }
+        PeopleAsk::Forgetting => told(serde_json::to_value(forgetting(replica))),
+        PeopleAsk::Groups => Ok(groups(replica)),
+        PeopleAsk::Add { name, mail } => {
+            let Replica { hub, people, .. } = replica;
+            let subject = people.enter(hub, now, &name, mail.as_deref())?;
+            Ok(json!({ "name": name, "subject": subject }))
+        }
+        PeopleAsk::AddGroup { name } => {
+            let subject = replica.people.found(&mut replica.hub, now, &name)?;
+            Ok(json!({ "name": name, "subject": subject }))
+        }
+        PeopleAsk::Link { name, device, alias } => {
+            let (subject, of) = (user(replica, &name)?, alias_at(replica, &device, &alias)?);
+            replica.people.link(&mut replica.hub, now, of, subject)?;
+            Ok(json!({ "name": name, "subject": subject, "alias": of.1 }))
+        }
+        PeopleAsk::Part { name, device, new_name } => {
+            let of = only_alias(replica, &name, &device)?;
+            let subject = replica.people.part(&mut replica.hub, now, of, &new_name)?;
+            Ok(json!({ "name": new_name, "subject": subject, "alias": of.1 }))
+        }
+        PeopleAsk::Join { group, name } => {
+            let (account, member) =
+                (find(replica, &Whose { name: group, group: true })?, user(replica, &name)?);
+            let position = replica.hub.join_group(now, account, member)?;
+            Ok(json!({ "name": name, "subject": member, "position": position }))
+        }
+        PeopleAsk::Leave { name } => {
+            let member = user(replica, &name)?;
+            let (position, settled) = replica.hub.leave_group(now, member)?;
+            Ok(json!({ "name": name, "subject": member, "settled": settled, "position": position }))
+        }
+        PeopleAsk::Forget { name } => {
+            let subject = user(replica, &name)?;
+            replica.people.forget(&mut replica.hub, now, subject)?;
+            replica.settle_forgotten()?;
+            let pending = replica.hub.forgetting(subject);
+            let pending = pending.iter().filter(|(_, state)| *state == Forgetting::Pending).count();
+            Ok(json!({ "subject": subject, "pending": pending }))
+        }
+    }
+}
+
+/// The account of a name.
+pub(super) fn find(replica: &Replica, whose: &Whose) -> Result<SubjectId> {
+    let name = &whose.name;
+    match (whose.group, replica.people.group(name)) {
+        (false, _) => user(replica, name),
+        (true, Some(group)) => Ok(group),
+        (true, None) => Err(Error::Rejected(format!(
+            "no group {name}; `tallyroll groups list` lists them, `tallyroll groups add {name}` founds it"
+        ))),
+    }
+}
+
+fn user(replica: &Replica, name: &str) -> Result<SubjectId> {
+    replica.people.subject(name).ok_or_else(|| {
+        Error::Rejected(format!(
+            "no user {name}: no device has seen one; `tallyroll users list` lists all, `tallyroll users add {name}` enters one"
+        ))
+    })
+}
+
+fn alias_at(replica: &Replica, device: &str, said: &str) -> Result<(DeviceId, UserAlias)> {
+    let (device, device_name) = fleet::find(replica, device)?;
+    match replica.people.aliases_at(&replica.hub, device, Some(said)).as_slice() {
+        [alias] => Ok((device, *alias)),
+        [] => Err(Error::Rejected(format!(
+            "{device_name} has no alias {said}; `tallyroll users show NAME` shows them"
+        ))),
+        _ => Err(Error::Rejected(format!(
+            "{device_name} has several aliases {said}; say more of it"
+        ))),
+    }
+}
+
+/// The one alias that a user has at a device.
+fn only_alias(replica: &Replica, name: &str, device: &str) -> Result<(DeviceId, UserAlias)> {
+    let subject = user(replica, name)?;
+    let (device, device_name) = fleet::find(replica, device)?;
+    let mut theirs = replica.people.aliases_at(&replica.hub, device, None);
+    theirs.retain(|alias| replica.hub.counts().subject(device, *alias) == Some(subject));
+    match theirs.as_slice() {
+        [alias] => Ok((device, *alias)),
+        [] => Err(Error::Rejected(format!("{device_name} has not seen {name}"))),
+        _ => Err(Error::Rejected(format!(
+            "{name} has several aliases at {device_name}; `tallyroll users link NAME {device_name} ALIAS` moves one"
+        ))),
+    }
+}
+
+fn groups(replica: &Replica) -> Value {
+    let Replica { hub, people, .. } = replica;
+    let accounts = hub.counts().accounts();
+    let row = |group: &SubjectId| {
+        let members = people.users().filter(|user| accounts.group_of(*user) == Some(*group));
+        let members: Vec<&str> = members.filter_map(|user| people.title(user)).collect();
+        json!({ "name": people.title(*group), "subject": group, "members": members })
+    };
+    accounts.groups().iter().map(row).collect()
+}
+
+fn user_row(replica: &Replica, subject: SubjectId) -> UserRow {
+    let Replica { hub, people, .. } = replica;
+    let links = hub.counts().links().filter(|(_, linked)| *linked == subject);
+    let links = links.filter(|((device, _), _)| *device != CLOUD);
+    let alias = |((device, alias), _): ((DeviceId, UserAlias), SubjectId)| AliasRow {
+        device,
+        device_name: hub.fleet().device(device).map(|record| record.name.clone()),
+        alias,
+        name: people.name(device, alias).map(str::to_owned),
+    };
+    let group = hub.counts().accounts().group_of(subject);
+    let shown = |subject| people.title(subject).map(str::to_owned);
+    UserRow {
+        name: shown(subject),
+        subject,
+        mail: people.mail(hub, subject).map(str::to_owned),
+        group: group.and_then(shown),
+        aliases: links.map(alias).collect(),
+    }
+}
+
+fn forgetting(replica: &Replica) -> Vec<ForgettingRow> {
+    let hub = &replica.hub;
+    let of = |subject: &SubjectId| {
+        let subject = *subject;
+        hub.forgetting(subject).into_iter().map(move |(device, state)| ForgettingRow {
+            subject,
+            device,
+            device_name: hub.fleet().device(device).map(|record| record.name.clone()),
+            state,
+        })
+    };
+    hub.counts().accounts().forgotten().iter().flat_map(of).collect()
+}

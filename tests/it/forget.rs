@@ -1,0 +1,173 @@
+//! Forgetting a person: their name is nowhere afterwards, on no disk of ours, and every figure is as it was.
+//! Invariant shown here: a device that was away does it when it is back, one put back from a backup does it again,
+//! and neither a late name nor a page log that is read again brings it back. Who the person is stays known to CUPS.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::store::Table;
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
+
+const CANARY: &str = "Quixote-canary-77";
+
+fn act(user: &str, pages: u32) -> String {
+    format!(r#"{{"kind":"pages.captured","user":"{user}","pages":{pages}}}"#)
+}
+
+fn capture(branch: &Branch, user: &str, pages: u32) {
+    drop(branch.run_with(&["record"], act(user, pages).as_bytes()).succeeded());
+}
+
+/// Files below a folder that hold some bytes, the folder's own name aside.
+fn holding(root: &Path, bytes: &[u8], found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(root).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            holding(&path, bytes, found);
+        } else if std::fs::read(&path)
+            .is_ok_and(|held| held.windows(bytes.len()).any(|window| window == bytes))
+        {
+            found.push(path.display().to_string());
+        }
+    }
+}
+
+fn found(root: &Path, bytes: &[u8]) -> Vec<String> {
+    let mut files = Vec::new();
+    holding(root, bytes, &mut files);
+    files
+}
+
+/// Every sealed name that a stopped cloud holds.
+fn sealed(cloud: &Cloud, aside: &Path) -> Vec<Vec<u8>> {
+    let copy = aside.join("copy.redb");
+    std::fs::copy(cloud.data().join("store.redb"), &copy).unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&copy).unwrap();
+    let store = RedbStore::open(redb::backends::FileBackend::new(file).unwrap(), 1 << 20).unwrap();
+    let mut rows = Vec::new();
+    let moment = store.moment().unwrap();
+    moment
+        .scan(Table::Directory, &mut |_, value| {
+            rows.push(value.to_vec());
+            Ok(std::ops::ControlFlow::Continue(()))
+        })
+        .unwrap();
+    rows
+}
+
+fn charged(cloud: &Cloud) -> Vec<String> {
+    let view = cloud.json(&["view", "balances"]);
+    let rows = view["rows"].as_array().unwrap().iter();
+    let mut charged: Vec<_> = rows.map(|row| row["charged"].as_str().unwrap().to_owned()).collect();
+    charged.sort();
+    charged
+}
+
+fn state(cloud: &Cloud, device: &str) -> Value {
+    let status = cloud.json(&["users", "forget", "--status"]);
+    let mut rows = status.as_array().unwrap().iter();
+    rows.find(|row| row["device-name"] == device).map_or(Value::Null, |row| row["state"].clone())
+}
+
+#[test]
+fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let aside = tempfile::tempdir().unwrap();
+    let mut cloud = Cloud::start(dir.path().join("cloud"));
+    let [mut one, mut two] =
+        ["one", "two"].map(|name| Branch::joined(dir.path().join(name), &cloud.enroll(name)));
+
+    // A page log counts for them; a line of it that cannot be read is kept.
+    let log = aside.path().join("page_log");
+    let line = format!(
+        "PDF {CANARY} 7 [19/Nov/2026:10:00:00 +0000] total 4 - localhost report.pdf - -\nodd {CANARY} line\n"
+    );
+    std::fs::write(&log, line).unwrap();
+    let import = || one_import(&dir.path().join("one"), &log);
+    assert_eq!(import(), 1, "one is counted");
+    capture(&one, CANARY, 2);
+    capture(&one, "bob", 1);
+    one.wait_synced(PATIENCE);
+    drop(cloud.run(&["users", "add", CANARY, "--mail", "quixote@example.com"]).succeeded());
+    drop(cloud.run(&["grant", CANARY, "30"]).succeeded());
+    // The other one is away with a name that the cloud has not seen there.
+    two.wait_synced(PATIENCE);
+    let backup = aside.path().join("one.backup");
+    drop(one.run(&["backup", backup.to_str().unwrap()]).succeeded());
+    cloud.stop();
+    capture(&two, CANARY, 5);
+    two.stop();
+    let rows = sealed(&cloud, aside.path());
+    cloud.start_again();
+    one.wait_synced(PATIENCE);
+    assert!(!found(one.data(), CANARY.as_bytes()).is_empty(), "the search finds nothing at all");
+    let (before, totals) = (cloud.json(&["balance", CANARY]), charged(&cloud));
+
+    drop(cloud.run(&["users", "forget", CANARY]).succeeded());
+    wait_until(PATIENCE, "the one that is there says so", || state(&cloud, "one") == "erased");
+    assert_eq!(state(&cloud, "two"), "pending");
+    assert!(cloud.run(&["balance", CANARY]).failed(1).contains("no user"));
+    assert_eq!(charged(&cloud), totals);
+    let subject = before["subject"].as_str().unwrap();
+    let shown = cloud.run(&["view", "balances"]).succeeded();
+    assert!(shown.contains(&format!("({})", &subject[..8])) && shown.contains("30.000"), "{shown}");
+    assert_eq!(found(one.data(), CANARY.as_bytes()), [""; 0]);
+
+    // The one that was away brings the name late: it counts for who they were, and goes.
+    two.start();
+    two.wait_synced(PATIENCE);
+    wait_until(PATIENCE, "the other one says so", || state(&cloud, "two") == "erased");
+    wait_until(PATIENCE, "and its work counts to them", || {
+        let row =
+            |row: &Value| row["who"]["subject"] == subject && row["charged"] != before["charged"];
+        cloud.json(&["view", "balances"])["rows"].as_array().unwrap().iter().any(row)
+    });
+    // A page log that is read again brings nobody back.
+    assert_eq!(import(), 0);
+    assert_eq!(found(&dir.path().join("one"), CANARY.as_bytes()), [""; 0]);
+    drop(cloud.run(&["log", "verify"]).succeeded());
+
+    // Nobody has the name, and no bytes of it as it was sealed.
+    let rows_now = {
+        cloud.stop();
+        let now = sealed(&cloud, aside.path());
+        cloud.start_again();
+        now
+    };
+    let gone: Vec<_> = rows.iter().filter(|row| !rows_now.contains(row)).collect();
+    assert!(!gone.is_empty());
+    for row in gone {
+        assert_eq!(found(cloud.data(), &row[8..48]), [""; 0], "a sealed name's bytes are there");
+    }
+    assert_eq!(found(dir.path(), CANARY.as_bytes()), [""; 0], "with all that was logged");
+    assert_eq!(found(dir.path(), b"quixote@example.com"), [""; 0]);
+
+    // Put back from a backup from before: told again, done again.
+    one.stop();
+    std::fs::remove_dir_all(one.data()).unwrap();
+    drop(one.run(&["restore", backup.to_str().unwrap()]).succeeded());
+    assert!(!found(one.data(), CANARY.as_bytes()).is_empty());
+    one.start();
+    wait_until(PATIENCE, "it is erased again", || found(one.data(), CANARY.as_bytes()).is_empty());
+    one.wait_synced(PATIENCE);
+
+    // Who comes again is somebody new.
+    capture(&one, CANARY, 6);
+    one.wait_synced(PATIENCE);
+    wait_until(PATIENCE, "the cloud has seen them", || {
+        cloud.run(&["users", "show", CANARY]).code() == Some(0)
+    });
+    let again = cloud.json(&["balance", CANARY]);
+    assert_eq!((&again["charged"], &again["granted"]), (&"6.000".into(), &"0.000".into()));
+    assert_ne!(again["subject"], before["subject"]);
+}
+
+/// Imports and tells how many lines were counted; one that cannot be read fails the command.
+fn one_import(data: &Path, log: &Path) -> u64 {
+    let branch = Branch::new(data.to_owned());
+    let ran = branch.run(&["import", "page-log", log.to_str().unwrap(), "--json"]);
+    let told: Value =
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|why| panic!("{why}: {ran:?}"));
+    told["counted"].as_u64().unwrap()
+}
