@@ -88,7 +88,7 @@ pub(crate) async fn balance(dir: &DataDir, arguments: BalanceArguments) -> Resul
         None => String::new(),
     };
     print(printable(&format!("{}{group}", text("name"))))?;
-    let keys = ["granted", "charged", "balance", "held", "available", "pool"];
+    let keys = ["granted", "charged", "corrected", "balance", "held", "available", "pool"];
     let columns = keys.map(|key| Column::key(key, key).on(Side::Right));
     print(table(&columns, std::slice::from_ref(&told)))?;
     for lease in told["leased"].as_array().into_iter().flatten() {

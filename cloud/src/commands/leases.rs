@@ -79,6 +79,7 @@ async fn show(dir: &DataDir, json: bool) -> Result {
         Column::of("user", &subject),
         right("granted", "granted"),
         right("charged", "charged"),
+        right("corrected", "corrected"),
         right("held", "held"),
         right("pool", "pool"),
     ];
@@ -103,8 +104,9 @@ async fn show(dir: &DataDir, json: bool) -> Result {
     }
     let total = |key: &str| printable(answer["totals"][key].as_str().unwrap_or_default());
     print(format!(
-        "in all: granted {} = charged {} + held {} + pool {} + leased {} + frozen {} - spent after a write-off {}",
+        "in all: granted {} + corrected {} = charged {} + held {} + pool {} + leased {} + frozen {} - spent after a write-off {}",
         total("granted"),
+        total("corrected"),
         total("charged"),
         total("held"),
         total("pool"),

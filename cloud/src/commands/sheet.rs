@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn equal_figures_are_equal_bytes() {
-        let rows = [json!({ "name": "=1", "count": 1 << 40, "credits": "1.000" })];
+        let rows = [json!({ "name": "=1", "count": 1_u64 << 40, "credits": "1.000" })];
         let made = |at| workbook("figures", at, &columns(), &rows).unwrap();
         assert_eq!(made(1_795_000_000_000), made(1_795_000_000_000));
         assert_ne!(made(1_795_000_000_000), made(1_795_000_001_000));

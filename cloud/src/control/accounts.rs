@@ -10,7 +10,7 @@ use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use tallyroll_engine::Result;
-use tallyroll_engine::counts::{Allotment, CreditSum, month_name, month_of};
+use tallyroll_engine::counts::{Allotment, CreditSum, Month, month_of};
 use tallyroll_engine::hub::Funds;
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId};
 
@@ -25,6 +25,7 @@ pub(super) struct Balance {
     group: Option<String>,
     granted: CreditSum,
     charged: CreditSum,
+    corrected: CreditSum,
     balance: CreditSum,
     held: CreditSum,
     available: CreditSum,
@@ -121,17 +122,17 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         credits: CreditSum::from_thousandths(lease.outstanding()),
         frozen: counts.rights().is_ended(key),
     });
-    let (granted, charged) = (funds.granted, funds.charged);
     Ok(Balance {
         at,
         name: whose.name,
         subject,
         group: group.map(|group| name(group).unwrap_or_else(|| group.short())),
-        granted: CreditSum::from_thousandths(granted),
-        charged: CreditSum::from_thousandths(charged),
-        balance: CreditSum::from_thousandths(granted - charged),
+        granted: CreditSum::from_thousandths(funds.granted),
+        charged: CreditSum::from_thousandths(funds.charged),
+        corrected: CreditSum::from_thousandths(funds.corrected),
+        balance: CreditSum::from_thousandths(funds.balance()),
         held: CreditSum::from_thousandths(funds.held),
-        available: CreditSum::from_thousandths(granted - charged - funds.held),
+        available: CreditSum::from_thousandths(funds.balance() - funds.held),
         pool: CreditSum::from_thousandths(funds.pool()),
         leased: leased.collect(),
         allotment: given(&counts, account),
@@ -144,7 +145,7 @@ fn given(counts: &tallyroll_engine::counts::Counts, account: SubjectId) -> Optio
         monthly: monthly?,
         carries_over,
         most,
-        from: month_name(from),
-        last: counts.accounts().last_gift(account).map(|(month, _)| month_name(month)),
+        from: Month(from).to_string(),
+        last: counts.accounts().last_gift(account).map(|(month, _)| Month(month).to_string()),
     })
 }

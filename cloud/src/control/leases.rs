@@ -1,7 +1,7 @@
 //! Answers about leases: where users' credits are, and taking off the books what will not come back.
 //!
 //! Invariant: the figures are the engine's funds and rights, with names put beside them, and add up:
-//! pool + leased + frozen + held + charged = granted + spent after a write-off. What is written off is
+//! pool + leased + frozen + held + charged = granted + corrected + spent after a write-off. What is written off is
 //! durable, lease by lease, before it is answered.
 
 use super::Failure;
@@ -32,6 +32,7 @@ struct UserRow {
     subject: SubjectId,
     granted: CreditSum,
     charged: CreditSum,
+    corrected: CreditSum,
     held: CreditSum,
     pool: CreditSum,
 }
@@ -67,6 +68,7 @@ struct Sums {
 struct Totals {
     granted: CreditSum,
     charged: CreditSum,
+    corrected: CreditSum,
     held: CreditSum,
     pool: CreditSum,
     #[serde(flatten)]
@@ -227,16 +229,16 @@ fn name_of(replica: &Replica, lease: &HeldLease) -> Option<String> {
 
 fn leases(replica: &Replica) -> Leases {
     let held = replica.hub.leases();
-    let names: BTreeMap<SubjectId, String> = replica.people.by_subject();
     let funds = replica.hub.funds();
     let credits = CreditSum::from_thousandths;
     let mut users: Vec<UserRow> = funds
         .iter()
         .map(|(subject, funds)| UserRow {
-            user: names.get(subject).cloned(),
+            user: replica.people.title(*subject).map(str::to_owned),
             subject: *subject,
             granted: credits(funds.granted),
             charged: credits(funds.charged),
+            corrected: credits(funds.corrected),
             held: credits(funds.held),
             pool: credits(funds.pool()),
         })
@@ -267,6 +269,7 @@ fn leases(replica: &Replica) -> Leases {
     let totals = Totals {
         granted: sum(|funds| funds.granted),
         charged: sum(|funds| funds.charged),
+        corrected: sum(|funds| funds.corrected),
         held: sum(|funds| funds.held),
         pool: sum(|funds| funds.pool()),
         sums: sums_of(held.iter()).into(),

@@ -76,11 +76,6 @@ impl People {
         self.groups.get(name).copied()
     }
 
-    /// The names of persons.
-    pub fn by_subject(&self) -> BTreeMap<SubjectId, String> {
-        self.subjects.iter().map(|(name, subject)| (*subject, name.clone())).collect()
-    }
-
     fn open(&self, (device, alias): AliasOf, sealed: &[u8]) -> Option<String> {
         match self.key.open(device.as_bytes(), alias.as_bytes(), sealed) {
             Ok(name) => Some(name),

@@ -4,9 +4,7 @@
 //! was; a later build adds keys, and reads these. What only the cloud writes (grants, links, cards)
 //! is never pruned at a device; which names a device erased, it knows without its ledger.
 
-use super::accounts::Accounts;
 use super::balances::Balances;
-use super::books::Books;
 use super::job::Job;
 use super::rights::Rights;
 use super::state::Counts;

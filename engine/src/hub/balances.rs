@@ -52,8 +52,7 @@ impl<S: Store> Hub<S> {
             return Ok(()); // most clouds, most of the time: the sums cost a walk over all users
         }
         let funds = self.funds().into_iter().map(|(account, funds)| {
-            let balance = funds.granted + funds.corrected - funds.charged;
-            (account, Figures { balance, held: funds.held })
+            (account, Figures { balance: funds.balance(), held: funds.held })
         });
         let funds: BTreeMap<SubjectId, Figures> = funds.collect();
         let mut words: BTreeMap<DeviceId, Vec<Event>> = BTreeMap::new();

@@ -42,12 +42,17 @@ pub struct Funds {
 impl Funds {
     /// What nobody holds.
     pub fn pool(&self) -> i128 {
-        self.granted + self.corrected - self.used() - self.leased
+        self.granted - self.used() - self.leased
     }
 
-    /// What was used for good: charged or held.
+    /// Given and corrected, less charged.
+    pub fn balance(&self) -> i128 {
+        self.granted + self.corrected - self.charged
+    }
+
+    /// What was used for good: charged or held, less what was given back of it.
     pub fn used(&self) -> i128 {
-        self.charged + self.held - self.written_off
+        self.charged + self.held - self.written_off - self.corrected
     }
 
     /// Where each account's credits are: a group's with those of its members.

@@ -50,6 +50,7 @@ impl World {
                 pages,
                 color: ColorMode::Monochrome,
                 media: None,
+                page: None,
             },
         };
         let Some(job) = act.job() else { return Ok(()) };
