@@ -10,8 +10,8 @@ mod demo;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    accounts, backup, books, doctor, enroll, fleet, forks, groups, leases, log, quarantine, rates, reconcile, record,
-    restore, serve, users, view,
+    accounts, backup, books, doctor, enroll, fleet, forks, groups, leases, log, quarantine, rates,
+    reconcile, record, restore, serve, users, view,
 };
 use std::io::IsTerminal;
 use std::path::PathBuf;

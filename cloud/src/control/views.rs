@@ -11,9 +11,9 @@ use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tallyroll_engine::{Error, Result};
 use tallyroll_engine::counts::{BalanceRow, Counts, CreditSum, Month, Report, TotalsRow, Usage};
 use tallyroll_engine::hub::{Fleet, Standing};
+use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, Wall};
 
 /// A view and where it stands.

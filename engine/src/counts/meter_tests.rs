@@ -30,6 +30,7 @@ fn print(impressions: u32, sheets: Option<u32>) -> Event {
         charge: Charge { credits: Credits::ZERO, card: 1, backing: None },
         spool_job: None,
         running_total: None,
+        page: None,
     }
     .into()
 }

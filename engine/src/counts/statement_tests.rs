@@ -47,7 +47,7 @@ fn act(kind: u8, job: u8, user: u8, pages: u32, settled: bool) -> Event {
     let terms = Terms { job: (!settled).then_some(standing), ..Terms::default() };
     let (revision, from_revision, which_pages) = (Some(1), Some(0), None);
     let act = match kind {
-        0 => Act::Capture { job: Some(job), user: name, pages, color, media },
+        0 => Act::Capture { job: Some(job), user: name, pages, color, media, page: None },
         1 => {
             let conversions = vec![Conversion::Resize, Conversion::Resolution];
             let user = name;

@@ -342,7 +342,7 @@ fn two_members_never_overspend_their_group_together() {
     sync(&mut hub, &mut one, &[first], 12);
     assert_eq!(one.recalled(), [ALIAS], "what a member does not use goes to another one");
     assert!(spend(&mut one, 5, false));
-    one.return_lease(now(12), ALIAS).expect("gives back").expect("had something");
+    one.return_lease(now(12), ALIAS, Credits::ZERO).expect("gives back").expect("had something");
     sync(&mut hub, &mut one, &[first], 13);
     sync(&mut hub, &mut two, &[first], 13);
     assert!(spend(&mut two, 5, false) && !spend(&mut two, 1, false));
