@@ -20,7 +20,9 @@ use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::public::Public;
 use tallyroll_engine::counts::Month;
 use tallyroll_schema::Credits;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Takes in what a fleet of printers counted, and shows and proves it.
 #[derive(Parser)]
@@ -177,13 +179,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return commands::explain_usage(&error),
     };
-    let filter =
-        EnvFilter::try_new(&arguments.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let info = || Targets::new().with_default(LevelFilter::INFO);
+    let wanted: Targets = arguments.log_filter.parse().unwrap_or_else(|_| info());
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && commands::color_wanted())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal() && commands::color_wanted());
+    tracing_subscriber::registry().with(log).with(wanted).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -18,7 +18,9 @@ use tallyroll_edge::control::Ask;
 use tallyroll_edge::data_dir::DataDir;
 use tallyroll_edge::link::join::join;
 use tallyroll_schema::JoinUrl;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Counts what a printer does, keeps it, and brings it to the cloud.
 #[derive(Parser)]
@@ -153,12 +155,12 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return commands::explain_usage(&error),
     };
-    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let info = || Targets::new().with_default(LevelFilter::INFO);
+    let wanted: Targets = arguments.log.parse().unwrap_or_else(|_| info());
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && color_wanted())
-        .init();
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()) && color_wanted());
+    tracing_subscriber::registry().with(log).with(wanted).init();
     // One thread of work beside the keeper's: a printer has little memory to spare.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {

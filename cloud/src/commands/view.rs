@@ -110,6 +110,7 @@ pub(crate) async fn run(dir: &DataDir, arguments: ViewArguments) -> Result {
     let at = at.map(|at| at.0);
     let view = ask(dir, "view", Ask::View { figures: asked, at, month }).await?;
     let rows = view["rows"].as_array().map_or(&[][..], Vec::as_slice);
+    let rows = &rows.iter().flat_map(with_members).collect::<Vec<_>>();
     let mut notes = vec![stands(&view)];
     notes.extend(unused(&view));
     if let (Figures::Balances, Some(since)) = (asked, view["accounts-since"].as_u64()) {
@@ -190,10 +191,13 @@ fn any<'a>(rows: &[Value], key: &'a str) -> Option<Column<'a>> {
 }
 
 fn balances(rows: &[Value]) -> Vec<Column<'static>> {
-    let given = [Column::of("user", &user), credits("granted"), credits("charged")];
+    let members = rows.iter().any(|row| !row["member-of"].is_null());
+    let given = [credits("granted"), credits("charged")];
     let left = ["balance", "held", "available"].map(credits);
-    given
+    [Column::of("user", &user)]
         .into_iter()
+        .chain(members.then(|| Column::key("member-of", "member of")))
+        .chain(given)
         .chain(any(rows, "corrected"))
         .chain(left)
         .chain(any(rows, "unbacked"))
@@ -203,8 +207,8 @@ fn balances(rows: &[Value]) -> Vec<Column<'static>> {
 /// A group's row, and under it its members: their part of what was charged, no balance of their own.
 fn with_members(row: &Value) -> Vec<Value> {
     let members = row["members"].as_array().into_iter().flatten().map(|member| {
-        let name = format!("  {}", user(member));
-        json!({ "name": name, "charged": member["charged"], "held": member["held"] })
+        let (charged, held) = (&member["charged"], &member["held"]);
+        json!({ "name": user(member), "member-of": user(row), "charged": charged, "held": held })
     });
     std::iter::once(row.clone()).chain(members).collect()
 }

@@ -50,8 +50,9 @@ fn try_act(
     let (device, name) = find(replica, &device)?;
     let payer = act.job().and_then(|job| replica.hub.counts().payer(device, job));
     if let (Some(user), Some(payer)) = (act.user(), payer) {
+        let shown = replica.people.shown(replica.hub.counts(), device, payer);
         match replica.people.name(device, payer) {
-            Some(known) if known == user => {}
+            Some(known) if known == user || shown == Some(user) => {}
             Some(_) => {
                 let why = format!("{user} did not begin this job at {name}; say who did");
                 return Err(Error::Rejected(why));

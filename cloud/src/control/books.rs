@@ -110,8 +110,7 @@ impl Desk {
 }
 
 fn name_of(replica: &Replica, subject: SubjectId) -> Option<String> {
-    let mut theirs = replica.hub.counts().links().filter(|(_, linked)| *linked == subject);
-    theirs.find_map(|((device, alias), _)| replica.people.name(device, alias).map(str::to_owned))
+    replica.people.title(subject).map(str::to_owned)
 }
 
 fn meters(replica: &Replica, month: Option<Month>, device: Option<&str>) -> Result<Meters> {

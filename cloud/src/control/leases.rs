@@ -224,7 +224,8 @@ impl Desk {
 }
 
 fn name_of(replica: &Replica, lease: &HeldLease) -> Option<String> {
-    replica.people.name(lease.device, lease.user).map(str::to_owned)
+    let shown = replica.people.shown(replica.hub.counts(), lease.device, lease.user);
+    shown.map(str::to_owned)
 }
 
 fn leases(replica: &Replica) -> Leases {
@@ -250,7 +251,7 @@ fn leases(replica: &Replica) -> Leases {
     }
     let device_name = |device| replica.hub.fleet().device(device).map(|record| record.name.clone());
     let row = |((device, alias), leases): ((DeviceId, UserAlias), Vec<HeldLease>)| LeaseRow {
-        user: replica.people.name(device, alias).map(str::to_owned),
+        user: leases.first().and_then(|lease| name_of(replica, lease)),
         alias,
         device,
         device_name: device_name(device),

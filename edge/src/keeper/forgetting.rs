@@ -36,7 +36,8 @@ impl Keeping {
         let done = erased.and_then(|()| self.device.confirm_forgotten(now));
         match unless_full(done)? {
             Some(()) if !names.is_empty() => {
-                info!(names = names.len(), "erased, as the cloud told")
+                info!(names = names.len(), "erased, as the cloud told");
+                self.rights_changed(); // the panel looks again who is there
             }
             Some(()) => {}
             None => {

@@ -7,7 +7,7 @@
 use super::reply::Refusal;
 use core::fmt::Write;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tallyroll_schema::limits::local::{PANEL_FEED_MAX, PANEL_WAIT_MAX, PANEL_WAITING_MAX};
@@ -51,6 +51,12 @@ impl Feed {
         }
         kept.push_back((number, event));
         self.newest.send_replace(number);
+    }
+
+    /// Keeps nothing of what was said: a person is forgotten. Who waits looks again.
+    pub(super) fn forget(&self) {
+        self.kept().clear();
+        self.say(json!({ "kind": "forgotten" }));
     }
 
     /// What happened after a cursor; if nothing yet, waits a while for it. Without one: from now on.
@@ -100,7 +106,6 @@ pub(super) fn random_hex() -> Result<String, getrandom::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[tokio::test]
     async fn who_waits_hears_each_event_once_and_who_was_away_for_long_is_told() {

@@ -8,14 +8,15 @@ use super::feed::random_hex;
 use super::jobs::{Ending, JobView};
 use super::reply::Refusal;
 use super::{Open, Panel};
-use crate::keeper::DiskDevice;
+use crate::keeper::{DiskDevice, Entry, Recorded};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 use tallyroll_engine::counts::CreditSum;
+use tallyroll_engine::device::KnownBalance;
 use tallyroll_schema::limits::NAME_BYTES_MAX;
 use tallyroll_schema::limits::local::PANEL_SESSIONS_MAX;
-use tallyroll_schema::{JobId, UserAlias, Wall};
+use tallyroll_schema::{Act, JobId, UserAlias, Wall};
 
 #[derive(Debug, Clone)]
 pub(super) struct Session {
@@ -34,6 +35,8 @@ impl Session {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Credit {
+    /// The balance, if the cloud told it.
+    pub(super) account: Option<KnownBalance>,
     /// What this device may spend without asking, and did.
     pub(super) lease: LeaseView,
     /// What was charged and is held here, of the user, ever.
@@ -72,12 +75,13 @@ pub(super) struct SessionView {
 }
 
 impl Panel {
-    /// Logs a user in.
+    /// Logs a user in, and asks the cloud for the balance.
     pub(super) async fn log_in(&self, user: String) -> Result<SessionView, Refusal> {
         if !(1..=NAME_BYTES_MAX).contains(&user.len()) {
             let why = format!("a user's name has 1 to {NAME_BYTES_MAX} bytes");
             return Err(Refusal::wrong(why));
         }
+        self.ask_balance(&user).await?;
         let id = random_hex().map_err(|why| Refusal::busy(why.to_string()))?;
         {
             let mut open = self.open();
@@ -96,7 +100,7 @@ impl Panel {
     /// A session, as it stands.
     pub(super) async fn session(&self, id: &str) -> Result<SessionView, Refusal> {
         let user = self.user_of(id)?;
-        let credit = self.credit(user.clone()).await?;
+        let credit = self.credit(user.clone()).await?.ok_or_else(no_session)?;
         self.open().note(&user, credit); // it is told hereby
         let mut jobs = Vec::new();
         for job in self.jobs_of(&user) {
@@ -125,26 +129,43 @@ impl Panel {
     pub(super) fn user_of(&self, id: &str) -> Result<String, Refusal> {
         let open = self.open();
         let found = open.sessions.iter().find(|(_, session)| session.id == id);
-        found.map(|(user, _)| user.clone()).ok_or_else(|| {
-            let why = "no such session: it was logged out, or logged in again elsewhere; log in";
-            Refusal::new(StatusCode::NOT_FOUND, "no-session", why)
-        })
+        found.map(|(user, _)| user.clone()).ok_or_else(no_session)
     }
 
-    /// What is known here of a user's credits.
-    pub(super) async fn credit(&self, user: String) -> Result<Credit, Refusal> {
-        let read = self.keeper.query(move |device| {
-            let alias = device.alias(&user)?;
-            Ok::<_, tallyroll_engine::Error>(alias.map(|alias| credit(device, alias)))
+    /// Asks for a user's balance, as at each login; who is new here gets an alias by it.
+    async fn ask_balance(&self, user: &str) -> Result<(), Refusal> {
+        let login = Entry::Act(Act::Ask { user: user.to_owned() });
+        let why = match self.keeper.record(vec![login]).await?.pop() {
+            Some(Recorded::Refused(why) | Recorded::NotNow(why)) => why,
+            _ => return Ok(()),
+        };
+        // Whom the device knows may be there all the same, and is told what is wrong by each page.
+        let known = user.to_owned();
+        let known = self.keeper.query(move |device| device.alias(&known)).await??;
+        if known.is_some() { Ok(()) } else { Err(Refusal::busy(why)) }
+    }
+
+    /// What is known here of a user's credits; nothing of who was forgotten.
+    async fn credit(&self, user: String) -> Result<Option<Credit>, Refusal> {
+        let read = self.keeper.query(move |device| match device.alias(&user)? {
+            Some(alias) => credit(device, alias).map(Some),
+            None => Ok(None),
         });
-        Ok(read.await??.unwrap_or_default())
+        Ok(read.await??)
     }
 
-    /// Tells who is logged in what changed in their credits.
+    /// Tells who is logged in what changed in their credits, and logs out who was forgotten.
     pub(super) async fn tell_credits(&self) {
-        let users: Vec<String> = self.open().sessions.keys().cloned().collect();
-        for user in users {
+        let sessions = self.open().sessions.clone();
+        for (user, session) in sessions {
             let Ok(credit) = self.credit(user.clone()).await else { return };
+            let Some(credit) = credit else {
+                if let Err(why) = self.log_out(&session.id).await {
+                    tracing::debug!(?why, "who was forgotten was logged out before");
+                }
+                self.feed.forget();
+                continue;
+            };
             let changed = self.open().note(&user, credit);
             if changed {
                 let event = json!({ "kind": "credits", "user": user, "credit": credit });
@@ -176,7 +197,12 @@ impl Open {
     }
 }
 
-fn credit(device: &DiskDevice, alias: UserAlias) -> Credit {
+fn no_session() -> Refusal {
+    let why = "no such session: it was logged out, or logged in again elsewhere; log in";
+    Refusal::new(StatusCode::NOT_FOUND, "no-session", why)
+}
+
+fn credit(device: &DiskDevice, alias: UserAlias) -> tallyroll_engine::Result<Credit> {
     let lease = device.lease(alias);
     let own = device.id();
     let usage = device.counts().usage().iter();
@@ -184,7 +210,8 @@ fn credit(device: &DiskDevice, alias: UserAlias) -> Credit {
         .filter(|(key, _)| (key.device, key.user) == (own, alias))
         .fold((0, 0), |(charged, held), (_, usage)| (charged + usage.charged, held + usage.held));
     let sum = CreditSum::from_thousandths;
-    Credit {
+    Ok(Credit {
+        account: device.known_balance(alias)?,
         lease: LeaseView {
             left: sum(lease.outstanding().max(0)),
             spent: sum(lease.spent),
@@ -192,5 +219,5 @@ fn credit(device: &DiskDevice, alias: UserAlias) -> Credit {
             until: lease.last.map(|last| last.spend_until),
         },
         here: Here { charged: sum(charged), held: sum(held) },
-    }
+    })
 }

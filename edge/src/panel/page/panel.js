@@ -54,7 +54,11 @@ async function show() {
     return;
   }
   $("name").textContent = said.user;
+  const account = said.account ?? { balance: "not told yet", held: "-", available: "-" };
   const figures = [
+    ["balance", account.balance],
+    ["held", account.held],
+    ["available", account.available],
     ["may spend here", said.lease.left],
     ["charged here", said.here.charged],
     ["held here", said.here.held],
