@@ -4,6 +4,7 @@
 //! went into; a wrong entry keeps no other one out. A page-log line's key is its
 //! job, so a line that is in the ledger is answered as counted already; so is a job's numbered page.
 
+use super::checks::{check_event, class_of, is_name, no_name, random_job};
 use super::room::unless_full;
 use super::{Clock, DiskDevice};
 use crate::identity::Enrolment;
@@ -14,9 +15,7 @@ use tallyroll_engine::device::ends_work;
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::event::counts::CountSource;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::limits::NAME_BYTES_MAX;
-use tallyroll_schema::limits::local::EVENT_BYTES_MAX;
-use tallyroll_schema::{Act, Credits, Event, JobId, Position, RecordHeader, UserAlias, Writer};
+use tallyroll_schema::{Act, Credits, Event, JobId, Position, RecordHeader, UserAlias};
 
 /// One thing to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -360,59 +359,4 @@ impl Group {
         }
         Ok(())
     }
-}
-
-/// Levels and heartbeats go into the telemetry, all else into the ledger.
-fn class_of(event: &Event) -> LogClass {
-    match event {
-        Event::SupplyRead(_) | Event::HeartbeatSent(_) | Event::PrinterStatusChanged(_) => {
-            LogClass::Telemetry
-        }
-        _ => LogClass::Ledger,
-    }
-}
-
-fn check_event(event: Event) -> Result<Event, Error> {
-    let rejected = |why: String| Err(Error::Rejected(why));
-    if event.writer() == Writer::Cloud {
-        return rejected(format!("{} is written by the cloud, not by a device", event.name()));
-    }
-    if matches!(
-        event,
-        Event::LogOpened(_)
-            | Event::EpochOpened(_)
-            | Event::KeyRotated(_)
-            | Event::EventResubmitted(_)
-            | Event::LogClosed(_)
-            | Event::SubjectErased(_)
-    ) {
-        return rejected(format!("{} is written by the engine itself", event.name()));
-    }
-    if matches!(event, Event::Unknown(_)) {
-        return rejected(
-            "an event of an unknown kind; see `schema/golden/event.schema.json`".into(),
-        );
-    }
-    let len = event.encode_body().len();
-    if len > EVENT_BYTES_MAX {
-        return rejected(format!("an event of {len} bytes; {EVENT_BYTES_MAX} are allowed"));
-    }
-    Ok(event)
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-}
-
-fn no_name() -> String {
-    format!("a user's name has 1 to {NAME_BYTES_MAX} bytes")
-}
-
-fn random_job() -> Result<JobId, Error> {
-    let mut job = JobId([0; 8]);
-    getrandom::fill(&mut job.0).map_err(|why| Error::Storage {
-        doing: "asking for entropy",
-        source: std::io::Error::other(why),
-    })?;
-    Ok(job)
 }

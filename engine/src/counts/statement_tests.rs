@@ -11,7 +11,8 @@ use crate::fold::{Committed, Origin, View};
 use proptest::prelude::*;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::{
-    ChargeCorrected, ColorMode, Conversion, CreditsGranted, PeriodClosed, SettlementPolicy,
+    ChargeCorrected, ColorMode, Conversion, CreditsGranted, JobEnded, PeriodClosed,
+    SettlementPolicy,
 };
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::event::people::SubjectLinked;
@@ -68,7 +69,7 @@ fn act(kind: u8, job: u8, user: u8, pages: u32, settled: bool) -> Event {
         }
         3 => Act::Save { job, user: name, pages, media, revision, which_pages },
         4 => Act::Discard { job },
-        _ => Act::End { job },
+        _ => return JobEnded { job }.into(),
     };
     decide(&terms, act, job, Some(alias(user))).expect("is decided")
 }

@@ -8,6 +8,9 @@
 //! names are sealed by the rim.
 
 mod balance;
+#[cfg(test)]
+mod copies;
+mod create;
 mod divergence;
 mod epoch;
 mod forget;
@@ -28,6 +31,7 @@ mod sync;
 mod room_tests;
 
 pub use balance::KnownBalance;
+pub(crate) use create::{create_log, timestamp};
 pub use prune::{Pruned, Retention};
 pub use retire::Retirement;
 pub use room::ends_work;
@@ -38,23 +42,24 @@ use crate::counts::{Counts, SpoolJob, Terms, card};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
-use crate::log::{genesis, newest_time, seal as seal_batch};
+use crate::log::newest_time;
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, DeviceErasure, DeviceLogs, JournalState, LogRow, TipRow};
+use crate::store::rows::{DeviceErasure, DeviceLogs, JournalState};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use balance::KnownBefore;
 use core::time::Duration;
+use create::create_logs;
 use imports::Imports;
 use own_log::OwnLog;
 use prune::Pruning;
 use retire::Decided;
 use room::Room;
 use tallyroll_schema::event::counts::RateCard;
-use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{
-    ClockQuality, DeviceId, EpochId, Event, Hash, HybridTime, JobId, LogId, Position, PublicKey,
-    Record, TenantId, Timestamp, Wall,
+    ClockQuality, DeviceId, Event, Hash, HybridTime, JobId, LogId, Position, PublicKey, Record,
+    TenantId, Wall,
 };
 
 /// Who a device is and whom it believes.
@@ -356,100 +361,5 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             }
         }
         Ok(())
-    }
-}
-
-/// Makes the two logs of a new device: each one's first batch is its genesis.
-fn create_logs<S: Store>(
-    config: &DeviceConfig,
-    store: &mut S,
-    now: Now,
-    nonces: [u8; 32],
-) -> Result<DeviceLogs> {
-    let mut rows = Rows::new(config.tenant, store);
-    let (ledger_nonce, telemetry_nonce) = nonces.split_at(16);
-    let mut create = |class, nonce: &[u8]| {
-        let nonce = nonce.try_into().unwrap_or_default();
-        let time = timestamp(HybridTime::default(), now);
-        create_log(&mut rows, &config.signer, class, None, time, nonce)
-    };
-    let ledger = create(LogClass::Ledger, ledger_nonce)?;
-    let telemetry = create(LogClass::Telemetry, telemetry_nonce)?;
-    let logs = DeviceLogs { ledger, telemetry };
-    rows.put(&(), &logs);
-    let key = Hash(config.signer.derive_secret("tallyroll journal key v1", &nonces));
-    rows.put(&(), &JournalState { generation: 0, key });
-    let changes = rows.into_changes();
-    store.commit(changes)?;
-    Ok(logs)
-}
-
-/// The time of a record that comes after one at `last`.
-pub(crate) fn timestamp(last: HybridTime, now: Now) -> Timestamp {
-    let last = if planted(Bug::HybridTimeIsRaw) { HybridTime::default() } else { last };
-    Timestamp { wall: now.wall, hybrid: last.next(now.wall), quality: now.quality }
-}
-
-/// Writes a new log's genesis as its first batch.
-pub(crate) fn create_log<S: Store>(
-    rows: &mut Rows<'_, S>,
-    signer: &Signer,
-    class: LogClass,
-    about: Option<DeviceId>,
-    time: Timestamp,
-    nonce: [u8; 16],
-) -> Result<(LogId, EpochId)> {
-    let epoch = EpochId { counter: 0, nonce };
-    let (tenant, writer) = (rows.tenant(), signer.public_key());
-    let opened = LogOpened { tenant, class, writer, about, epoch };
-    let (log, record) = genesis(&opened, time)?;
-    let batch = seal_batch(log, epoch, 0, 1, &record)?;
-    let tip = crate::log::Tip::START
-        .advance(tenant, &batch, &record)
-        .unwrap_or_else(|| unreachable!("a first batch begins at the start"));
-    rows.put(&log, &LogRow(opened));
-    rows.put(&(log, epoch, 0), &BatchRow { hash: tip.hash, batch });
-    rows.put(&(log, epoch), &TipRow::from(tip));
-    Ok((log, epoch))
-}
-
-#[cfg(test)]
-impl<F: JournalFile + Clone, S: Store + Clone> Device<F, S> {
-    /// The device that a copy of this one's disk starts, where it stands or elsewhere.
-    pub(crate) fn copy(&self, now: Now) -> Self {
-        self.copy_at(now, self.config.anchor)
-    }
-
-    pub(crate) fn moved_copy(&self, now: Now, anchor: Hash) -> Self {
-        self.copy_at(now, Some(anchor))
-    }
-
-    pub(crate) fn restart(self, now: Now) -> Self {
-        self.copy(now)
-    }
-
-    /// Its views are folded anew.
-    pub(crate) fn without_snapshots(mut self, now: Now) -> Self {
-        let mut rows = Rows::new(self.config.tenant, &self.store);
-        rows.delete::<crate::store::rows::SnapshotRow>(&<Counts as crate::fold::View>::NAME.into());
-        let changes = rows.into_changes();
-        self.store.commit(changes).expect("commits");
-        self.restart(now)
-    }
-
-    /// As software would that does not know that the device is retired.
-    pub(crate) fn write_anyway(&mut self, now: Now, event: Event) {
-        self.write(now, &[(LogClass::Ledger, event)]).expect("commits");
-    }
-
-    fn copy_at(&self, now: Now, anchor: Option<Hash>) -> Self {
-        let again = |signer: &Signer| Signer::from_seed(&signer.seed());
-        let (signer, next_signer) =
-            (again(&self.config.signer), self.config.next_signer.as_ref().map(again));
-        let config = DeviceConfig { signer, next_signer, anchor, ..self.config };
-        let file = self.journal.file().clone();
-        // Entropy of its own, as each start of a process has.
-        let nonces = crate::log::journal::test_entropy();
-        Self::open(config, file, self.store.clone(), now, nonces).expect("opens")
     }
 }

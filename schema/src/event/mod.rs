@@ -8,6 +8,7 @@
 pub mod alerts;
 pub mod allotments;
 pub mod balances;
+mod bytes;
 pub mod counts;
 pub mod document;
 pub mod fleet;
@@ -24,6 +25,7 @@ use crate::cbor::{from_cbor, to_cbor};
 use alerts::*;
 use allotments::*;
 use balances::*;
+pub use bytes::Bytes;
 use counts::*;
 use document::*;
 use fleet::*;
@@ -318,43 +320,6 @@ fn unknown_code<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u16
             Err(serde::de::Error::custom(why))
         }
         None => Ok(code),
-    }
-}
-
-/// Opaque bytes; hex in JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Bytes(pub Vec<u8>);
-
-crate::cbor::as_json_text!(Bytes, "bytes", "^([0-9a-f]{2})*$");
-
-impl core::fmt::Display for Bytes {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl std::str::FromStr for Bytes {
-    type Err = crate::IdParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(crate::ids::hex_byte).collect();
-        bytes.map(Self).ok_or_else(|| crate::IdParseError::new("hex", "pairs of hex digits", text))
-    }
-}
-
-impl<C> minicbor::Encode<C> for Bytes {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.bytes(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> minicbor::Decode<'b, C> for Bytes {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        Ok(Self(d.bytes()?.to_vec()))
     }
 }
 

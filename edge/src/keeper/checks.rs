@@ -1,0 +1,64 @@
+//! What a client may have recorded as it is, and what stands for what it left out.
+//!
+//! Invariant: what only the cloud or the engine writes is never recorded for a client.
+
+use tallyroll_engine::Error;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::limits::local::EVENT_BYTES_MAX;
+use tallyroll_schema::{Event, JobId, Writer};
+
+/// Levels and heartbeats go into the telemetry, all else into the ledger.
+pub(super) fn class_of(event: &Event) -> LogClass {
+    match event {
+        Event::SupplyRead(_) | Event::HeartbeatSent(_) | Event::PrinterStatusChanged(_) => {
+            LogClass::Telemetry
+        }
+        _ => LogClass::Ledger,
+    }
+}
+
+pub(super) fn check_event(event: Event) -> Result<Event, Error> {
+    let rejected = |why: String| Err(Error::Rejected(why));
+    if event.writer() == Writer::Cloud {
+        return rejected(format!("{} is written by the cloud, not by a device", event.name()));
+    }
+    if matches!(
+        event,
+        Event::LogOpened(_)
+            | Event::EpochOpened(_)
+            | Event::KeyRotated(_)
+            | Event::EventResubmitted(_)
+            | Event::LogClosed(_)
+            | Event::SubjectErased(_)
+    ) {
+        return rejected(format!("{} is written by the engine itself", event.name()));
+    }
+    if matches!(event, Event::Unknown(_)) {
+        return rejected(
+            "an event of an unknown kind; see `schema/golden/event.schema.json`".into(),
+        );
+    }
+    let len = event.encode_body().len();
+    if len > EVENT_BYTES_MAX {
+        return rejected(format!("an event of {len} bytes; {EVENT_BYTES_MAX} are allowed"));
+    }
+    Ok(event)
+}
+
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+}
+
+pub(super) fn no_name() -> String {
+    format!("a user's name has 1 to {NAME_BYTES_MAX} bytes")
+}
+
+pub(super) fn random_job() -> Result<JobId, Error> {
+    let mut job = JobId([0; 8]);
+    getrandom::fill(&mut job.0).map_err(|why| Error::Storage {
+        doing: "asking for entropy",
+        source: std::io::Error::other(why),
+    })?;
+    Ok(job)
+}
