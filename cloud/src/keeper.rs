@@ -326,6 +326,7 @@ pub(crate) fn tell_frozen(Recovery { why, missing, .. }: &Recovery) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_dir::DataDir;
     use crate::opening::open;
     use tallyroll_schema::{Credits, SubjectId};
 
