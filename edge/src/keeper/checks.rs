@@ -1,6 +1,7 @@
 //! What a client may have recorded as it is, and what stands for what it left out.
 //!
 //! Invariant: what only the cloud or the engine writes is never recorded for a client.
+//! What is recorded how is left to [`super::recording`].
 
 use tallyroll_engine::Error;
 use tallyroll_schema::event::log::LogClass;

@@ -184,8 +184,7 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
     })
 }
 
-/// A job begins once, takes captures and conversions until its end, and ends if it began: an end that
-/// stood alone would close the job for whoever begins it later.
+/// An end always goes in; a beginning once; captures and conversions until the end.
 fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
     match (act, terms.job) {
         (Act::Begin { .. }, Some(_)) => {
@@ -195,9 +194,6 @@ fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
         }
         (Act::Capture { .. } | Act::Convert { .. }, Some(Standing { ended: true, .. })) => {
             Err(Error::Rejected(format!("job {job} has ended; begin another one")))
-        }
-        (Act::End { .. }, None) => {
-            Err(Error::Rejected(format!("job {job} never began here; there is nothing to end")))
         }
         (
             Act::Print { job: None, page: Some(_), .. }

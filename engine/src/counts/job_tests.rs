@@ -205,7 +205,7 @@ fn a_job_takes_little_room() {
 
 #[test]
 fn what_never_began_settles_as_it_happens() {
-    let acts = [capture(1, Color), convert(1, &[Resize]), send(1, 1, Color), DISCARD];
+    let acts = [capture(1, Color), convert(1, &[Resize]), send(1, 1, Color), DISCARD, END];
     comes_to(ServerSettles, &acts, 2_500, 0);
     let key = |counts: &Counts| counts.usage().keys().next().copied();
     let mut counts = Counts::default();

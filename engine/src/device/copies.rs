@@ -1,6 +1,7 @@
 //! For tests: a device on a copy of another one's disk, and one whose software knows no better.
 //!
 //! Invariant: a copy has the same files and keys, and entropy of its own, as each start of a process has.
+//! What becomes of a copy at contact is tested with the sync.
 
 use super::{Device, DeviceConfig, Now};
 use crate::counts::Counts;

@@ -1,6 +1,7 @@
 //! Bytes within an event that this build copies and does not read.
 //!
 //! Invariant: written as they came, in CBOR as a byte string, in JSON as pairs of hex digits.
+//! What they mean is left to the build that knows it.
 
 /// Opaque bytes; hex in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

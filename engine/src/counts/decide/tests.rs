@@ -1,5 +1,6 @@
 //! What is priced how, and what is refused: acts one by one. Jobs as a whole are in
 //! `job_tests`, beside the fold that settles them.
+//! What the conversions of a job come to is not in here.
 
 use super::*;
 
@@ -67,18 +68,6 @@ fn an_act_beyond_counting_is_refused() {
         let refused = decide(send(u32::MAX, destinations, ColorMode::Color));
         assert!(matches!(refused, Err(Error::Rejected(_))));
     }
-}
-
-/// It closed the job for whoever began it later.
-#[test]
-fn a_job_that_never_began_does_not_end() {
-    let job = JobId([1; 8]);
-    let mut terms = Terms::default();
-    let why = decide(&terms, Act::End { job }, job, None).expect_err("never began").to_string();
-    assert_eq!(why, format!("job {job} never began here; there is nothing to end"));
-    let policy = SettlementPolicy::ServerSettles;
-    terms.job = Some(Standing { policy, revision: 0, steps: 0, ended: false });
-    decide(&terms, Act::End { job }, job, None).expect("began");
 }
 
 /// It was sent, and the conversions that the client meant were never due.

@@ -1,5 +1,6 @@
 //! What the fold does not believe: events beyond counting. What it adds up is tested with the
 //! reports, the jobs and the statements.
+//! Snapshots are tested where they are written.
 
 use super::*;
 use crate::counts::usage::month_of;
