@@ -184,7 +184,6 @@ fn old_tls_keys_go_once_a_new_one_was_shown_and_are_tried_without_a_pause_until_
     assert_counted(&cloud, &branch, 1);
 }
 
-/// What 0015 says is lost: the key that such a cloud would know is gone, and people are told.
 /// Two of them, and the link, took each other's next keys for their own: the device kept one that
 /// its logs did not go by.
 #[test]
@@ -210,6 +209,7 @@ fn keys_that_are_changed_again_and_again_at_once_are_those_that_sign() {
     assert_counted(&cloud, &branch, 3);
 }
 
+/// What 0015 says is lost: the key that such a cloud would know is gone, and people are told.
 #[test]
 fn a_cloud_that_lost_a_change_of_keys_says_so() {
     let (dir, mut cloud, branch) = linked_branch();

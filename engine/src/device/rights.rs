@@ -123,12 +123,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let mut spent: BTreeMap<UserAlias, i128> = BTreeMap::new();
         let mut overdrawn = 0;
         for (_, event) in events {
-            if backed(event).is_some_and(|(_, backing)| backing.credits < Credits::ZERO) {
-                return Err(Error::Rejected("a charge is backed by less than nothing".into()));
-            }
             match (event, backed(event)) {
                 (Event::LeaseClosed(LeaseClosed { user: Some(user), returned, .. }), _) => {
                     *spent.entry(*user).or_default() += i128::from(returned.thousandths());
+                }
+                (_, Some((_, Backing { credits, .. }))) if credits < Credits::ZERO => {
+                    let why = "a charge is backed by less than nothing";
+                    return Err(Error::Rejected(why.into()));
                 }
                 (_, Some((user, Backing { right: Right::Lease, credits }))) => {
                     *spent.entry(user).or_default() += i128::from(credits.thousandths());
