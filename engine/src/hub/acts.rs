@@ -66,7 +66,10 @@ impl<S: Store> Hub<S> {
             return Ok(Acted::At(done));
         }
         let (cost, pool) = (self.cost(&event), self.pool_of(device, payer)?);
-        if cost <= 0 || cost <= pool {
+        if cost > 0 {
+            self.refuse_while_frozen()?;
+        }
+        if cost <= pool.max(0) {
             return Ok(Acted::At(self.account(now, &[event])?));
         }
         let account = self.counts().account(device, payer);

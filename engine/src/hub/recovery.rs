@@ -165,7 +165,15 @@ impl<S: Store> Hub<S> {
     }
 
     pub(super) fn refuse_if_frozen(&self, log: LogId) -> Result<()> {
-        if self.recovery.frozen_since.is_none() || log == self.logs.accounts.0 {
+        match log == self.logs.accounts.0 {
+            true => Ok(()),
+            false => self.refuse_while_frozen(),
+        }
+    }
+
+    /// What was lent may stand in the lost tail alone: what a pool seems to hold may be at a device.
+    pub(super) fn refuse_while_frozen(&self) -> Result<()> {
+        if self.recovery.frozen_since.is_none() {
             return Ok(());
         }
         let missing = self.unreported().len();

@@ -92,6 +92,25 @@ fn the_servers_charge_replaces_what_its_job_holds() {
 }
 
 #[test]
+fn a_cloud_that_may_have_forgotten_what_it_lent_does_only_what_costs_nothing() {
+    let (mut hub, one, _) = scanned(100_000);
+    hub.check_allocations(now(6), Some(1)).expect("freezes");
+    let refused = act_at(&mut hub, one.id(), (6, mail(1), None), &[], None).expect_err("costs");
+    assert_eq!(refused.kind(), Kind::Retry);
+    assert!(refused.to_string().contains("tallyroll doctor"), "{refused}");
+    assert_eq!(figures(&hub), (0, 1_000, 99_000));
+    let (job, media, revision, which_pages) = (JOB, None, None, None);
+    done(
+        &mut hub,
+        one.id(),
+        Act::Save { job, user: user(), pages: 1, media, revision, which_pages },
+    );
+    hub.accept_loss(now(7)).expect("thaws");
+    done(&mut hub, one.id(), mail(5));
+    assert_eq!(figures(&hub), (2_500, 0, 97_500));
+}
+
+#[test]
 fn a_conversion_costs_with_what_is_sent_of_it_and_a_discard_nothing() {
     let convert = |conversions: &[Conversion]| Act::Convert {
         job: JOB,

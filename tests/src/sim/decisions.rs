@@ -33,6 +33,9 @@ impl World {
             return Ok(());
         }
         let (device, alias) = directory[self.entropy.index(directory.len())].0;
+        if self.paying.contains(&(device, alias)) {
+            return Ok(()); // who pays is held against what was given, and stays who it is
+        }
         let subject = subject(self.entropy.below(USERS));
         self.pending_links.push_back((device, alias, subject));
         self.link_pending()

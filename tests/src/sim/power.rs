@@ -4,7 +4,7 @@
 //! and is ended; the next one finds what the disk kept. Whenever a machine went down, what it had
 //! acknowledged is looked for on what a power cut would leave.
 
-use super::checkers::{Violation, durable};
+use super::checkers::{Violation, durable, receipts};
 use super::disk::{Accident, Disk};
 use super::faults::Fault;
 use super::machine::DeviceMachine;
@@ -75,6 +75,7 @@ impl World {
         let Some(process) = self.device_outcome(index, started)? else { return Ok(()) };
         self.trace.note(self.now, format_args!("device {index} runs"));
         self.devices[index].process = Some(process);
+        receipts::found(self, index)?;
         self.devices[index].seal_timer = None;
         self.set_seal_timer(index);
         let wait = self.some_time(Duration::from_millis(500));

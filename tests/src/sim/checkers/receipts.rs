@@ -70,6 +70,22 @@ pub(crate) fn kept(world: &mut World, index: usize, receipt: &Receipt, before: u
     Ok(())
 }
 
+/// A device starts: a receipt whose commit nobody answered for may lie on its disk all the same.
+pub(crate) fn found(world: &mut World, index: usize) -> Step {
+    let Some(process) = &world.devices[index].process else { return Ok(()) };
+    let logs =
+        process.status().map_err(|error| world.violation("receipts", error.to_string()))?.logs;
+    for receipt in logs.into_iter().filter_map(|log| log.receipt) {
+        let Position { log, epoch, seq } = receipt.head.position;
+        let known = world.truth.receipts.get(&(log, epoch));
+        let newer = known.is_none_or(|known| known.head.position.seq < seq);
+        if newer && world.truth.verified.contains(&receipt.signature.0) {
+            world.truth.receipts.insert((log, epoch), receipt);
+        }
+    }
+    Ok(())
+}
+
 /// What devices keep is what was sent.
 pub(super) fn at_the_end(world: &World) -> Step {
     for receipt in world.truth.receipts.values() {
