@@ -165,7 +165,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = runtime.block_on(dispatch(arguments));
+            let done = runtime.block_on(Box::pin(dispatch(arguments)));
             runtime.shutdown_background();
             done
         }
