@@ -97,12 +97,15 @@ impl Panel {
         }
     }
 
-    /// Tries the stopped jobs again, and tells what changed.
+    /// Tries the stopped jobs again, and tells what changed; whether any may still be stopped.
     async fn try_again(&self) -> Result<bool, Gone> {
         let jobs: Vec<Arc<Job>> = self.open().jobs.values().cloned().collect();
         let mut any = false;
         for job in jobs {
-            let Ok(mut state) = job.state.try_lock() else { continue }; // a page is being tried
+            let Ok(mut state) = job.state.try_lock() else {
+                any = true; // a page is being tried, or somebody looks at it: it may be stopped
+                continue;
+            };
             let Some(stopped) = &mut state.stopped else { continue };
             any = true;
             match attempt(&self.keeper, stopped.act.clone(), How::Look).await?.0 {
