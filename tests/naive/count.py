@@ -78,9 +78,28 @@ def settled(job):
     return rows + [(payer, price, 0) for price, payer in due.values()]
 
 
-acts, granted, subject_of, again, jobs = [], {}, {}, set(), {}
+def is_new(position):
+    """Whether a line is the first one of its position: what came again counts once."""
+    epoch, _, seq = position.rpartition("/")
+    byte, bit = divmod(int(seq), 8)
+    had = seen.setdefault(epoch, bytearray())
+    had.extend(bytes(max(0, byte + 1 - len(had))))
+    new = not had[byte] >> bit & 1
+    had[byte] |= 1 << bit
+    return new
+
+
+def add(payer, device, act, charged, held):
+    row = sums.setdefault((payer, device), dict.fromkeys([*USED, "charged", "held"], 0))
+    for what, count in [*act.items(), ("charged", charged), ("held", held)]:
+        row[what] += count
+
+
+seen, sums, granted, subject_of, again, jobs = {}, {}, {}, {}, set(), {}
 for line in fileinput.input():
     record = json.loads(line)
+    if not is_new(record["position"]):
+        continue
     event, device, wall = record["event"], record["device"], record["wall"]
     by_cloud = record["class"] in ("public", "accounts", "device")
     resubmitted = event["kind"] == "event.resubmitted" and record["class"] == "ledger"
@@ -119,22 +138,24 @@ for line in fileinput.input():
                     charged = 0
                 elif kind in ("document.sent", "document.saved"):
                     job["delivered"] |= {(event["revision"], page) for page in pages_of(event)}
-            acts.append((payer, device, used(event), charged, 0))
+            add(payer, device, used(event), charged, 0)
 
 for (device, _), job in jobs.items():
-    acts += [(payer, device, {}, charged, held) for payer, charged, held in settled(job)]
+    for payer, charged, held in settled(job):
+        add(payer, device, {}, charged, held)
 
 balances = {("subject", subject): (0, 0, 0) for subject in [*granted, *subject_of.values()]}
 totals = {}
-for (resubmitted, user, when), device, act, charged, held in acts:
+for ((resubmitted, user, when), device), act in sums.items():
+    charged, held = act["charged"], act["held"]
     subject = subject_of.get((device, user))
     who = ("alias", device, user) if subject is None else ("subject", subject)
     before = balances.get(who, (0, 0, 0))
     unbacked = charged * resubmitted
     balances[who] = before[0] + charged, before[1] + unbacked, before[2] + held
     row = totals.setdefault((when, device, who), dict.fromkeys([*USED, "charged", "unbacked"], 0))
-    for what, count in [*act.items(), ("charged", charged), ("unbacked", unbacked)]:
-        row[what] += count
+    for what, count in [*act.items(), ("unbacked", unbacked)]:
+        row[what] = row.get(what, 0) + count
 
 
 def shown(who):

@@ -7,5 +7,6 @@ pub mod drill;
 pub mod fleet;
 pub mod hostile;
 pub mod proxy;
+pub mod recount;
 pub mod sim;
 pub mod soak;

@@ -16,7 +16,7 @@ const SENT_MONOCHROME: i128 = 500;
 const SENT_COLOR: i128 = 1_000;
 
 /// An act of a user and what it counts.
-pub(super) fn draw(entropy: &mut Entropy, job: JobId, user: String) -> (Act, Figures) {
+pub(crate) fn draw(entropy: &mut Entropy, job: JobId, user: String) -> (Act, Figures) {
     let pages = entropy.between(1, 40) as u32;
     let color = [ColorMode::Unknown, ColorMode::Monochrome, ColorMode::Color][entropy.index(3)];
     match entropy.below(5) {
@@ -43,6 +43,12 @@ pub(super) fn draw(entropy: &mut Entropy, job: JobId, user: String) -> (Act, Fig
             (act, Figures { saved: pages.into(), ..Figures::default() })
         }
     }
+}
+
+/// A print and what it counts.
+pub(crate) fn print_of(entropy: &mut Entropy, job: JobId, user: String) -> (Act, Figures) {
+    let impressions = entropy.between(1, 40) as u32;
+    print(job, user, impressions, ColorMode::Monochrome, entropy.percent(50), None)
 }
 
 fn convert(entropy: &mut Entropy, job: JobId, user: String, pages: u32) -> (Act, Figures) {

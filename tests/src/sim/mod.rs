@@ -7,7 +7,7 @@
 //! and the `checkers`. What needs real processes, sockets or files is left to `tests/it`.
 
 mod accidents;
-mod acts;
+pub(crate) mod acts;
 mod apart;
 pub mod bugs;
 pub mod checkers;
