@@ -114,6 +114,8 @@ pub struct Plan {
     pub faults: BTreeSet<Fault>,
     /// How many devices.
     pub devices: usize,
+    /// How many users pay, where any do.
+    pub payers: usize,
     /// Operations before everything heals.
     pub operations: u64,
     /// Virtual time they are spread over.
@@ -152,6 +154,7 @@ impl Plan {
         let mut plan = Self {
             faults: BTreeSet::new(),
             devices: entropy.between(3, 5) as usize,
+            payers: 3,
             operations: entropy.between(200, 260),
             span: Duration::from_secs(spans[entropy.index(spans.len())]),
             redb,

@@ -15,7 +15,7 @@ use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Act, Credits, DeviceId, JobId, SubjectId, UserAlias};
 
 /// Users who pay, by their number; the others are below.
-pub(super) const PAYERS: core::ops::Range<usize> = 100..103;
+pub(super) const PAYERS: core::ops::Range<usize> = 100..105;
 
 /// A payer's identity at the cloud.
 pub(crate) fn payer(user: usize) -> SubjectId {
@@ -25,7 +25,7 @@ pub(crate) fn payer(user: usize) -> SubjectId {
 impl World {
     /// Somebody is given credits, gives some back, or does something for them.
     pub(super) fn pay(&mut self, index: usize) -> Step {
-        let user = PAYERS.start + self.entropy.index(PAYERS.len());
+        let user = PAYERS.start + self.entropy.index(self.plan.payers);
         if self.entropy.percent(12) {
             return self.fund(payer(user));
         }

@@ -7,6 +7,7 @@ use super::bugs::{self, Bug};
 use super::checkers::Violation;
 use super::entropy::Entropy;
 use super::faults::{Fault, Happened, Plan};
+use super::leases::PAYERS;
 use super::planted::Planted;
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// So many histories of a hundred have as many devices and payers as there may be.
+const CROWD_PERCENT: u64 = 12;
 /// So many histories of a hundred have devices that prune.
 const PRUNING_PERCENT: u64 = 20;
 /// And in so many they change their keys.
@@ -119,6 +122,9 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     plan.leases = Entropy::new(options.seed, history, "leases").percent(LEASES_PERCENT);
     let acts = Entropy::new(options.seed, history, "acts").percent(ACTS_PERCENT);
     plan.acts = acts && plan.leases;
+    if Entropy::new(options.seed, history, "crowd").percent(CROWD_PERCENT) {
+        (plan.devices, plan.payers) = (8, PAYERS.len());
+    }
     let sought = options.bug.is_none_or(|bug| bug == Bug::OldKeyBelieved);
     // A copy from before a change is refused for good: the engine's tests and `tests/it`.
     plan.rekeys = rekeys && sought && !plan.faults.iter().any(|fault| fault.copies());
