@@ -273,3 +273,18 @@ fn a_meter_is_held_against_what_was_counted() {
     let told = cloud.run(&["reconcile", "--device", "nobody"]).failed(1);
     assert!(told.contains("tallyroll devices"), "{told}");
 }
+
+#[test]
+fn a_name_that_would_steer_the_terminal_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    let page = r#"{"kind":"pages.printed","user":"e\u001b[31m","impressions":1}"#;
+    drop(branch.run_with(&["record"], page.as_bytes()).succeeded());
+    branch.wait_synced(PATIENCE);
+    let granted = cloud.run(&["grant", "e\u{1b}[31m", "5"]).succeeded();
+    let stated = cloud.run(&["view", "statement", "e\u{1b}[31m"]).succeeded();
+    for told in [granted, stated] {
+        assert!(told.contains("e\u{fffd}[31m") && !told.contains('\u{1b}'), "{told:?}");
+    }
+}

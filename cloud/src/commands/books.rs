@@ -3,6 +3,7 @@
 //! Invariant: what is printed as done is durable. Who corrects is the user of this machine who runs
 //! the command, unless another name is given. The rules are the engine's.
 
+use super::table::printable;
 use super::{Result, ask, print};
 use clap::Args;
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ pub(crate) async fn correct(dir: &DataDir, arguments: CorrectArguments) -> Resul
         print(&corrected)?;
     } else {
         let text = |key: &str| corrected[key].as_str().unwrap_or_default();
-        let user = corrected["user"].as_str().unwrap_or(text("subject"));
+        let user = printable(corrected["user"].as_str().unwrap_or(text("subject")));
         print(format!("{} credits to {user}, for {}", text("credits"), text("corrects")))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 //! Invariant: what is printed as done is durable. The rules are the engine's,
 //! the way to a running cloud the control socket's.
 
-use super::table::{Column, Side, table, time};
+use super::table::{Column, Side, printable, table, time};
 use super::{Result, ask, print};
 use clap::Args;
 use serde_json::Value;
@@ -116,7 +116,7 @@ pub(crate) async fn grant(
         print(&granted)?;
     } else {
         let text = |key: &str| granted[key].as_str().unwrap_or_default();
-        print(format!("{} credits to {}", text("credits"), text("user")))?;
+        print(format!("{} credits to {}", text("credits"), printable(text("user"))))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -66,7 +66,7 @@ impl OutputArguments {
         let bytes = match (self.format(), out) {
             (Format::Table, None) => {
                 print(table(columns, rows))?;
-                notes.iter().try_for_each(print)?;
+                notes.iter().try_for_each(|note| print(super::table::printable(note)))?;
                 return Ok(ExitCode::SUCCESS);
             }
             (Format::Table, Some(_)) => {

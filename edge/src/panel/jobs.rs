@@ -173,7 +173,8 @@ impl Panel {
             None => random_job()?,
         };
         if let Some(job) = self.job(id) {
-            return if job.user == user { Ok(job.view().await) } else { Err(taken(id)) };
+            let same = job.user == user && job.kind == wish.kind;
+            return if same { Ok(job.view().await) } else { Err(taken(id)) };
         }
         if self.open().jobs.len() >= PANEL_JOBS_MAX {
             return Err(Refusal::busy(format!("{PANEL_JOBS_MAX} jobs run already; end one")));
@@ -357,7 +358,7 @@ fn no_job(id: JobId) -> Refusal {
 }
 
 fn taken(id: JobId) -> Refusal {
-    Refusal::refused(format!("job {id} is another user's; take a new id"))
+    Refusal::refused(format!("job {id} is another user's or of another kind; take a new id"))
 }
 
 #[cfg(test)]

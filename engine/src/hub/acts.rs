@@ -12,8 +12,10 @@ use crate::device::Now;
 use crate::fold::Origin;
 use crate::store::Store;
 use crate::{Error, Result};
+use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::BTreeSet;
+use tallyroll_schema::event::counts::{DocumentSaved, DocumentSent, PagesConverted};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{
     Act, Credits, DeviceId, Event, JobId, Position, RequestId, ServerAct, UserAlias,
@@ -80,7 +82,7 @@ impl<S: Store> Hub<S> {
             self.recall(now, &reachable)?;
             return Ok(waits);
         }
-        Err(self.short(cost, pool, &lent))
+        Err(self.short(cost, pool, &lent, reached))
     }
 
     /// The act as it would be recorded.
@@ -120,7 +122,15 @@ impl<S: Store> Hub<S> {
     ) -> Result<Option<Position>> {
         let known = request.and_then(|request| self.counts().requested(device, request));
         let Some(known) = known else { return Ok(None) };
-        if (known.job, known.kind) != (job, event.kind()) {
+        let mut done = None;
+        let Position { log, epoch, seq } = known.position;
+        self.read_log(log, epoch, seq, &mut |_, record| {
+            done = record.event().ok();
+            ControlFlow::Break(())
+        })?;
+        if (known.job, known.kind) != (job, event.kind())
+            || done.is_some_and(|done| !asks_the_same(&done, event))
+        {
             let why = "this request id was another act's; take a new one for each act";
             return Err(Error::Rejected(why.into()));
         }
@@ -141,7 +151,13 @@ impl<S: Store> Hub<S> {
         Ok(funds.flatten().unwrap_or_default().pool())
     }
 
-    fn short(&self, cost: i128, pool: i128, lent: &[(RightKey, Lease)]) -> Error {
+    fn short(
+        &self,
+        cost: i128,
+        pool: i128,
+        lent: &[(RightKey, Lease)],
+        reached: &BTreeSet<DeviceId>,
+    ) -> Error {
         let credits = |sum: i128| Credits::from_thousandths(i64::try_from(sum).unwrap_or(i64::MAX));
         let (needed, left) = (credits(cost), credits(pool.max(0)));
         let mut why = format!(
@@ -155,8 +171,34 @@ impl<S: Store> Hub<S> {
         why.extend(lent.iter().map(holds));
         let held: i128 = lent.iter().map(|(_, lease)| lease.outstanding()).sum();
         match cost <= pool.saturating_add(held) {
+            true if lent.iter().all(|(key, _)| reached.contains(&key.device)) => {
+                let when = "a job runs there: try again when it has ended, or paused for a minute";
+                Error::NotYet(format!("{why}; {when}"))
+            }
             true => Error::NotYet(format!("{why}; try again when it is connected")),
             false => Error::Rejected(why),
         }
+    }
+}
+
+/// Whether two acts are one, asked for twice. What they cost and of which revision they are is the
+/// cloud's to say, and may have changed meanwhile.
+fn asks_the_same(done: &Event, asked: &Event) -> bool {
+    match (done, asked) {
+        (Event::PagesConverted(done), Event::PagesConverted(asked)) => {
+            let (charge, policy, prices) = (done.charge.clone(), done.policy, done.prices.clone());
+            let (revision, from_revision) = (done.revision, done.from_revision);
+            let asked = asked.clone();
+            *done == PagesConverted { charge, policy, prices, revision, from_revision, ..asked }
+        }
+        (Event::DocumentSent(done), Event::DocumentSent(asked)) => {
+            let (charge, policy, revision) = (done.charge.clone(), done.policy, done.revision);
+            *done == DocumentSent { charge, policy, revision, ..asked.clone() }
+        }
+        (Event::DocumentSaved(done), Event::DocumentSaved(asked)) => {
+            let (charge, policy, revision) = (done.charge.clone(), done.policy, done.revision);
+            *done == DocumentSaved { charge, policy, revision, ..asked.clone() }
+        }
+        (done, asked) => done == asked,
     }
 }

@@ -95,7 +95,7 @@ fn the_servers_charge_replaces_what_its_job_holds() {
 fn a_cloud_that_may_have_forgotten_what_it_lent_does_only_what_costs_nothing() {
     let (mut hub, one, _) = scanned(100_000);
     hub.check_allocations(now(6), Some(1)).expect("freezes");
-    let refused = act_at(&mut hub, one.id(), (6, mail(1), None), &[], None).expect_err("costs");
+    let refused = act_at(&mut hub, one.id(), (6, mail(5), None), &[], None).expect_err("costs");
     assert_eq!(refused.kind(), Kind::Retry);
     assert!(refused.to_string().contains("tallyroll doctor"), "{refused}");
     assert_eq!(figures(&hub), (0, 1_000, 99_000));
@@ -163,8 +163,10 @@ fn an_act_with_a_request_id_is_recorded_once() {
     let again = act_at(&mut hub, one.id(), (8, mail(5), request), &[], None).expect("was done");
     assert_eq!((again, hub.last_commit()), (first, before));
     assert_eq!(figures(&hub).0, 2_500);
-    let other = act_at(&mut hub, one.id(), (8, Act::Discard { job: JOB }, request), &[], None);
-    assert!(other.expect_err("is another").to_string().contains("take a new one"));
+    for other in [Act::Discard { job: JOB }, mail(50)] {
+        let other = act_at(&mut hub, one.id(), (8, other, request), &[], None);
+        assert!(other.expect_err("is another").to_string().contains("take a new one"));
+    }
     act_at(&mut hub, one.id(), (8, mail(5), Some(RequestId([5; 8]))), &[], None).expect("is done");
     assert_eq!(figures(&hub).0, 5_000, "another request is another mail");
 }

@@ -86,7 +86,7 @@ pub fn lines_of<S: Store>(
         });
         read.map_err(io::Error::other)?;
         if lines.len() < TURN {
-            drop(logs.swap_remove(turn));
+            logs.swap_remove(turn);
         }
         for line in lines {
             out.write_all(line.as_bytes())?;
