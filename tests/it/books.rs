@@ -284,7 +284,8 @@ fn a_name_that_would_steer_the_terminal_does_not() {
     branch.wait_synced(PATIENCE);
     let granted = cloud.run(&["grant", "e\u{1b}[31m", "5"]).succeeded();
     let stated = cloud.run(&["view", "statement", "e\u{1b}[31m"]).succeeded();
-    for told in [granted, stated] {
+    let csv = cloud.run(&["view", "balances", "--format", "csv"]).succeeded();
+    for told in [granted, stated, csv] {
         assert!(told.contains("e\u{fffd}[31m") && !told.contains('\u{1b}'), "{told:?}");
     }
 }

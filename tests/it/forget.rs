@@ -75,8 +75,8 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let aside = tempfile::tempdir().unwrap();
     let mut cloud = Cloud::start(dir.path().join("cloud"));
-    let [mut one, mut two] =
-        ["one", "two"].map(|name| Branch::joined(dir.path().join(name), &cloud.enroll(name)));
+    let [mut one, mut two, three] = ["one", "two", "three"]
+        .map(|name| Branch::joined(dir.path().join(name), &cloud.enroll(name)));
 
     // A page log counts for them; a line of it that cannot be read is kept.
     let log = aside.path().join("page_log");
@@ -84,8 +84,13 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
         "PDF {CANARY} 7 [19/Nov/2026:10:00:00 +0000] total 4 - localhost report.pdf - -\nodd {CANARY} line\n"
     );
     std::fs::write(&log, line).unwrap();
-    let import = || one_import(&dir.path().join("one"), &log);
+    let import = || import(&dir.path().join("one"), &log);
     assert_eq!(import(), 1, "one is counted");
+    // Another one knows the name from a line alone that it could not read.
+    let odd = aside.path().join("odd_log");
+    std::fs::write(&odd, format!("odd {CANARY} line\n")).unwrap();
+    assert_eq!(self::import(three.data(), &odd), 0);
+    assert!(!found(three.data(), CANARY.as_bytes()).is_empty());
     capture(&one, CANARY, 2);
     capture(&one, "bob", 1);
     one.wait_synced(PATIENCE);
@@ -106,12 +111,24 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
 
     drop(cloud.run(&["users", "forget", CANARY]).succeeded());
     wait_until(PATIENCE, "the one that is there says so", || state(&cloud, "one") == "erased");
+    wait_until(PATIENCE, "and the third one", || state(&cloud, "three") == "erased");
+    assert_eq!(found(three.data(), CANARY.as_bytes()), [""; 0]);
+    assert_eq!(self::import(three.data(), &odd), 0);
+    assert_eq!(found(three.data(), CANARY.as_bytes()), [""; 0], "it was read again");
     assert_eq!(state(&cloud, "two"), "pending");
     assert!(cloud.run(&["balance", CANARY]).failed(1).contains("no user"));
     assert_eq!(charged(&cloud), totals);
     let subject = before["subject"].as_str().unwrap();
     let shown = cloud.run(&["view", "balances"]).succeeded();
     assert!(shown.contains(&format!("({})", &subject[..8])) && shown.contains("30.000"), "{shown}");
+    let id = format!("({})", &subject[..8]);
+    for id in [&id, &id[1..9]] {
+        assert_eq!(cloud.json(&["balance", id])["granted"], "30.000", "they are asked for by it");
+        let stated = cloud.json(&["view", "statement", id]);
+        assert_eq!(stated["closing"]["balance"], before["balance"], "{stated}");
+    }
+    let lent = cloud.run(&["leases"]).succeeded();
+    assert!(lent.contains(&id) && !lent.contains(subject), "{lent}");
     assert_eq!(found(one.data(), CANARY.as_bytes()), [""; 0]);
 
     // The one that was away brings the name late: it counts for who they were, and goes.
@@ -164,7 +181,7 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
 }
 
 /// Imports and tells how many lines were counted; one that cannot be read fails the command.
-fn one_import(data: &Path, log: &Path) -> u64 {
+fn import(data: &Path, log: &Path) -> u64 {
     let branch = Branch::new(data.to_owned());
     let ran = branch.run(&["import", "page-log", log.to_str().unwrap(), "--json"]);
     let told: Value =

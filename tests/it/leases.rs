@@ -166,6 +166,24 @@ fn a_job_that_runs_keeps_its_lease_until_it_ends() {
     wait_until(PATIENCE, "it is counted", || books(&cloud).charged == 35);
 }
 
+/// Mission 1: a server charge first uses the rights held by its own job.
+#[test]
+fn what_the_server_does_goes_before_what_the_jobs_own_device_keeps() {
+    let (_dir, cloud, [one]) = fleet(12);
+    let job = r#""job":"00000000000000b1","user":"anna""#;
+    let lines = format!(
+        "{{\"kind\":\"job.begun\",{job}}}\n{{\"kind\":\"pages.captured\",{job},\"pages\":1}}\n"
+    );
+    drop(leased(&one, &lines).succeeded());
+    one.wait_synced(PATIENCE);
+    assert_eq!(left(&one), 5, "half of what there was, less the page");
+    let mail = format!(
+        r#"{{"device":"branch-1","kind":"document.sent",{job},"pages":1,"destinations":20}}"#
+    );
+    drop(tallyroll_tests::fleet::run(&mut cloud.command(&["record"]), mail.as_bytes()).succeeded());
+    assert_eq!(books(&cloud).charged, 10);
+}
+
 #[test]
 fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
     let (_dir, mut cloud, [branch]) = fleet(30);
@@ -185,14 +203,16 @@ fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
     assert!(told.contains("exposure 1 x 5.000 = 5.000"), "{told}");
     wait_until(PATIENCE, "the branch knows", || branch.json(&["status"])["overdraft"] == "5.000");
     branch.wait_synced(PATIENCE);
-    cloud.stop();
+    cloud.kill_9(); // it says no farewell: the link has to be silent for a while
     assert_eq!(left(&branch), 0);
-    let ran = leased(&branch, &capture(1).repeat(6));
+    let patient = ["record", "--leased", "--wait", "30"];
+    let ran = branch.run_with(&patient, capture(1).repeat(6).as_bytes());
     assert_eq!(ran.stdout.lines().count(), 5, "{}", ran.stderr);
     assert!(ran.failed(TEMPORARY).contains("entry 6: this costs"));
     assert_eq!(lease(&branch).unwrap()["overdrawn"], "5.000");
     cloud.start_again();
-    settled(&cloud, Books { charged: 15, pool: 15, overdrawn: 5, ..NOTHING });
+    // It had asked before it knew, and is answered now: half of what is left.
+    settled(&cloud, Books { charged: 15, pool: 7, leased: 7, overdrawn: 5, ..NOTHING });
 }
 
 #[test]

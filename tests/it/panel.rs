@@ -282,6 +282,7 @@ fn who_is_silent_slow_or_says_too_much_is_sent_away() {
     for (body, expected) in [
         (json!({ "user": "" }), 400),
         (json!({ "user": "n".repeat(256) }), 400),
+        (json!({ "user": "anna\u{1b}[2J" }), 400),
         (json!({ "name": "anna" }), 400),
         (json!([]), 400),
     ] {

@@ -120,7 +120,32 @@ fn a_group_shares_one_balance_and_who_leaves_takes_nothing() {
         "{text}"
     );
 
+    // Who did what of it, and what each brought when they joined.
+    let stated = |cloud: &Cloud| cloud.json(&["view", "statement", "office", "--group"]);
+    let told = |cloud: &Cloud| -> Vec<String> {
+        let line = |row: &Value| {
+            let [what, member, moved] = ["what", "member", "moved"].map(|key| row[key].as_str());
+            format!("{} {} {}", what.unwrap(), member.unwrap_or("-"), moved.unwrap())
+        };
+        stated(cloud)["rows"].as_array().unwrap().iter().map(line).collect()
+    };
+    let lines = [
+        "credits.granted - 50.000",
+        "group.joined ada -1.000",
+        "group.joined bob -2.000",
+        "pages.captured bob -7.000",
+    ];
+    assert_eq!(told(&cloud), lines);
+    assert_eq!(stated(&cloud)["closing"]["balance"], "40.000");
+    let bob = cloud.run(&["view", "statement", "bob"]).succeeded();
+    let part = "a member of office: this is their part of its balance; `view statement office --group` shows it whole";
+    assert!(bob.contains(part) && bob.contains("-9.000"), "{bob}");
+    let wrong = cloud.run(&["view", "statement", "bob", "--group"]).failed(1);
+    assert!(wrong.contains("no group bob"), "{wrong}");
+    assert!(cloud.run(&["view", "balances", "--group"]).failed(2).contains("leave it out"));
+
     drop(cloud.run(&["groups", "leave", "bob"]).succeeded());
+    assert_eq!(told(&cloud)[4..], ["group.left bob 0.000"; 0], "it moves nothing of the group's");
     cloud.kill_9();
     cloud.start_again();
     assert_eq!(balance(&cloud, "ada")["balance"], "40.000", "what bob used stays the group's");

@@ -5,6 +5,7 @@
 
 use super::rates::OfflineArgument;
 use super::table::{Column, Side, printable, table, time};
+use super::view::{device, nameless};
 use super::{Result, ask, print};
 use clap::Subcommand;
 use serde_json::Value;
@@ -51,7 +52,7 @@ pub(crate) async fn run(dir: &DataDir, arguments: LeasesArguments) -> Result {
             }
             for one in done.as_array().into_iter().flatten() {
                 let text = |key: &str| printable(one[key].as_str().unwrap_or_default());
-                let whose = one["user"].as_str().map_or_else(|| text("alias"), printable);
+                let whose = printable(&whose(one));
                 print(format!(
                     "{} of {whose} at {} written off: back in the pool; what it spent of that all the same will be shown",
                     text("credits"),
@@ -70,13 +71,11 @@ async fn show(dir: &DataDir, json: bool) -> Result {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = |key: &str| answer[key].as_array().cloned().unwrap_or_default();
-    let user = |row: &Value| named(row, "user", "alias");
-    let subject = |row: &Value| named(row, "user", "subject");
-    let device = |row: &Value| named(row, "device-name", "device");
+    let user = |row: &Value| whose(row);
     let until = |row: &Value| row["spend-until"].as_u64().map_or("-".to_owned(), time);
     let right = |key: &'static str, title: &'static str| Column::key(key, title).on(Side::Right);
     let columns = [
-        Column::of("user", &subject),
+        Column::of("user", &user),
         right("granted", "granted"),
         right("charged", "charged"),
         right("corrected", "corrected"),
@@ -123,9 +122,10 @@ async fn show(dir: &DataDir, json: bool) -> Result {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A row's name, or else its id.
-fn named(row: &Value, name: &str, id: &str) -> String {
-    row[name].as_str().or(row[id].as_str()).unwrap_or_default().to_owned()
+/// Whose row it is.
+fn whose(row: &Value) -> String {
+    let id = row["subject"].as_str().or(row["alias"].as_str()).unwrap_or_default();
+    row["user"].as_str().map_or_else(|| nameless(id), str::to_owned)
 }
 
 /// Lays down what devices do that are cut off, or says it.

@@ -1,10 +1,10 @@
 //! Figures for spreadsheets: CSV and XLSX.
 //!
-//! Invariant: text is never a formula (a cell that begins with `=`, `+`, `-`, `@`, a tab or a
-//! carriage return gets an apostrophe in CSV, and is a string in XLSX); a number is a number, exact
-//! or else text; equal figures of one cut are equal bytes. Who may read it is left to the caller.
+//! Invariant: text is never a formula (a cell that begins with `=`, `+`, `-` or `@` gets an apostrophe
+//! in CSV, and is a string in XLSX) and steers no terminal; a number is a number, exact or else text;
+//! equal figures of one cut are equal bytes. Who may read it is left to the caller.
 
-use super::table::{Column, Datum, Holds, time};
+use super::table::{Column, Datum, Holds, printable, time};
 use super::{CommandError, Result};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub(super) fn csv(columns: &[Column<'_>], rows: &[Value]) -> Result<Vec<u8>> {
     for row in rows {
         let cells = columns.iter().map(|column| match column.datum(row) {
             Datum::Nothing => String::new(),
-            Datum::Text(text) => harmless(text),
+            Datum::Text(text) => harmless(printable(&text)),
             Datum::Count(count) => count.to_string(),
             Datum::Credits(credits) => credits,
             Datum::Time(milliseconds) => time(milliseconds),
@@ -33,7 +33,7 @@ pub(super) fn csv(columns: &[Column<'_>], rows: &[Value]) -> Result<Vec<u8>> {
 
 /// Text that no spreadsheet takes for a formula.
 fn harmless(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
 }
 
 /// As a workbook of one sheet, which says it was made at `dated`, in milliseconds.
@@ -135,8 +135,9 @@ mod tests {
             ("+1", "'+1"),
             ("-1", "'-1"),
             ("@a", "'@a"),
-            ("\ta", "'\ta"),
-            ("\ra", "\"'\ra\""),
+            ("\t=a", "\u{fffd}=a"),
+            ("a\r\n=b", "a\u{fffd}\u{fffd}=b"),
+            ("a\u{1b}[2J", "a\u{fffd}[2J"),
             ("a=1", "a=1"),
             ("a,b", "\"a,b\""),
         ] {

@@ -1,4 +1,4 @@
-//! `view statement`: what moved one user's balance, line by line.
+//! `view statement`: what moved one balance, line by line.
 //!
 //! Invariant: opening and closing balance stand as the first and the last row, in every format, and
 //! the rows between add up to their difference. The lines are the engine's.
@@ -8,17 +8,19 @@ use super::table::{Column, Holds};
 use super::view::{credits, device, unused};
 use super::{Result, ask};
 use serde_json::{Value, json};
+use tallyroll_cloud::control::people::Whose;
 use tallyroll_cloud::control::{Ask, Period};
 use tallyroll_cloud::data_dir::DataDir;
 
-/// Shows a user's statement.
+/// Shows a user's statement, or a group's.
 pub(super) async fn run(
     dir: &DataDir,
-    user: String,
+    whose: Whose,
     period: Period,
     output: &OutputArguments,
 ) -> Result {
-    let stated = ask(dir, "view", Ask::Statement { user, period }).await?;
+    let of_group = whose.group;
+    let stated = ask(dir, "view", Ask::Statement { whose, period }).await?;
     let text = |key: &str| stated[key].as_str().unwrap_or_default();
     let end = |what: &str, standings: &Value| json!({ "what": what, "balance": standings["balance"], "still-held": standings["held"] });
     let mut rows = vec![end("opening balance", &stated["opening"])];
@@ -27,8 +29,14 @@ pub(super) async fn run(
     let after =
         stated["after"].as_str().map_or(String::new(), |after| format!("after commit {after} "));
     let mut notes = vec![format!("{}: {after}up to commit {}", text("user"), text("at"))];
+    notes.extend(stated["group"].as_str().map(|group| {
+        format!("a member of {group}: this is their part of its balance; `view statement {group} --group` shows it whole")
+    }));
     notes.extend(unused(&stated));
-    let columns = if output.format() == Format::Table { short() } else { full() };
+    let mut columns = if output.format() == Format::Table { short() } else { full() };
+    if of_group {
+        columns.insert(1, Column::key("member", "member"));
+    }
     output.deliver(&Sheet {
         answer: &stated,
         title: "statement",

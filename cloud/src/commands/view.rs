@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::str::FromStr;
+use tallyroll_cloud::control::people::Whose;
 use tallyroll_cloud::control::{Ask, At, Figures, Period};
 use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_engine::counts::Month;
@@ -66,6 +67,9 @@ pub(crate) struct ViewArguments {
     figures: FiguresArgument,
     /// Whose statement.
     user: Option<String>,
+    /// It is a group's.
+    #[arg(long)]
+    group: bool,
     /// A commit position (1.482) or a time (2026-11-21T08:00:00Z).
     #[arg(long, value_name = "TIME|POSITION")]
     at: Option<Moment>,
@@ -84,9 +88,9 @@ pub(crate) struct ViewArguments {
 
 /// Shows a view.
 pub(crate) async fn run(dir: &DataDir, arguments: ViewArguments) -> Result {
-    let ViewArguments { figures, user, at, month, from, to, output } = arguments;
+    let ViewArguments { figures, user, group, at, month, from, to, output } = arguments;
     let asked = match (figures, user) {
-        (FiguresArgument::Statement, Some(user)) => {
+        (FiguresArgument::Statement, Some(name)) => {
             let (from, to) = (from.map(|at| at.0), to.or(at).map(|at| at.0));
             let between = Period::Between { from, to };
             if month.is_some() && at.is_some() {
@@ -94,10 +98,14 @@ pub(crate) async fn run(dir: &DataDir, arguments: ViewArguments) -> Result {
                     "--at and --month do not go together in a statement; leave one out",
                 ));
             }
-            return statement::run(dir, user, month.map_or(between, Period::Month), &output).await;
+            let whose = Whose { name, group };
+            return statement::run(dir, whose, month.map_or(between, Period::Month), &output).await;
         }
         (FiguresArgument::Statement, None) => {
-            return Err(usage("whose statement? say `view statement USER`"));
+            return Err(usage("whose statement? say `view statement USER`, or NAME --group"));
+        }
+        _ if group => {
+            return Err(usage("--group goes with `view statement NAME` only; leave it out"));
         }
         (_, Some(_)) => return Err(usage("a user goes with `view statement` only; leave it out")),
         _ if from.is_some() || to.is_some() => {
@@ -181,8 +189,12 @@ fn counts<'a>() -> impl Iterator<Item = Column<'a>> {
 fn user(row: &Value) -> String {
     let who = &row["who"];
     let alias = who["alias"]["alias"].as_str().or(who["subject"].as_str());
-    let short = |id: &str| format!("({})", id.get(..8).unwrap_or(id));
-    row["name"].as_str().map(str::to_owned).or(alias.map(short)).unwrap_or("-".into())
+    row["name"].as_str().map(str::to_owned).or(alias.map(nameless)).unwrap_or("-".into())
+}
+
+/// How somebody is shown whose name is not known, or forgotten; the commands that ask for a user take it.
+pub(super) fn nameless(id: &str) -> String {
+    format!("({})", id.get(..8).unwrap_or(id))
 }
 
 /// A column of credits, where there are any.

@@ -5,6 +5,7 @@
 
 use super::desk::Desk;
 use super::fleet::find;
+use super::people::{self, Whose};
 use super::views::commit_of;
 use super::{At, Failure, Period};
 use crate::keeper::Replica;
@@ -20,6 +21,8 @@ use tallyroll_schema::{CommitPosition, Credits, Position, SubjectId, Wall};
 pub(super) struct Stated {
     user: String,
     subject: SubjectId,
+    /// The group that a user is a member of: its balance is the group's, of which this is their part.
+    group: Option<String>,
     /// The commit after which it begins; `null`: from the first on.
     after: Option<CommitPosition>,
     /// The last commit in it, and when that was.
@@ -38,6 +41,9 @@ struct StatedLine {
     #[serde(flatten)]
     line: Line,
     device_name: Option<String>,
+    /// Of a group's: whose line it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<String>,
 }
 
 /// A correction that is made.
@@ -86,8 +92,8 @@ impl Desk {
         Ok(self.keeper.run(move |replica| meters(replica, month, device.as_deref())).await?)
     }
 
-    pub(super) async fn statement(&self, user: String, period: Period) -> Result<Stated, Failure> {
-        Ok(self.keeper.run(move |replica| statement(replica, user, period)).await?)
+    pub(super) async fn statement(&self, whose: Whose, period: Period) -> Result<Stated, Failure> {
+        Ok(self.keeper.run(move |replica| statement(replica, whose, period)).await?)
     }
 
     pub(super) async fn correct(&self, asked: Correction) -> Result<Corrected, Failure> {
@@ -133,14 +139,8 @@ fn meters(replica: &Replica, month: Option<Month>, device: Option<&str>) -> Resu
     Ok(Meters { at, committed_at: hub.committed_at(at)?, rows })
 }
 
-fn statement(replica: &Replica, user: String, period: Period) -> Result<Stated> {
-    let hub = &replica.hub;
-    let Some(subject) = replica.people.subject(&user) else {
-        let why = format!(
-            "no device has seen a user named {user}; `tallyroll view balances` lists those seen"
-        );
-        return Err(Error::Rejected(why));
-    };
+fn statement(replica: &Replica, whose: Whose, period: Period) -> Result<Stated> {
+    let (hub, subject) = (&replica.hub, people::find(replica, &whose)?);
     let (after, at) = match period {
         // A month begins after all that came before its first millisecond.
         Period::Month(month) => {
@@ -170,10 +170,16 @@ fn statement(replica: &Replica, user: String, period: Period) -> Result<Stated> 
         let record = line.device.and_then(|device| hub.fleet().device(device));
         record.map(|record| record.name.clone())
     };
-    let lines = stated.lines.into_iter();
+    let shown = |subject: SubjectId| name_of(replica, subject).unwrap_or_else(|| subject.short());
+    let member = |line: &Line| line.subject.filter(|one| whose.group && *one != subject).map(shown);
+    let rows = stated.lines.into_iter().map(|line| StatedLine {
+        device_name: device_name(&line),
+        member: member(&line),
+        line,
+    });
     Ok(Stated {
-        user,
         subject,
+        group: counts.accounts().group_of(subject).map(shown),
         after,
         at,
         committed_at: hub.committed_at(at)?,
@@ -181,6 +187,7 @@ fn statement(replica: &Replica, user: String, period: Period) -> Result<Stated> 
         misplaced: counts.misplaced(),
         opening: stated.opening,
         closing: stated.closing,
-        rows: lines.map(|line| StatedLine { device_name: device_name(&line), line }).collect(),
+        rows: rows.collect(),
+        user: whose.name,
     })
 }

@@ -98,8 +98,8 @@ impl Desk {
             Ask::View { figures, at, month } => {
                 items.give(&self.view(figures, at, month).await?).await
             }
-            Ask::Statement { user, period } => {
-                items.give(&self.statement(user, period).await?).await
+            Ask::Statement { whose, period } => {
+                items.give(&self.statement(whose, period).await?).await
             }
             Ask::Correct { corrects, credits, reason, by, beyond, again } => {
                 let asked = Correction { corrects, credits, reason, by, beyond, again };

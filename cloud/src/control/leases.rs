@@ -7,6 +7,7 @@
 use super::Failure;
 use super::desk::Desk;
 use super::fleet::find;
+use super::people::SHORT_ID;
 use crate::keeper::Replica;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,7 @@ struct UserRow {
 #[serde(rename_all = "kebab-case")]
 struct LeaseRow {
     user: Option<String>,
+    subject: Option<SubjectId>,
     alias: UserAlias,
     device: DeviceId,
     device_name: Option<String>,
@@ -82,6 +84,7 @@ pub(super) struct WrittenOff {
     device: DeviceId,
     device_name: String,
     user: Option<String>,
+    subject: Option<SubjectId>,
     alias: UserAlias,
     credits: Credits,
     position: Position,
@@ -178,7 +181,7 @@ impl Desk {
             let held = replica.hub.leases().into_iter();
             let held: Vec<HeldLease> = held
                 .filter(|lease| lease.device == device && lease.outstanding > 0)
-                .filter(|lease| user.is_none() || name_of(replica, lease) == user)
+                .filter(|lease| user.as_deref().is_none_or(|user| is_of(replica, lease, user)))
                 .collect();
             if held.is_empty() {
                 let whose = user.map_or(String::new(), |user| format!(" of {user}'s"));
@@ -193,8 +196,17 @@ impl Desk {
                 let key = RightKey { device, epoch: lease.epoch, user: lease.user };
                 let now = replica.now();
                 let (position, credits) = replica.hub.write_off(now, key, reason.clone())?;
-                let (device_name, alias) = (device_name.clone(), lease.user);
-                done.push(WrittenOff { device, device_name, user, alias, credits, position });
+                let (device_name, alias, subject) =
+                    (device_name.clone(), lease.user, lease.subject);
+                done.push(WrittenOff {
+                    device,
+                    device_name,
+                    user,
+                    subject,
+                    alias,
+                    credits,
+                    position,
+                });
             }
             Ok(done)
         });
@@ -228,6 +240,19 @@ fn name_of(replica: &Replica, lease: &HeldLease) -> Option<String> {
     shown.map(str::to_owned)
 }
 
+/// Whether a lease is a user's, by name, or by the beginning of the id of who has none.
+fn is_of(replica: &Replica, lease: &HeldLease, user: &str) -> bool {
+    let id = user.trim_start_matches('(').trim_end_matches(')').to_ascii_lowercase();
+    let begins = |whole: String| id.len() >= SHORT_ID && whole.starts_with(&id);
+    name_of(replica, lease).map_or_else(
+        || {
+            begins(lease.user.to_string())
+                || lease.subject.is_some_and(|one| begins(one.to_string()))
+        },
+        |name| name == user,
+    )
+}
+
 fn leases(replica: &Replica) -> Leases {
     let held = replica.hub.leases();
     let funds = replica.hub.funds();
@@ -252,6 +277,7 @@ fn leases(replica: &Replica) -> Leases {
     let device_name = |device| replica.hub.fleet().device(device).map(|record| record.name.clone());
     let row = |((device, alias), leases): ((DeviceId, UserAlias), Vec<HeldLease>)| LeaseRow {
         user: leases.first().and_then(|lease| name_of(replica, lease)),
+        subject: leases.first().and_then(|lease| lease.subject),
         alias,
         device,
         device_name: device_name(device),

@@ -185,10 +185,10 @@ pub enum Ask {
         #[serde(default)]
         month: Option<Month>,
     },
-    /// What moved a user's balance.
+    /// What moved a balance.
     Statement {
-        /// A name that some device has seen.
-        user: String,
+        /// Whose.
+        whose: people::Whose,
         /// Of which time.
         period: Period,
     },

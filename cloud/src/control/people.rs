@@ -8,9 +8,13 @@ use super::{Failure, fleet};
 use crate::keeper::Replica;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use tallyroll_engine::hub::{CLOUD, Forgetting};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
+
+/// An id is shown by so many digits, and found by no fewer.
+pub(super) const SHORT_ID: usize = 8;
 
 /// An account, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,12 +211,35 @@ pub(super) fn find(replica: &Replica, whose: &Whose) -> Result<SubjectId> {
     }
 }
 
+/// The person of a name, or of the id by which those are shown who have none.
 fn user(replica: &Replica, name: &str) -> Result<SubjectId> {
-    replica.people.subject(name).ok_or_else(|| {
-        Error::Rejected(format!(
+    let known = replica.people.subject(name).map(Ok).or_else(|| nameless(replica, name));
+    known.unwrap_or_else(|| {
+        Err(Error::Rejected(format!(
             "no user {name}: no device has seen one; `tallyroll users list` lists all, `tallyroll users add {name}` enters one"
-        ))
+        )))
     })
+}
+
+/// Who has no name, by the beginning of their id; it is shown in parentheses.
+fn nameless(replica: &Replica, said: &str) -> Option<Result<SubjectId>> {
+    let said = said.trim_start_matches('(').trim_end_matches(')');
+    if said.len() < SHORT_ID || !said.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let counts = replica.hub.counts();
+    let linked = counts.links().map(|(_, subject)| subject);
+    let people: BTreeSet<_> = linked.chain(counts.granted().keys().copied()).collect();
+    let named = |subject: &SubjectId| replica.people.title(*subject).is_some();
+    let said = said.to_ascii_lowercase();
+    let mut theirs =
+        people.into_iter().filter(|one| !named(one) && one.to_string().starts_with(&said));
+    let first = theirs.next()?;
+    let several = || {
+        let why = format!("several people have ids that begin with {said}; say more of it");
+        Error::Rejected(why)
+    };
+    Some(theirs.next().map_or(Ok(first), |_| Err(several())))
 }
 
 fn alias_at(replica: &Replica, device: &str, said: &str) -> Result<(DeviceId, UserAlias)> {

@@ -119,8 +119,8 @@ mod tests {
         let credits = |whole: i64| Credits::from_thousandths(whole * 1000);
         let held = LeaseHeld { device: DeviceId([7; 16]), credits: credits(5) };
         let refused = Some((credits(1), vec![held]));
-        let short =
-            Short { needed: credits(4), lease: credits(2), cut_off: false, refused, asked: false };
+        let (cut_off, asked, here) = (false, false, DeviceId([1; 16]));
+        let short = Short { needed: credits(4), lease: credits(2), cut_off, refused, here, asked };
         let LineAnswer::Error(told) = refusal(&short) else { panic!("it is refused") };
         assert!(
             told.contains("5.000 are held by device 0707") && told.contains("1.000 at the"),

@@ -2,7 +2,7 @@
 //!
 //! Owns its form, two lines each: `# FILE:LINE reason`, then the line as it was. Invariants: readable by
 //! its owner only (a line holds names and titles), never over its size limit, and a line stands in it
-//! once, however often it is imported. A forgotten person's lines are erased, all that hold the name; what is left of
+//! once, however often it is imported. A forgotten person's lines are erased, all that may hold the name; what is left of
 //! each, `# erased FINGERPRINT`, keeps it from coming back when its log is read again.
 
 use std::collections::HashSet;
@@ -109,12 +109,21 @@ impl RejectFile {
     }
 }
 
-/// Erases every entry in which one of the names stands, anywhere. The file stays the same one, so an
+/// Which entries are erased.
+#[derive(Debug, Clone, Copy)]
+pub enum Erase<'a> {
+    /// Those in which one of these names stands, anywhere.
+    Naming(&'a [String]),
+    /// All: nobody knows in which of them the name stands.
+    All,
+}
+
+/// Erases entries. The file stays the same one, so an
 /// import that has it open goes on; killed in between, it is done again by who asked.
 ///
 /// # Errors
 /// If it cannot be read or written.
-pub fn erase_from_rejects(path: &Path, names: &[String]) -> io::Result<()> {
+pub fn erase_from_rejects(path: &Path, which: Erase<'_>) -> io::Result<()> {
     let mut file = match OpenOptions::new().read(true).write(true).open(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
@@ -122,6 +131,7 @@ pub fn erase_from_rejects(path: &Path, names: &[String]) -> io::Result<()> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let named = |line: &[u8]| {
+        let Erase::Naming(names) = which else { return erased(line).is_none() };
         let mut names = names.iter().map(String::as_bytes).filter(|name| !name.is_empty());
         names.any(|name| line.windows(name.len()).any(|window| window == name))
     };
@@ -205,7 +215,8 @@ mod tests {
             assert!(rejects.keep("page_log", number, &"odd", line.as_bytes()).expect("keep"));
         }
         assert!(rejects.keep("page_log", 5, &"no user `canary`", b"torn").expect("keep"));
-        erase_from_rejects(&path, &["canary".into(), "nobody".into()]).expect("erases");
+        let names = ["canary".into(), "nobody".into()];
+        erase_from_rejects(&path, Erase::Naming(&names)).expect("erases");
         let text = std::fs::read_to_string(&path).expect("read");
         assert!(!text.contains("canary") && text.matches("# erased ").count() == 3, "{text}");
         assert!(text.starts_with("# page_log:1 odd\nada 5 pages\n# erased "), "{text}");
@@ -214,10 +225,19 @@ mod tests {
         // Read again, the log brings none of them back; erased again, nothing more goes.
         let mut again = RejectFile::open(&path).expect("open");
         assert!(again.keep("page_log", 4, &"odd", b"canary").expect("is known"));
-        erase_from_rejects(&path, &["canary".into()]).expect("has nothing to do");
+        erase_from_rejects(&path, Erase::Naming(&names)).expect("has nothing to do");
         let after = std::fs::read_to_string(&path).expect("read");
         assert_eq!(after, format!("{text}# page_log:6 odd\nlater\n"));
-        erase_from_rejects(&path.with_extension("none"), &["ada".into()]).expect("is none");
+        erase_from_rejects(&path.with_extension("none"), Erase::All).expect("is none");
+        erase_from_rejects(&path, Erase::All).expect("erases");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(
+            text.lines().count() == 6 && text.lines().all(|line| line.starts_with("# erased ")),
+            "{text}"
+        );
+        let mut again = RejectFile::open(&path).expect("open");
+        assert!(again.keep("page_log", 6, &"odd", b"later").expect("is known"));
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tallyroll_engine::Error;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::NAME_BYTES_MAX;
 use tallyroll_schema::limits::local::EVENT_BYTES_MAX;
-use tallyroll_schema::{Event, JobId, Writer};
+use tallyroll_schema::{Act, Event, JobId, Writer};
 
 /// Levels and heartbeats go into the telemetry, all else into the ledger.
 pub(super) fn class_of(event: &Event) -> LogClass {
@@ -47,12 +47,23 @@ pub(super) fn check_event(event: Event) -> Result<Event, Error> {
     Ok(event)
 }
 
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
+/// Whether an act may be of somebody of that name. What is printed is counted whoever says they are
+/// who; for all else it is a name as the cloud would enter it.
+pub(super) fn may_be_of(act: &Act, name: &str) -> bool {
+    match act {
+        Act::Print { .. } => (1..=NAME_BYTES_MAX).contains(&name.len()),
+        _ => is_name(name),
+    }
 }
 
-pub(super) fn no_name() -> String {
-    format!("a user's name has 1 to {NAME_BYTES_MAX} bytes")
+/// Whether it is a name that somebody may log in by.
+pub fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(char::is_control)
+}
+
+/// What is said of one that is none.
+pub fn no_name() -> String {
+    format!("a user's name has 1 to {NAME_BYTES_MAX} bytes, none of them a control character")
 }
 
 pub(super) fn random_job() -> Result<JobId, Error> {

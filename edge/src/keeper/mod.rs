@@ -16,6 +16,7 @@ mod recording;
 mod room;
 mod spending;
 
+pub use checks::{is_name, no_name};
 pub use clock::Clock;
 pub use handle::{Gone, Keeper, Progress};
 pub use opening::{KeeperError, open};

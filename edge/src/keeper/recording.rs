@@ -4,7 +4,7 @@
 //! went into; a wrong entry keeps no other one out. A page-log line's key is its
 //! job, so a line that is in the ledger is answered as counted already; so is a job's numbered page.
 
-use super::checks::{check_event, class_of, is_name, no_name, random_job};
+use super::checks::{check_event, class_of, may_be_of, no_name, random_job};
 use super::room::unless_full;
 use super::{Clock, DiskDevice};
 use crate::identity::Enrolment;
@@ -189,7 +189,7 @@ impl Recorder {
             }
         }
         let Some(act) = only_what_is_new(device, group, act)? else { return Ok(None) };
-        let alias = match act.user().map(|name| (self.aliases.get(name), is_name(name))) {
+        let alias = match act.user().map(|name| (self.aliases.get(name), may_be_of(&act, name))) {
             Some((Some(alias), _)) => Some(*alias),
             Some((None, true)) => return Err(device.refused()),
             Some((None, false)) => return Err(Error::Rejected(no_name())),
@@ -221,7 +221,7 @@ impl Recorder {
             if self.aliases.contains_key(name) || new.contains_key(name) {
                 continue;
             }
-            if !is_name(name) {
+            if !may_be_of(act, name) {
                 continue; // refused when its turn comes
             }
             if is_counted(device, act)? {

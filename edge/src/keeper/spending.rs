@@ -12,8 +12,9 @@ use super::{Keeping, Recorded};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_engine::Error;
+use tallyroll_engine::counts::Recall;
 use tallyroll_schema::event::leases::LeaseHeld;
-use tallyroll_schema::{Act, Credits, JobId, Position, UserAlias};
+use tallyroll_schema::{Act, Credits, DeviceId, JobId, Position, UserAlias};
 
 /// A lease that nobody spent from for so long goes back, unless the agent is told otherwise.
 pub const LEASE_IDLE: Duration = Duration::from_secs(15 * 60);
@@ -52,8 +53,11 @@ pub struct Short {
     pub lease: Credits,
     /// Whether the cloud cannot be reached, and could not for some seconds.
     pub cut_off: bool,
-    /// If the cloud refused what was asked for last: what was available, and who else holds what.
+    /// If the cloud refused what was asked for last: what was available, and who else holds what; this
+    /// device holds it for another user of the same balance.
     pub refused: Option<(Credits, Vec<LeaseHeld>)>,
+    /// This device.
+    pub here: DeviceId,
     /// Whether the cloud was asked and has yet to answer.
     pub asked: bool,
 }
@@ -163,6 +167,7 @@ impl Keeping {
             lease: Credits::from_thousandths(left),
             cut_off,
             refused: refused.map(|refused| (refused.available, refused.held.clone())),
+            here: self.device.id(),
             asked: lease.pending().is_some(),
         }
     }
@@ -240,9 +245,10 @@ impl Keeping {
             let recent = recent.or_insert_with(|| Recent::since(at));
             let (idle_at, runs) =
                 (recent.last.saturating_add(self.spending.idle), recent.runs_until(at));
-            let (gives, keep, again) = match recalled.contains(user) {
-                true => (true, if runs.is_some() { LEASE_MIN } else { Credits::ZERO }, runs),
-                false => (linked && at >= idle_at, Credits::ZERO, linked.then_some(idle_at)),
+            let (gives, keep, again) = match recalled.get(user) {
+                Some(Recall::Idle) if runs.is_some() => (true, LEASE_MIN, runs),
+                Some(Recall::Idle | Recall::Whole) => (true, Credits::ZERO, None),
+                None => (linked && at >= idle_at, Credits::ZERO, linked.then_some(idle_at)),
             };
             let returned = match gives {
                 true => unless_full(self.device.return_lease(now, *user, keep))?,

@@ -8,13 +8,12 @@ use super::feed::random_hex;
 use super::jobs::{Ending, JobView};
 use super::reply::Refusal;
 use super::{Open, Panel};
-use crate::keeper::{DiskDevice, Entry, Recorded};
+use crate::keeper::{DiskDevice, Entry, Recorded, is_name, no_name};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 use tallyroll_engine::counts::CreditSum;
 use tallyroll_engine::device::KnownBalance;
-use tallyroll_schema::limits::NAME_BYTES_MAX;
 use tallyroll_schema::limits::local::PANEL_SESSIONS_MAX;
 use tallyroll_schema::{Act, JobId, UserAlias, Wall};
 
@@ -77,9 +76,8 @@ pub(super) struct SessionView {
 impl Panel {
     /// Logs a user in, and asks the cloud for the balance.
     pub(super) async fn log_in(&self, user: String) -> Result<SessionView, Refusal> {
-        if !(1..=NAME_BYTES_MAX).contains(&user.len()) {
-            let why = format!("a user's name has 1 to {NAME_BYTES_MAX} bytes");
-            return Err(Refusal::wrong(why));
+        if !is_name(&user) {
+            return Err(Refusal::wrong(no_name()));
         }
         self.ask_balance(&user).await?;
         let id = random_hex().map_err(|why| Refusal::busy(why.to_string()))?;

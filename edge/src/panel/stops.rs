@@ -11,8 +11,9 @@ use core::time::Duration;
 use serde::Serialize;
 use std::sync::Arc;
 use tallyroll_engine::counts::CreditSum;
+use tallyroll_schema::event::leases::LeaseHeld;
 use tallyroll_schema::limits::local::PANEL_PATIENCE;
-use tallyroll_schema::{Act, Position};
+use tallyroll_schema::{Act, DeviceId, Position};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How often a stopped job is looked at without an occasion: a top-up at the cloud is none here.
@@ -36,7 +37,7 @@ pub(super) enum Reason {
     Zero,
     /// Something is left, but less than the page costs.
     CannotPay,
-    /// What is missing is held by other devices that cannot give it back now.
+    /// What is missing is held by other devices, or for other users here, and cannot come back now.
     HeldElsewhere,
     /// The lease is too short, and nobody can be asked for more.
     LineDown,
@@ -187,12 +188,13 @@ fn reason(short: &Short) -> Stop {
             let missing = i128::from(needed.thousandths()) > left.thousandths();
             match (elsewhere > 0, left.thousandths() > 0) {
                 (true, _) if missing => {
-                    let ids: Vec<String> = held.iter().map(|held| held.device.short()).collect();
+                    let places: Vec<String> =
+                        held.iter().map(|held| place(held, short.here)).collect();
                     let why = format!(
-                        "the next page costs {needed}, {left} is left, and {} is held by other devices ({}) that \
-                         cannot be reached or need it: end the job there, or wait",
+                        "the next page costs {needed}, {left} is left, and {} is held {}, which cannot be \
+                         reached or where a job needs it: end the job there, or wait",
                         CreditSum::from_thousandths(elsewhere),
-                        ids.join(", "),
+                        places.join(" and "),
                     );
                     (Reason::HeldElsewhere, why)
                 }
@@ -215,11 +217,20 @@ fn reason(short: &Short) -> Stop {
     Stop { reason, message }
 }
 
+/// Who holds a part of the balance.
+fn place(held: &LeaseHeld, here: DeviceId) -> String {
+    match held.device == here {
+        true => "at this device for another user of the same balance".into(),
+        false => format!("by device {}", held.device.short()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallyroll_schema::event::leases::LeaseHeld;
-    use tallyroll_schema::{Credits, DeviceId};
+    use tallyroll_schema::Credits;
+
+    const HERE: DeviceId = DeviceId([0x11; 16]);
 
     #[test]
     fn the_reason_is_the_true_one() {
@@ -231,7 +242,7 @@ mod tests {
                 (credits(available), held)
             });
             let (needed, lease, asked) = (credits(1_000), credits(lease), refused.is_none());
-            reason(&Short { needed, lease, cut_off, refused, asked })
+            reason(&Short { needed, lease, cut_off, refused, here: HERE, asked })
         };
         for (stop, expected, says) in [
             (told(0, false, Some((0, 0))), Reason::Zero, "top-up"),
@@ -240,7 +251,7 @@ mod tests {
             (
                 told(0, false, Some((0, 3_000))),
                 Reason::HeldElsewhere,
-                "3.000 is held by other devices (abababab)",
+                "3.000 is held by device abababab, which cannot be reached or where a job needs it",
             ),
             (told(500, true, Some((0, 3_000))), Reason::LineDown, "0.500 is left"),
             (told(0, false, None), Reason::Asked, "not answered"),
@@ -248,5 +259,7 @@ mod tests {
             assert_eq!(stop.reason, expected, "{}", stop.message);
             assert!(stop.message.contains(says), "{}", stop.message);
         }
+        let held = |device| LeaseHeld { device, credits: credits(1_000) };
+        assert_eq!(place(&held(HERE), HERE), "at this device for another user of the same balance");
     }
 }

@@ -11,7 +11,7 @@ use crate::fold::{Committed, Origin};
 use serde::Serialize;
 use tallyroll_schema::event::counts::{Charge, ColorMode, Conversion, SettlementPolicy};
 use tallyroll_schema::{
-    CommitPosition, Credits, DeviceId, Event, JobId, Position, Record, UserAlias, Wall,
+    CommitPosition, Credits, DeviceId, Event, JobId, Position, Record, SubjectId, UserAlias, Wall,
 };
 
 /// How a line counts.
@@ -42,6 +42,8 @@ pub struct Line {
     pub acted_at: Wall,
     /// The month it is of, where that was closed before it came.
     pub adjusts: Option<String>,
+    /// Whose it is: of a group's balance, which member's.
+    pub subject: Option<SubjectId>,
     /// Where.
     pub device: Option<DeviceId>,
     /// In which job.
@@ -125,6 +127,7 @@ impl Line {
             arrived: committed.received_at,
             acted_at: written_at,
             adjusts: None,
+            subject: None,
             device: origin.device,
             job: None,
             what: "unreadable",
@@ -185,8 +188,15 @@ impl Line {
             Event::DocumentDiscarded(e) => self.job = Some(e.job),
             Event::JobBegun(e) => self.job = Some(e.job),
             Event::JobEnded(e) => self.job = Some(e.job),
-            Event::CreditsGranted(e) => self.reason = Some(e.reason.clone()),
+            Event::CreditsGranted(e) => {
+                (self.subject, self.reason) = (Some(e.subject), Some(e.reason.clone()));
+            }
+            Event::AllotmentGiven(e) => self.subject = Some(e.account),
+            Event::GroupJoined(e) => self.subject = Some(e.member),
+            Event::GroupLeft(e) => self.subject = Some(e.member),
+            Event::SubjectLinked(e) => self.subject = Some(e.subject),
             Event::ChargeCorrected(e) => {
+                self.subject = Some(e.subject);
                 (self.reason, self.by) = (Some(e.reason.clone()), e.by.clone());
                 self.corrects = Some(e.corrects);
             }

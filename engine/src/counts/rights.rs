@@ -61,6 +61,9 @@ pub struct Lease {
     /// The seq in that epoch after the last request that was answered.
     #[n(8)]
     pub answered: u64,
+    /// The same of the last that was refused.
+    #[cbor(n(9), default)]
+    pub refused: u64,
 }
 
 /// A decision by which credits left the pool.
@@ -107,6 +110,11 @@ impl Lease {
         self.answered = self.answered.max(asked.seq.saturating_add(1));
     }
 
+    /// Whether the last answer was a refusal: whoever asked stopped for want of credits.
+    pub fn is_refused(&self) -> bool {
+        self.refused > 0 && self.refused == self.answered
+    }
+
     /// The request that nobody answered yet.
     pub fn pending(&self) -> Option<Request> {
         self.requested.filter(|request| request.seq >= self.answered)
@@ -131,6 +139,18 @@ pub struct Rights {
     /// The last allocation's number.
     #[n(4)]
     pub(super) allocations: u64,
+    /// Of those wanted back, up to which allocation nothing is kept for a job that runs.
+    #[cbor(n(5), default)]
+    pub(super) recalled_whole: BTreeMap<(DeviceId, UserAlias), u64>,
+}
+
+/// How a lease is wanted back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recall {
+    /// But for what a job that runs needs.
+    Idle,
+    /// All of it: a server acts in that job.
+    Whole,
 }
 
 impl Rights {
@@ -171,11 +191,17 @@ impl Rights {
         self.allocations
     }
 
-    /// Whether a lease is wanted back and did not come yet.
-    pub fn is_recalled(&self, key: &RightKey) -> bool {
+    /// Whether and how a lease is wanted back that did not come yet.
+    pub fn recall(&self, key: &RightKey) -> Option<Recall> {
         let lease = self.lease(key);
-        let recalled = self.recalled.get(&(key.device, key.user)).copied().unwrap_or(0);
-        lease.outstanding() > 0 && lease.last.is_some_and(|last| last.number <= recalled)
+        let last = lease.last.filter(|_| lease.outstanding() > 0)?.number;
+        let by = |recalled: &BTreeMap<_, u64>| {
+            recalled.get(&(key.device, key.user)).is_some_and(|up_to| last <= *up_to)
+        };
+        match by(&self.recalled_whole) {
+            true => Some(Recall::Whole),
+            false => by(&self.recalled).then_some(Recall::Idle),
+        }
     }
 
     /// Takes in an event where it was written first.
@@ -228,10 +254,16 @@ impl Rights {
             Event::LeaseGranted(granted) => self.grant(granted),
             Event::LeaseRefused(refused) => {
                 let asked = refused.answers;
-                self.lease_mut(refused.device, asked.epoch, refused.user).answered(asked);
+                let lease = self.lease_mut(refused.device, asked.epoch, refused.user);
+                lease.answered(asked);
+                lease.refused = lease.refused.max(asked.seq.saturating_add(1));
             }
             Event::LeaseRecalled(recalled) => {
-                let known = self.recalled.entry((recalled.device, recalled.user)).or_default();
+                let how = match recalled.job {
+                    Some(_) => &mut self.recalled_whole,
+                    None => &mut self.recalled,
+                };
+                let known = how.entry((recalled.device, recalled.user)).or_default();
                 *known = recalled.allocation.max(*known);
             }
             Event::LeaseWrittenOff(off) => {

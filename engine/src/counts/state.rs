@@ -9,7 +9,7 @@ use super::accounts::Accounts;
 use super::balances::Balances;
 use super::books::Books;
 use super::job::{Job, RunningJob, Standing};
-use super::rights::Rights;
+use super::rights::{RightKey, Rights};
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
 use crate::fold::{Origin, View};
@@ -122,6 +122,14 @@ impl Counts {
         let first = (device, user, JobId([0; JobId::LEN]));
         let next = self.running.range(first..).next();
         next.is_some_and(|(at, of, _)| (*at, *of) == (device, user))
+    }
+
+    /// Whether a job of a user runs at a device and has stopped, as far as is known: its device asked for
+    /// credits last and was refused.
+    pub fn is_stopped(&self, device: DeviceId, user: UserAlias) -> bool {
+        let newest = self.rights.newest(device).copied();
+        let lease = newest.map(|epoch| self.rights.lease(&RightKey { device, epoch, user }));
+        self.is_running(device, user) && lease.is_some_and(|lease| lease.is_refused())
     }
 
     /// What devices were told of balances, and asked.
@@ -352,7 +360,7 @@ pub(super) fn newest<K: Ord, V>(
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 7;
+    const VERSION: u32 = 8;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

@@ -1,9 +1,10 @@
-//! A statement: everything that moved one user's balance, in the order it was committed.
+//! A statement: everything that moved one balance, in the order it was committed.
 //!
 //! Owns the lines and what they add up to; it is folded anew for each, and kept nowhere. Invariant:
 //! the opening balance and the lines' sums are the closing one, and both are what `view balances`
-//! shows at those cuts. An event of an alias that was linked later stands where the link does. How an
-//! event reads in words is [`super::line`]'s.
+//! shows at those cuts; of a group's member, their part of it. An event of an alias that was linked
+//! later stands where the link does; what a member brings or takes along is one line. How an event
+//! reads in words is [`super::line`]'s.
 
 use super::line::{Charged, Line, State};
 use super::state::Counts;
@@ -11,7 +12,7 @@ use super::sum::CreditSum;
 use super::usage::UsageKey;
 use crate::fold::{Committed, Origin, View};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::{DeviceId, Event, JobId, Record, SubjectId, UserAlias};
 
 /// A user of a device.
@@ -36,15 +37,49 @@ impl Standings {
     }
 }
 
-/// One user's statement, while it is made.
+/// Whose balance it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// A person; of who shares a group's balance, their part of it.
+    Person(SubjectId),
+    /// A group, and everybody who ever was a member of it.
+    Group(SubjectId, BTreeSet<SubjectId>),
+}
+
+impl Holder {
+    /// Whether what a subject has and did is in this balance.
+    fn includes(&self, counts: &Counts, subject: SubjectId) -> bool {
+        match self {
+            Self::Person(person) => subject == *person,
+            Self::Group(group, _) => counts.accounts().account(subject) == *group,
+        }
+    }
+
+    /// Granted and corrected, thousandths.
+    fn given(&self, counts: &Counts) -> i128 {
+        let given = |subject| {
+            let (granted, corrected) = counts.given(subject);
+            granted + corrected
+        };
+        match self {
+            Self::Person(person) => given(*person),
+            Self::Group(group, ever) => {
+                let members = ever.iter().copied().filter(|one| self.includes(counts, *one));
+                given(*group) + members.map(given).sum::<i128>()
+            }
+        }
+    }
+}
+
+/// A statement, while it is made.
 #[derive(Debug)]
 pub struct Statement {
-    subject: SubjectId,
+    holder: Holder,
     counts: Counts,
     /// What each alias came to by the last record: charged, held.
     known: BTreeMap<AliasOf, (i128, i128)>,
     given: i128,
-    /// Lines of aliases that are not the user's yet.
+    /// Lines of aliases that are not the holder's yet.
     waiting: BTreeMap<AliasOf, Vec<Line>>,
     standings: Standings,
     lines: Vec<Line>,
@@ -62,10 +97,10 @@ pub struct Stated {
 }
 
 impl Statement {
-    /// Of a subject, whose `aliases` are those that will have been linked to it.
-    pub fn new(subject: SubjectId, aliases: impl IntoIterator<Item = AliasOf>) -> Self {
+    /// Of a holder, whose `aliases` are those that will have been linked to it.
+    pub fn new(holder: Holder, aliases: impl IntoIterator<Item = AliasOf>) -> Self {
         Self {
-            subject,
+            holder,
             counts: Counts::default(),
             known: aliases.into_iter().map(|alias| (alias, (0, 0))).collect(),
             given: 0,
@@ -82,12 +117,23 @@ impl Statement {
 
     /// Takes in the next record.
     pub fn take_in(&mut self, committed: Committed, origin: &Origin, record: &Record<'_>) {
-        if let (None, Ok(Event::SubjectLinked(link))) = (origin.device, record.event()) {
-            let alias = (link.device, link.alias);
-            let was = self.is_linked(alias);
-            self.counts.fold(origin, record);
-            let line = Line::of(committed, origin, record, &self.counts);
-            return self.link(alias, was, &line);
+        match (origin.device, record.event()) {
+            (None, Ok(Event::SubjectLinked(link))) => {
+                let alias = (link.device, link.alias);
+                let was = self.is_linked(alias);
+                self.counts.fold(origin, record);
+                let line = Line::of(committed, origin, record, &self.counts);
+                return self.link(alias, was, &line);
+            }
+            (None, Ok(Event::GroupJoined(_) | Event::GroupLeft(_)))
+                if matches!(self.holder, Holder::Group(..)) =>
+            {
+                let before = self.total();
+                self.counts.fold(origin, record);
+                let line = Line::of(committed, origin, record, &self.counts);
+                return self.regroup(before, &line);
+            }
+            _ => {}
         }
         let misplaced = self.counts.misplaced();
         self.counts.fold(origin, record);
@@ -95,14 +141,16 @@ impl Statement {
             return;
         }
         let read = Charged::read(origin, record);
-        let blank = Line::of(committed, origin, record, &self.counts);
-        let (granted, corrected) = self.counts.given(self.subject);
-        let given = granted + corrected;
+        let mut blank = Line::of(committed, origin, record, &self.counts);
+        let given = self.holder.given(&self.counts);
         let mut moved = given - core::mem::replace(&mut self.given, given);
         let (mut held, mut own) = (0, moved != 0);
         for (alias, (charged_more, held_more)) in self.changes(origin) {
             let acted = read.who == Some(alias);
             if self.is_linked(alias) {
+                if acted || (charged_more, held_more) != (0, 0) {
+                    blank.subject = self.counts.subject(alias.0, alias.1);
+                }
                 moved -= charged_more;
                 held += held_more;
                 own |= acted;
@@ -146,8 +194,29 @@ impl Statement {
         if rest != 0 || rest_held != 0 {
             self.push(line.moving(rest, rest_held));
         }
-        let (commit, arrived) = (line.commit, line.arrived);
-        waiting.into_iter().for_each(|line| self.push(Line { commit, arrived, ..line }));
+        let (commit, arrived, subject) = (line.commit, line.arrived, line.subject);
+        waiting.into_iter().for_each(|line| self.push(Line { commit, arrived, subject, ..line }));
+    }
+
+    /// Somebody became a member, or is one no more: with all that is theirs.
+    fn regroup(&mut self, before: (i128, i128), line: &Line) {
+        let (balance, held) = self.total();
+        self.given = self.holder.given(&self.counts);
+        // What a new member did before is in that line.
+        let (holder, counts) = (&self.holder, &self.counts);
+        self.waiting.retain(|alias, _| !is_of(holder, counts, *alias));
+        if (balance, held) != before {
+            self.push(line.moving(balance - before.0, held - before.1));
+        }
+    }
+
+    /// The balance and what is held of it.
+    fn total(&self) -> (i128, i128) {
+        let aliases = self.known.keys().filter(|alias| self.is_linked(**alias));
+        aliases.fold((self.holder.given(&self.counts), 0), |(balance, held), alias| {
+            let (charged, held_there) = sums(&self.counts, *alias);
+            (balance - charged, held + held_there)
+        })
     }
 
     fn push(&mut self, mut line: Line) {
@@ -157,8 +226,8 @@ impl Statement {
         self.lines.push(line);
     }
 
-    fn is_linked(&self, (device, alias): AliasOf) -> bool {
-        self.counts.subject(device, alias) == Some(self.subject)
+    fn is_linked(&self, alias: AliasOf) -> bool {
+        is_of(&self.holder, &self.counts, alias)
     }
 
     /// Ends it: the lines after some commit, and what became of what was provisional.
@@ -179,6 +248,10 @@ impl Statement {
         });
         Stated { opening, closing: self.standings, lines }
     }
+}
+
+fn is_of(holder: &Holder, counts: &Counts, (device, alias): AliasOf) -> bool {
+    counts.subject(device, alias).is_some_and(|subject| holder.includes(counts, subject))
 }
 
 /// What an alias came to: charged, held.

@@ -1,13 +1,13 @@
 //! Tests of statements: whatever happened, the lines are the balance.
 //!
-//! Invariant tested: for any history, any user and any two cuts, opening balance and the lines' sums
-//! are the closing balance, and both are what the report shows at those cuts. What jobs come to is
+//! Invariant tested: for any history, any user or group and any two cuts, opening balance and the lines'
+//! sums are the closing balance, and both are what the view shows at those cuts. What jobs come to is
 //! tested in `job_tests`, through the same folds.
 
-use super::report::{BalanceRow, Report, Who};
-use super::statement::{Standings, Stated, Statement};
-use super::{Counts, State, Terms, decide};
+use super::statement::{Holder, Standings, Stated, Statement};
+use super::{Counts, CreditSum, State, Terms, decide};
 use crate::fold::{Committed, Origin, View};
+use crate::hub::Funds;
 use proptest::prelude::*;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::{
@@ -15,11 +15,14 @@ use tallyroll_schema::event::counts::{
     SettlementPolicy,
 };
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
-use tallyroll_schema::event::people::SubjectLinked;
+use tallyroll_schema::event::people::{GroupJoined, GroupLeft, SubjectLinked};
 use tallyroll_schema::{
     Act, CommitPosition, Credits, DeviceId, EpochId, Event, JobId, LogId, Position, Record,
     SubjectId, Timestamp, UserAlias, Wall,
 };
+
+/// The one group; the numbers before it are people.
+const GROUP: u8 = 2;
 
 /// What happens: which device (none: the cloud), and what.
 #[derive(Debug, Clone)]
@@ -92,23 +95,29 @@ fn step() -> impl Strategy<Value = Step> {
             }
         },
     );
-    let decisions =
-        (0_u8..3, 0_u8..3, 0_u8..2, -5_i64..9).prop_map(|(kind, user, person, many)| {
-            let (subject, credits) = (subject(person), Credits::from_thousandths(many * 500));
-            let (reason, by) = (String::new(), None);
-            let event: Event = match kind {
-                0 => CreditsGranted { subject, credits, reason }.into(),
-                1 => {
-                    let corrects = position(Some(0), 0);
-                    ChargeCorrected { subject, corrects, credits, reason, by }.into()
-                }
-                _ => {
-                    let device = DeviceId([u8::from(many > 2); 16]);
-                    SubjectLinked { device, alias: alias(user), subject }.into()
-                }
-            };
-            Step { device: None, event }
-        });
+    let decisions = (0_u8..5, 0_u8..3, 0_u8..3, -5_i64..9).prop_map(|(kind, user, whose, many)| {
+        // A group has no aliases and is no member.
+        let whose = if kind > 1 { whose % GROUP } else { whose };
+        let (subject, credits) = (subject(whose), Credits::from_thousandths(many * 500));
+        let (reason, by) = (String::new(), None);
+        let event: Event = match kind {
+            0 => CreditsGranted { subject, credits, reason }.into(),
+            1 => {
+                let corrects = position(Some(0), 0);
+                ChargeCorrected { subject, corrects, credits, reason, by }.into()
+            }
+            2 => GroupJoined { group: self::subject(GROUP), member: subject }.into(),
+            3 => {
+                let group = self::subject(GROUP);
+                GroupLeft { group, member: subject, settled: credits }.into()
+            }
+            _ => {
+                let device = DeviceId([u8::from(many > 2); 16]);
+                SubjectLinked { device, alias: alias(user), subject }.into()
+            }
+        };
+        Step { device: None, event }
+    });
     prop_oneof![6 => acts, 1 => again, 3 => decisions]
 }
 
@@ -132,8 +141,12 @@ fn play(steps: &[Step], person: u8, after: u64) -> (Stated, [Standings; 2]) {
         closing = shown(&counts, person);
         opening = if index <= after { closing } else { opening };
     }
-    let theirs = counts.links().filter(|(_, linked)| *linked == subject(person));
-    let mut statement = Statement::new(subject(person), theirs.map(|(alias, _)| alias));
+    let holder = match person == GROUP {
+        true => Holder::Group(subject(GROUP), (0..GROUP).map(subject).collect()),
+        false => Holder::Person(subject(person)),
+    };
+    let theirs = counts.links().filter(|(_, to)| *to == subject(person) || person == GROUP);
+    let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias));
     for (index, (origin, bytes)) in (1..).zip(&records) {
         let position = CommitPosition { epoch: 0, index };
         let committed = Committed { position, received_at: Wall(index) };
@@ -142,25 +155,29 @@ fn play(steps: &[Step], person: u8, after: u64) -> (Stated, [Standings; 2]) {
     (statement.end(|line| line.commit.index <= after), [opening, closing])
 }
 
+/// As the view shows it; of a member, their own part.
 fn shown(counts: &Counts, person: u8) -> Standings {
-    let none = |_| None;
-    let rows = Report { counts, user_name: &|_, _| None, device_name: &none }.balances();
-    let theirs = rows.into_iter().find(|row| row.who == Who::Subject(subject(person)));
-    theirs.map_or(Standings::default(), |BalanceRow { balance, held, .. }| Standings {
-        balance,
-        held,
-    })
+    let funds = match person == GROUP {
+        true => Funds::of_accounts(counts),
+        false => Funds::of_subjects(counts),
+    };
+    let funds = funds.get(&subject(person)).copied().unwrap_or_default();
+    let [balance, held] = [funds.balance(), funds.held].map(CreditSum::from_thousandths);
+    Standings { balance, held }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn opening_and_lines_are_the_closing_balance_and_both_are_the_views(
-        steps in proptest::collection::vec(step(), 0..60), person in 0_u8..2, after in 0_u64..60,
+        steps in proptest::collection::vec(step(), 0..60), person in 0..=GROUP, after in 0_u64..60,
     ) {
         let (stated, [opening, closing]) = play(&steps, person, after);
         prop_assert_eq!(stated.opening, opening);
         prop_assert_eq!(stated.closing, closing);
+        // What is of one member stands as theirs.
+        let whose = stated.lines.iter().filter(|line| line.what != "credits.granted");
+        prop_assert!(whose.filter(|line| line.moved.thousandths() != 0).all(|line| line.subject.is_some()));
         let (mut balance, mut held) = (opening.balance.thousandths(), opening.held.thousandths());
         for line in &stated.lines {
             balance += line.moved.thousandths();

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a balance is as the cloud told it, less what this device charged after the events that are in
 //! it; what was provisional there comes free by the cloud's word only. A word that comes while a job of its
-//! user runs is taken in when the job ends. What a device may spend is not in here, see [`super::rights`].
+//! user runs is taken in when the job ends; at once, if the job has stopped for want of credits. What a device may spend is not in here, see [`super::rights`].
 
 use super::{Device, Now};
 use crate::Result;
@@ -84,6 +84,16 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }
         let counts = self.counts.view();
         self.known_before.retain(|user, _| counts.is_running(self.id, *user));
+    }
+
+    /// After words of the cloud: of users whose jobs have stopped, they hold at once.
+    pub(super) fn take_in_balances(&mut self) {
+        let counts = self.counts.view();
+        for (user, known) in &mut self.known_before {
+            if counts.is_stopped(self.id, *user) {
+                *known = counts.balances().of(self.id, *user).told;
+            }
+        }
     }
 
     /// What is known of the users whose jobs begin with these events.

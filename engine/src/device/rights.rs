@@ -6,7 +6,7 @@
 //! gives credits back. What to do without rights (ask, wait, stop) is left to the rim.
 
 use super::{Device, Now};
-use crate::counts::{Lease, RightKey, backed, charge, charge_mut};
+use crate::counts::{Lease, Recall, RightKey, backed, charge, charge_mut};
 use crate::fold::Origin;
 use crate::log::journal::JournalFile;
 use crate::planted::{Bug, planted};
@@ -110,12 +110,12 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Some(refused).filter(|refused| refused.answers == asked.position)
     }
 
-    /// Users whose leases the cloud wants back.
-    pub fn recalled(&self) -> Vec<UserAlias> {
+    /// Users whose leases the cloud wants back, and how.
+    pub fn recalled(&self) -> BTreeMap<UserAlias, Recall> {
         let rights = self.counts().rights();
         let ours = |key: &&RightKey| (key.device, key.epoch) == (self.id, self.ledger.epoch.1);
-        let recalled = rights.leases().keys().filter(ours).filter(|key| rights.is_recalled(key));
-        recalled.map(|key| key.user).collect()
+        let leases = rights.leases().keys().filter(ours);
+        leases.filter_map(|key| Some((key.user, rights.recall(key)?))).collect()
     }
 
     /// Refuses what is backed by more than there is, or gives back more.

@@ -123,6 +123,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         for opened in &admitted.new {
             self.counts.fold_batch(self.config.tenant, &admitted.genesis, opened);
             self.decided.fold_batch(self.config.tenant, &admitted.genesis, opened);
+            self.take_in_balances();
         }
         let Tip { next_seq, hash } = admitted.tip;
         Ok(Reply::Persisted { epoch, next_seq, hash, receipt: None, bytes })

@@ -79,7 +79,7 @@ impl<S: Store> Hub<S> {
         let reachable = self.reachable(&lent, reached);
         let comes_back: i128 = reachable.iter().map(|(_, lease)| lease.outstanding()).sum();
         if in_time && cost <= pool.saturating_add(comes_back) {
-            self.recall(now, &reachable)?;
+            self.recall(now, &reachable, Some((device, payer, job)))?;
             return Ok(waits);
         }
         Err(self.short(cost, pool, &lent, reached))

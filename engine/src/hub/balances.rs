@@ -1,8 +1,9 @@
 //! Balances told: the cloud's words to devices about what their users have left.
 //!
 //! Invariant: a device that asked is answered; one where the user was served of late is told when the cloud
-//! charged or voided something, but not while a job of that user runs there: then the cloud waits for its
-//! end, or sets the sync request flag and is done, as the tenant laid down. What is told is what the books
+//! charged or voided something, but not while a job of that user runs there, unless it has stopped for want
+//! of credits: then the cloud waits for its end, or sets the sync request flag and is done, as the tenant
+//! laid down. What is told is what the books
 //! say at that moment. Whom the cloud owes a word follows from the logs, so a restart forgets none.
 
 use super::Hub;
@@ -100,7 +101,10 @@ impl<S: Store> Hub<S> {
         if same && !known.is_overtaken() {
             return None;
         }
-        match (self.counts().is_running(device, user), self.counts().balances().mode()) {
+        // A stop acts on a running job at once, and so does its end.
+        let busy =
+            self.counts().is_running(device, user) && !self.counts().is_stopped(device, user);
+        match (busy, self.counts().balances().mode()) {
             (false, _) => Some(told.into()),
             (true, SyncMode::Flag) if !known.is_flagged() => {
                 Some(BalanceSyncRequested { device, user, up_to }.into())

@@ -8,17 +8,19 @@
 use super::Hub;
 use super::decide::{check_grant, check_text};
 use crate::counts::{
-    Counts, CreditSum, Month, Reconciled, Reconciliation, Stated, Statement, charged_to, inner,
+    Counts, CreditSum, Holder, Month, Reconciled, Reconciliation, Stated, Statement, charged_to,
+    inner,
 };
 use crate::device::Now;
 use crate::fold::{Origin, Replay, View, walk};
 use crate::store::Store;
 use crate::{Error, Result};
 use core::ops::ControlFlow;
+use std::collections::BTreeSet;
 use tallyroll_schema::event::counts::{ChargeCorrected, PeriodClosed};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::NAME_BYTES_MAX;
-use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, UserAlias};
+use tallyroll_schema::{CommitPosition, Credits, DeviceId, Event, Position, SubjectId, UserAlias};
 
 /// What is to be corrected.
 #[derive(Debug, Clone)]
@@ -49,7 +51,7 @@ pub struct MonthBooks {
 }
 
 impl<S: Store> Hub<S> {
-    /// What moved a subject's balance, after one commit and up to another.
+    /// What moved a person's balance or a group's, after one commit and up to another.
     ///
     /// # Errors
     /// A commit was never reached; storage failed.
@@ -59,8 +61,23 @@ impl<S: Store> Hub<S> {
         after: Option<CommitPosition>,
         until: CommitPosition,
     ) -> Result<(Stated, Counts)> {
-        let theirs = self.counts().links().filter(|(_, linked)| *linked == subject);
-        let mut statement = Statement::new(subject, theirs.map(|(alias, _)| alias));
+        let mut ever = BTreeSet::from([subject]);
+        let holder = match self.counts().accounts().is_group(subject) {
+            false => Holder::Person(subject),
+            true => {
+                walk(&self.rows(), until, &[LogClass::Accounts], &mut |_, _, record| {
+                    if let Ok(Event::GroupJoined(joined)) = record.event()
+                        && joined.group == subject
+                    {
+                        ever.insert(joined.member);
+                    }
+                })?;
+                ever.remove(&subject);
+                Holder::Group(subject, ever.clone())
+            }
+        };
+        let theirs = self.counts().links().filter(|(_, linked)| ever.contains(linked));
+        let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias));
         let classes = <Counts as View>::CLASSES;
         walk(&self.rows(), until, classes, &mut |committed, origin, record| {
             statement.take_in(committed, origin, record);

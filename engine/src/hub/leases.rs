@@ -8,7 +8,7 @@
 
 use super::Hub;
 use super::decide::check_text;
-use crate::counts::{Counts, Lease, Request, RightKey};
+use crate::counts::{Counts, Lease, Recall, Request, RightKey};
 use crate::device::Now;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
@@ -20,7 +20,9 @@ use tallyroll_schema::event::leases::{
     LeaseGranted, LeaseHeld, LeaseRecalled, LeaseRefused, LeaseWrittenOff, OfflinePolicyPublished,
 };
 use tallyroll_schema::limits::{LEASE_DAYS, LEASE_RECALL_SECONDS};
-use tallyroll_schema::{Credits, DeviceId, EpochId, LogId, Position, SubjectId, UserAlias, Wall};
+use tallyroll_schema::{
+    Credits, DeviceId, EpochId, JobId, LogId, Position, SubjectId, UserAlias, Wall,
+};
 
 /// Where an account's credits are. Thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +63,7 @@ impl Funds {
     }
 
     /// Where each subject's own credits are, whether it is a member of a group or not.
-    pub(super) fn of_subjects(counts: &Counts) -> BTreeMap<SubjectId, Self> {
+    pub(crate) fn of_subjects(counts: &Counts) -> BTreeMap<SubjectId, Self> {
         Self::by(counts, |subject| subject)
     }
 
@@ -277,7 +279,7 @@ impl<S: Store> Hub<S> {
         if !may_change || !in_time || asked.needed <= Credits::ZERO {
             return self.refuse_lease(now, asked, key, pool, &elsewhere);
         }
-        self.recall(now, &reachable)
+        self.recall(now, &reachable, None)
     }
 
     /// Those of leases that can come back now.
@@ -290,12 +292,25 @@ impl<S: Store> Hub<S> {
         reachable.filter(|(key, _)| !self.is_frozen(key)).copied().collect()
     }
 
-    /// Wants leases back, where they are not wanted back yet.
-    pub(super) fn recall(&mut self, now: Now, leases: &[(RightKey, Lease)]) -> Result<()> {
+    /// Wants leases back, where they are not wanted back yet. What the server is to do in a job goes before
+    /// what else is done in it: its device and user keep nothing.
+    pub(super) fn recall(
+        &mut self,
+        now: Now,
+        leases: &[(RightKey, Lease)],
+        acts_in: Option<(DeviceId, UserAlias, JobId)>,
+    ) -> Result<()> {
         for (key, lease) in leases {
-            if let (Some(last), false) = (lease.last, self.counts().rights().is_recalled(key)) {
-                let (device, user, allocation) = (key.device, key.user, last.number);
-                let recalled = LeaseRecalled { device, user, allocation };
+            let (device, user) = (key.device, key.user);
+            let job = acts_in.filter(|(of, payer, _)| (*of, *payer) == (device, user));
+            let job = job.map(|(.., job)| job);
+            let known = match self.counts().rights().recall(key) {
+                Some(Recall::Whole) => true,
+                Some(Recall::Idle) => job.is_none(),
+                None => false,
+            };
+            if let (Some(last), false) = (lease.last, known) {
+                let recalled = LeaseRecalled { device, user, allocation: last.number, job };
                 self.decide(now, self.log_about(device)?, &[recalled.into()])?;
             }
         }

@@ -4,7 +4,7 @@
 //! costs one fdatasync. Invariant: an entry is written only when the one before
 //! is durable, so the first invalid entry ends the journal, and a valid one
 //! after it means that acknowledged bytes were damaged. Entries of an earlier
-//! generation are sealed and void. Bytes are drawn in `schema/FORMAT.md`.
+//! generation are sealed and void. MemoryFile are drawn in `schema/FORMAT.md`.
 
 use crate::planted::{Bug, planted};
 use crate::{Error, Result};
@@ -276,28 +276,7 @@ pub(crate) fn test_entropy() -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, Clone, Default)]
-    struct Bytes(Vec<u8>);
-
-    impl JournalFile for Bytes {
-        fn len(&self) -> std::io::Result<u64> {
-            Ok(self.0.len() as u64)
-        }
-        fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
-            bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
-            Ok(())
-        }
-        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-            let end = offset as usize + bytes.len();
-            self.0.resize(self.0.len().max(end), 0);
-            self.0[offset as usize..end].copy_from_slice(bytes);
-            Ok(())
-        }
-        fn sync(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::log::MemoryFile;
 
     const KEY: [u8; 32] = [7; 32];
 
@@ -305,8 +284,8 @@ mod tests {
         Section { class: LogClass::Ledger, first_seq, records: vec![first_seq as u8 + 1; len] }
     }
 
-    fn journal_of(entries: u64) -> Bytes {
-        let (mut journal, _) = Journal::open(Bytes::default(), KEY, 1).expect("opens");
+    fn journal_of(entries: u64) -> MemoryFile {
+        let (mut journal, _) = Journal::open(MemoryFile::default(), KEY, 1).expect("opens");
         for seq in 0..entries {
             journal.append(&[section(seq, 50)]).expect("appends");
         }
@@ -336,12 +315,12 @@ mod tests {
     /// A user's text lay in an old entry and read like a later one; the device did not start.
     #[test]
     fn a_text_that_looks_like_an_entry_is_none() {
-        let (mut forger, _) = Journal::open(Bytes::default(), [0; 32], 2).expect("opens");
+        let (mut forger, _) = Journal::open(MemoryFile::default(), [0; 32], 2).expect("opens");
         for seq in 0..3 {
             forger.append(&[section(seq, 50)]).expect("appends");
         }
         let forged = forger.file.0[..3 * (HEADER_LEN + SECTION_LEN + 50)].to_vec();
-        let (mut journal, _) = Journal::open(Bytes::default(), KEY, 1).expect("opens");
+        let (mut journal, _) = Journal::open(MemoryFile::default(), KEY, 1).expect("opens");
         let text = Section { class: LogClass::Ledger, first_seq: 0, records: forged };
         journal.append(&[text]).expect("appends");
         assert_eq!(Journal::open(journal.file, KEY, 2).expect("opens").1, []);

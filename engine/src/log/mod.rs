@@ -6,11 +6,13 @@
 
 mod epoch;
 pub mod journal;
+mod memory;
 mod newest;
 mod seal;
 mod writer;
 
 pub(crate) use epoch::{admit_opening, epoch_nonce, hash_before, holds, open_epoch, read_opening};
+pub use memory::MemoryFile;
 pub(crate) use newest::{is_closed, newest_time};
 pub use seal::{Opened, open, seal};
 pub(crate) use writer::{

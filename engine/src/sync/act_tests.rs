@@ -4,7 +4,7 @@
 //! of it is in `balance_tests`.
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
-use crate::counts::decide;
+use crate::counts::{Recall, decide};
 use crate::hub::{Acted, Funds, Hub};
 use crate::store::MemoryStore;
 use crate::{Error, Kind};
@@ -193,7 +193,7 @@ fn what_idles_at_a_device_is_recalled_for_an_act() {
     let waits = act_at(&mut hub, one.id(), (6, mail(5), None), &reached, None).expect("waits");
     let Acted::Waits { since } = waits else { panic!("{waits:?}") };
     sync(&mut hub, &mut two, 7);
-    assert_eq!(two.recalled(), [ALIAS]);
+    assert_eq!(two.recalled(), [(ALIAS, Recall::Idle)].into());
     let late = act_at(&mut hub, one.id(), (10, mail(5), None), &reached, Some(since));
     late.expect_err("nobody waits longer than that");
     two.return_lease(now(7), ALIAS, Credits::ZERO).expect("gives back");
@@ -201,6 +201,37 @@ fn what_idles_at_a_device_is_recalled_for_an_act() {
     let acted = act_at(&mut hub, one.id(), (8, mail(5), None), &reached, Some(since));
     assert!(matches!(acted, Ok(Acted::At(_))));
     assert_eq!(figures(&hub), (2_500, 0, 500));
+}
+
+/// The rights that a job holds are used first, and its device keeps none of them for itself.
+#[test]
+fn what_its_own_job_holds_at_its_device_is_wanted_back_whole() {
+    let (mut hub, mut one, mut two) = scanned(3_000);
+    let reached = [one.id()];
+    let ask = |hub: &mut Hub<MemoryStore>, device: &mut TestDevice, at, needed| {
+        let credits = Credits::from_thousandths(needed);
+        device.request_lease(now(at), ALIAS, credits, credits).expect("asks");
+        sync(hub, device, at);
+        hub.answer_requests(now(at), &reached.into(), &mut |_| Ok(())).expect("answers");
+        sync(hub, device, at);
+    };
+    ask(&mut hub, &mut one, 5, 2_000);
+    assert_eq!(figures(&hub), (0, 1_000, 0));
+    // Another device asks first: what a job needs may stay.
+    ask(&mut hub, &mut two, 6, 1_000);
+    sync(&mut hub, &mut one, 6);
+    assert_eq!(one.recalled(), [(ALIAS, Recall::Idle)].into());
+    let waits = act_at(&mut hub, one.id(), (6, mail(5), None), &reached, None).expect("waits");
+    let Acted::Waits { since } = waits else { panic!("{waits:?}") };
+    sync(&mut hub, &mut one, 6);
+    assert_eq!(one.recalled(), [(ALIAS, Recall::Whole)].into());
+    let before = hub.last_commit();
+    act_at(&mut hub, one.id(), (7, mail(5), None), &reached, Some(since)).expect("waits");
+    assert_eq!(hub.last_commit(), before, "it was said once");
+    one.return_lease(now(7), ALIAS, Credits::ZERO).expect("gives back");
+    sync(&mut hub, &mut one, 7);
+    let acted = act_at(&mut hub, one.id(), (7, mail(5), None), &reached, Some(since));
+    assert!(matches!(acted, Ok(Acted::At(_))), "{acted:?}");
 }
 
 #[test]

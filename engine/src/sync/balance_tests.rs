@@ -224,6 +224,49 @@ fn example_6_additive() {
     play.shows(99_000, 99_000);
 }
 
+/// Example 11, as far as balances are told: 3 left, 10 pages, a top-up of 7 while the job is stopped.
+#[test]
+fn a_word_that_ends_a_stop_is_taken_in_at_once() {
+    for mode in [SyncMode::Wait, SyncMode::Flag] {
+        let mut play = Play::login(SettlementPolicy::ServerSettles, mode);
+        play.begin(1);
+        play.scan(1, MONO);
+        play.sync();
+        let top_up = |play: &mut Play| {
+            let credits = Credits::from_thousandths(7_000);
+            play.hub.grant(now(play.at), SUBJECT, credits, String::new()).expect("grants");
+        };
+        top_up(&mut play);
+        play.sync();
+        play.shows(99_000, 107_000); // it runs, and has no need of it
+        let much = Credits::from_thousandths(1_000_000);
+        play.device.request_lease(now(play.at), ALIAS, much, much).expect("asks");
+        play.sync();
+        let hub = &mut play.hub;
+        hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("refuses");
+        play.sync();
+        play.shows(99_000, 107_000);
+        top_up(&mut play);
+        play.sync();
+        play.shows(113_000, 114_000);
+        play.scan(1, MONO);
+        play.shows(112_000, 114_000);
+        let much = Credits::from_thousandths(1_000);
+        play.device.request_lease(now(play.at), ALIAS, much, much).expect("asks");
+        play.sync();
+        let hub = &mut play.hub;
+        hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("lends");
+        play.sync();
+        play.shows(112_000, 114_000);
+        top_up(&mut play);
+        play.sync();
+        play.shows(112_000, 121_000); // it goes on
+        play.end(1);
+        play.sync();
+        play.shows(121_000, 121_000);
+    }
+}
+
 #[test]
 fn who_was_told_all_is_told_nothing_more_and_a_restart_forgets_nothing() {
     let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);

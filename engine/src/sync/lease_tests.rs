@@ -5,7 +5,7 @@
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
 use crate::Kind;
-use crate::counts::{RightKey, decide};
+use crate::counts::{Recall, RightKey, decide};
 use crate::hub::{Funds, Hub, Named};
 use crate::store::MemoryStore;
 use std::collections::BTreeSet;
@@ -111,7 +111,7 @@ fn what_idles_elsewhere_is_recalled_before_anybody_is_refused() {
     assert!(hub.answers_due().is_some(), "it waits for the other one");
     let first = one.id();
     sync(&mut hub, &mut one, &[first], 12);
-    assert_eq!(one.recalled(), [ALIAS]);
+    assert_eq!(one.recalled(), [(ALIAS, Recall::Idle)].into());
     one.return_lease(now(12), ALIAS, Credits::ZERO).expect("gives back");
     sync(&mut hub, &mut one, &[first], 13);
     assert!(one.recalled().is_empty() && hub.answers_due().is_none());
@@ -340,7 +340,11 @@ fn two_members_never_overspend_their_group_together() {
     ask(&mut two, 5, 5);
     sync(&mut hub, &mut two, &[first], 12);
     sync(&mut hub, &mut one, &[first], 12);
-    assert_eq!(one.recalled(), [ALIAS], "what a member does not use goes to another one");
+    assert_eq!(
+        one.recalled(),
+        [(ALIAS, Recall::Idle)].into(),
+        "what a member does not use goes to another one"
+    );
     assert!(spend(&mut one, 5, false));
     one.return_lease(now(12), ALIAS, Credits::ZERO).expect("gives back").expect("had something");
     sync(&mut hub, &mut one, &[first], 13);

@@ -8,7 +8,7 @@ use crate::counts::decide;
 use crate::device::{Device, DeviceConfig, Now};
 use crate::hub::{Hub, HubConfig, Invitation, pin_hash};
 use crate::keys::Signer;
-use crate::log::journal::JournalFile;
+use crate::log::MemoryFile;
 use crate::store::MemoryStore;
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -19,28 +19,6 @@ use tallyroll_schema::wire::{Message, StreamKind};
 use tallyroll_schema::{Act, DeviceId, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
 
 pub(super) const TENANT: TenantId = TenantId([1; 16]);
-
-#[derive(Debug, Clone, Default)]
-pub(super) struct File(Vec<u8>);
-
-impl JournalFile for File {
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
-        bytes.copy_from_slice(&self.0[offset as usize..][..bytes.len()]);
-        Ok(())
-    }
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        let end = offset as usize + bytes.len();
-        self.0.resize(self.0.len().max(end), 0);
-        self.0[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
-    }
-    fn sync(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 pub(super) fn now(seconds: u64) -> Now {
     let wall = Wall(1_795_000_000_000 + seconds * 1000);
@@ -79,7 +57,7 @@ pub(super) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDev
         public_log: welcome.public_log,
         anchor: Some(Hash([9; 32])),
     };
-    TestDevice::open(config, File::default(), MemoryStore::default(), now(3), [seed; 32])
+    TestDevice::open(config, MemoryFile::default(), MemoryStore::default(), now(3), [seed; 32])
         .expect("opens")
 }
 
@@ -95,7 +73,7 @@ pub(super) fn config(role: Role, device: DeviceId) -> SessionConfig {
     SessionConfig { role, tenant: TENANT, device, window: 1 << 20, agent: String::new() }
 }
 
-pub(super) type TestDevice = Device<File, MemoryStore>;
+pub(super) type TestDevice = Device<MemoryFile, MemoryStore>;
 type Wire = VecDeque<(StreamKind, Message)>;
 
 /// Runs sessions until neither end has anything to say and none is to start over; returns every

@@ -6,7 +6,7 @@
 //! (Balegas et al. 2015, "Putting Consistency Back into Eventual Consistency").
 
 use super::{body, words};
-use crate::{Credits, DeviceId, EpochId, Position, SubjectId, UserAlias, Wall};
+use crate::{Credits, DeviceId, EpochId, JobId, Position, SubjectId, UserAlias, Wall};
 
 words! {
     /// Which right a device spent.
@@ -120,6 +120,10 @@ body! {
         /// Up to which allocation: a later one answers a later need.
         #[n(2)]
         pub allocation: u64,
+        /// For what the server is asked to do in this job of the device's: nothing of it is kept for the
+        /// job itself.
+        #[n(3)]
+        pub job: Option<JobId>,
     }
 
     /// A device gives back of a lease. What it spent before this position stands before it in its

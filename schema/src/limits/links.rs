@@ -42,10 +42,10 @@ pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A cloud may take so long: QUIC and TLS retransmit their handshakes that long before it is a failure.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// A link that has been silent for so long is dead.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A link that has been silent for so long is dead; only then does who is cut off go on by itself.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Devices say that they are there so often; over TCP, where the transport does not, both ends do.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A peer that takes nothing for so long, while much waits for it, is cut.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Who is refused may take so long to hear it.

@@ -8,35 +8,18 @@ use crate::sim::entropy::Entropy;
 use core::time::Duration;
 use std::collections::VecDeque;
 use tallyroll_engine::device::Now;
-use tallyroll_engine::log::journal::JournalFile;
 use tallyroll_engine::merge::Burst;
 use tallyroll_engine::sync::{Effect, Output, Role, Session, SessionConfig};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::DeviceId;
 use tallyroll_schema::wire::{Message, StreamKind};
 
-/// A journal in memory.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Journal(Vec<u8>);
-
-impl JournalFile for Journal {
-    fn len(&self) -> std::io::Result<u64> {
-        Ok(self.0.len() as u64)
-    }
-    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> std::io::Result<()> {
-        let held = self.0.get(offset as usize..).and_then(|rest| rest.get(..bytes.len()));
-        bytes.copy_from_slice(held.ok_or(std::io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        let end = offset as usize + bytes.len();
-        self.0.resize(self.0.len().max(end), 0);
-        self.0[offset as usize..end].copy_from_slice(bytes);
-        Ok(())
-    }
-    fn sync(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// Who is carried for, to whom, and when.
+pub(super) struct Way<'a> {
+    pub(super) device: &'a mut Edge,
+    pub(super) cloud: &'a mut Cloud,
+    pub(super) now: Now,
+    pub(super) entropy: &'a mut Entropy,
 }
 
 /// One device's way to the cloud.
@@ -51,48 +34,23 @@ impl Carrier {
         Self { duplicates, late: Vec::new() }
     }
 
-    /// Runs sessions until everything is there; returns how many events came again.
-    pub(super) fn carry(
-        &mut self,
-        device: &mut Edge,
-        cloud: &mut Cloud,
-        now: Now,
-        entropy: &mut Entropy,
-    ) -> Result<u64> {
+    /// Runs sessions until everything is there; returns how many events came again. At the `last`, what
+    /// is late comes.
+    pub(super) fn carry(&mut self, mut way: Way<'_>, last: bool) -> Result<u64> {
         let mut again = 0;
-        while !self.session(device, cloud, now, entropy, &mut again)? {}
-        if self.late.len() > 4 {
+        while !self.session(&mut way, &mut again)? {}
+        let Way { device, cloud, now, entropy } = way;
+        while self.late.len() > if last { 0 } else { 4 } {
             let burst = self.late.swap_remove(entropy.index(self.late.len()));
             again += deliver(cloud, device.id(), burst, now)?;
         }
         Ok(again)
     }
 
-    /// The same, and what is late comes.
-    pub(super) fn finish(
-        &mut self,
-        device: &mut Edge,
-        cloud: &mut Cloud,
-        now: Now,
-        entropy: &mut Entropy,
-    ) -> Result<u64> {
-        let mut again = self.carry(device, cloud, now, entropy)?;
-        for burst in self.late.drain(..) {
-            again += deliver(cloud, device.id(), burst, now)?;
-        }
-        Ok(again)
-    }
-
     /// One session; whether both ends have all.
-    fn session(
-        &mut self,
-        device: &mut Edge,
-        cloud: &mut Cloud,
-        now: Now,
-        entropy: &mut Entropy,
-        again: &mut u64,
-    ) -> Result<bool> {
-        let id = device.id();
+    fn session(&mut self, way: &mut Way<'_>, again: &mut u64) -> Result<bool> {
+        let Way { device, cloud, now, entropy } = way;
+        let (id, now) = (device.id(), *now);
         let mut edge = Session::new(config(Role::Device, id), device.opening()?, Duration::ZERO);
         let mut hub = Session::new(config(Role::Cloud, id), cloud.opening(id)?, Duration::ZERO);
         let (mut up, mut down) = (VecDeque::new(), VecDeque::new());

@@ -9,7 +9,7 @@ mod naive;
 mod office;
 
 use crate::sim::entropy::Entropy;
-use carry::Carrier;
+use carry::{Carrier, Way};
 use core::time::Duration;
 use office::Office;
 use tallyroll_engine::Result;
@@ -17,6 +17,7 @@ use tallyroll_engine::counts::Report as Rows;
 use tallyroll_engine::device::{Device, DeviceConfig, Now};
 use tallyroll_engine::hub::{Hub, HubConfig, Invitation, pin_hash};
 use tallyroll_engine::keys::Signer;
+use tallyroll_engine::log::MemoryFile;
 use tallyroll_engine::store::MemoryStore;
 use tallyroll_schema::enrol::JoinRequest;
 use tallyroll_schema::{Hash, PublicKey, TenantId, Wall};
@@ -60,7 +61,7 @@ pub struct Report {
     pub difference: Option<String>,
 }
 
-type Edge = Device<carry::Journal, MemoryStore>;
+type Edge = Device<MemoryFile, MemoryStore>;
 type Cloud = Hub<MemoryStore>;
 
 /// Records, syncs and counts.
@@ -93,12 +94,16 @@ fn record(options: &Options) -> Result<(Cloud, u64, u64)> {
             recorded += office.job(device, at(options, recorded))?;
         }
         device.seal(at(options, recorded))?;
-        again += carrier.carry(device, &mut cloud, at(options, recorded), &mut entropy)?;
+        let now = at(options, recorded);
+        let way = Way { device, cloud: &mut cloud, now, entropy: &mut entropy };
+        again += carrier.carry(way, false)?;
         office.decide(&mut cloud, at(options, recorded))?;
     }
     for (device, carrier) in &mut carriers {
         device.seal(at(options, recorded))?;
-        again += carrier.finish(device, &mut cloud, at(options, recorded), &mut entropy)?;
+        let now = at(options, recorded);
+        let way = Way { device, cloud: &mut cloud, now, entropy: &mut entropy };
+        again += carrier.carry(way, true)?;
     }
     Ok((cloud, recorded, again))
 }
@@ -147,5 +152,5 @@ fn enrolled(cloud: &mut Cloud, index: usize) -> Result<Edge> {
         public_log: welcome.public_log,
         anchor: Some(Hash([9; 32])),
     };
-    Device::open(config, carry::Journal::default(), MemoryStore::default(), began, seed)
+    Device::open(config, MemoryFile::default(), MemoryStore::default(), began, seed)
 }

@@ -143,7 +143,7 @@ impl World {
 
     fn give_back_recalled(&mut self, index: usize) -> Step {
         let Some(process) = &self.devices[index].process else { return Ok(()) };
-        for alias in process.recalled() {
+        for alias in process.recalled().into_keys() {
             self.give_back(index, alias)?;
         }
         Ok(())
@@ -159,12 +159,13 @@ impl World {
         let (now, noted) = (self.cloud.clock.show(self.now), &mut self.cloud.allocations);
         let Some(process) = &mut self.cloud.process else { return Ok(()) };
         let before = process.last_commit();
-        let answered = process.answer_requests(now, &reached, &mut |number| {
-            *noted = number;
-            Ok(())
-        });
         let told = if self.plan.acts { process.tell_balances(now) } else { Ok(()) };
-        let answered = answered.and(told);
+        let answered = told.and_then(|()| {
+            process.answer_requests(now, &reached, &mut |number| {
+                *noted = number;
+                Ok(())
+            })
+        });
         let (after, waits) = (process.last_commit(), process.answers_due().is_some());
         if self.cloud_outcome(answered)?.is_none() {
             return Ok(());

@@ -3,7 +3,7 @@
 //! Invariant: the first sample of a kind sets every field; a minimal one sets no
 //! optional one. Which files they become is left to the tests above.
 
-use super::{ALIAS, DEVICE, EPOCH, POSITION, SUBJECT, WALL};
+use super::{ALIAS, DEVICE, EPOCH, JOB, POSITION, SUBJECT, WALL};
 use crate::event::leases::*;
 use crate::{Credits, Event};
 
@@ -33,7 +33,7 @@ pub(super) fn samples() -> Vec<Event> {
             device: DEVICE,
         }
         .into(),
-        LeaseRecalled { device: DEVICE, user: ALIAS, allocation: 70_000 }.into(),
+        LeaseRecalled { job: Some(JOB), ..recalled() }.into(),
         LeaseClosed { allocation: 70_000, spent, returned, user: Some(ALIAS) }.into(),
         LeaseWrittenOff {
             device: Some(DEVICE),
@@ -51,6 +51,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
     let (spent, returned) = (amount(12_345), amount(27_655));
     vec![
         granted().into(),
+        recalled().into(),
         LeaseClosed { allocation: 70_000, spent, returned, user: None }.into(),
         written_off().into(),
         OfflinePolicyPublished { overdraft: None }.into(),
@@ -68,6 +69,10 @@ fn granted() -> LeaseGranted {
         epoch: None,
         answers: None,
     }
+}
+
+fn recalled() -> LeaseRecalled {
+    LeaseRecalled { device: DEVICE, user: ALIAS, allocation: 70_000, job: None }
 }
 
 fn written_off() -> LeaseWrittenOff {
