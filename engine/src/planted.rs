@@ -172,6 +172,14 @@ bugs! {
     PoolUnchecked,
     /// What a device gives back of a lease stays lent.
     ReturnUncounted,
+    /// A member's credits are not the group's.
+    MembersApart,
+    /// An account is given a month's allotment whenever it is asked for.
+    GiftGivenAgain,
+    /// What comes of closed months too late is booked nowhere.
+    AdjustmentsDropped,
+    /// A closed month shows what is known now.
+    ClosedMonthMoves,
     /// A spooler's running totals are added up.
     RunningTotalsAdded,
 }

@@ -23,6 +23,7 @@ mod memory;
 mod page;
 mod page_log;
 mod panel;
+mod permuted;
 mod pressure;
 mod proxy;
 mod quarantine;

@@ -39,7 +39,7 @@ fn connect(branch: &Branch) -> UnixStream {
 }
 
 /// Asks at the socket.
-fn ask(branch: &Branch, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(super) fn ask(branch: &Branch, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let request = request(method, path, "Host: panel\r\n", &body);
     let (status, _, said) = ask_over(connect(branch), &request);

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, run, wait_until};
+
+use super::panel::ask;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 
@@ -16,20 +18,26 @@ fn every_story_comes_out_as_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
     let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
-    let mut stories: Vec<_> =
-        fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path()).collect();
-    stories.sort();
+    let stories = stories();
     for story in &stories {
         let figures = play(story, &cloud, &branch);
         assert!(figures > 0, "{} tells of no figure", story.display());
     }
-    assert_eq!(stories.len(), 10, "a story for each example that needs no panel");
+    assert_eq!(stories.len(), 11, "a story for each example");
+}
+
+/// The stories' files, in their order.
+pub(super) fn stories() -> Vec<PathBuf> {
+    let mut stories: Vec<_> =
+        fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path()).collect();
+    stories.sort();
+    stories
 }
 
 /// Plays a story; returns how many figures were looked at.
 fn play(story: &Path, cloud: &Cloud, branch: &Branch) -> usize {
     let text = fs::read_to_string(story).unwrap();
-    let mut figures = 0;
+    let (mut figures, mut sessions) = (0, BTreeMap::new());
     for (number, line) in (1..).zip(text.lines()) {
         let place = format!("{}:{number}: {line}", story.display());
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -85,6 +93,8 @@ fn play(story: &Path, cloud: &Cloud, branch: &Branch) -> usize {
                 let row = row(&cloud.json(&["view", "balances"]), user).expect(&place);
                 ["balance", "held"].iter().all(|figure| known[*figure] == row[*figure])
             }),
+            // The software of the device asks at its panel.
+            ["panel", ref step @ ..] => at_the_panel(branch, step, &mut sessions, &place),
             // What the branch knows of a user's balance.
             ["device", user, ref expected @ ..] => {
                 let known = branch.json(&["balance", user])["balance"].clone();
@@ -100,6 +110,53 @@ fn play(story: &Path, cloud: &Cloud, branch: &Branch) -> usize {
         }
     }
     figures
+}
+
+/// A step at the panel; `sessions` are who is logged in there.
+fn at_the_panel(
+    branch: &Branch,
+    step: &[&str],
+    sessions: &mut BTreeMap<String, Value>,
+    place: &str,
+) {
+    match *step {
+        ["login", user] => {
+            let (status, said) = ask(branch, "POST", "/v1/sessions", &json!({ "user": user }));
+            assert_eq!(status, 201, "{place}: {said}");
+            sessions.insert(user.to_owned(), said["session"].clone());
+        }
+        // Begins to scan so many pages, once the first can be paid.
+        ["begin", user, job, pages] => {
+            let pages: u32 = pages.parse().expect(place);
+            let session = &sessions[user];
+            let wish = json!({ "session": session, "kind": "capture", "job": job, "pages": pages });
+            wait_until(PATIENCE, place, || ask(branch, "POST", "/v1/jobs", &wish).0 == 201);
+        }
+        // Scans from one page to another; each is asked for twice, and has one place.
+        ["pages", job, from, to] => {
+            for number in from.parse().expect(place)..=to.parse::<u32>().expect(place) {
+                let [first, again] = [page(branch, job, number), page(branch, job, number)];
+                assert_eq!((first.0, again.0), (200, 200), "{place}: {} {}", first.1, again.1);
+                assert_eq!(first.1["position"], again.1["position"], "{place}: page {number}");
+            }
+        }
+        // A page is not begun, for this reason.
+        ["stopped", job, number, reason] => {
+            let (status, said) = page(branch, job, number.parse().expect(place));
+            let told = (status, said["state"].as_str(), said["reason"].as_str());
+            assert_eq!(told, (409, Some("stopped"), Some(reason)), "{place}: {said}");
+        }
+        // The job goes on by itself at that page.
+        ["resumed", job, number] => wait_until(PATIENCE, place, || {
+            let (_, said) = ask(branch, "GET", &format!("/v1/jobs/{job}"), &Value::Null);
+            said["state"] == "running" && said["next"].as_u64() == number.parse().ok()
+        }),
+        _ => panic!("{place}: no such step"),
+    }
+}
+
+fn page(branch: &Branch, job: &str, number: u32) -> (u16, Value) {
+    ask(branch, "POST", &format!("/v1/jobs/{job}/pages"), &json!({ "page": number }))
 }
 
 /// A user's row.

@@ -90,6 +90,17 @@ def is_new(position):
     return new
 
 
+def place(position):
+    """Where a decision stands within its log, whose epochs come in any order."""
+    _, epoch, seq = position.split("/")
+    counter, nonce = epoch.split("-")
+    return int(counter), nonce, int(seq)
+
+
+def give(account, amount):
+    granted[account] = granted.get(account, 0) + amount
+
+
 def add(payer, device, act, charged, held):
     row = sums.setdefault((payer, device), dict.fromkeys([*USED, "charged", "held"], 0))
     for what, count in [*act.items(), ("charged", charged), ("held", held)]:
@@ -98,6 +109,7 @@ def add(payer, device, act, charged, held):
 
 gc.disable()  # there are no cycles, and millions of jobs to look through in vain
 seen, sums, granted, subject_of, again, jobs = {}, {}, {}, {}, set(), {}
+corrected, groups, member_of, gifts = {}, set(), {}, {}
 for line in fileinput.input():
     record = json.loads(line)
     if not is_new(record["position"]):
@@ -112,7 +124,22 @@ for line in fileinput.input():
         again.add(what)
         event, wall = event["recorded"]["event"], event["recorded"]["wall"]
     if event["kind"] == "credits.granted" and by_cloud:
-        granted[event["subject"]] = granted.get(event["subject"], 0) + thousandths(event["credits"])
+        give(event["subject"], thousandths(event["credits"]))
+    elif event["kind"] == "charge.corrected" and by_cloud:
+        corrected[event["subject"]] = corrected.get(event["subject"], 0) + thousandths(event["credits"])
+    elif event["kind"] == "group.founded" and by_cloud:
+        groups.add(event["group"])
+    elif event["kind"] in ("group.joined", "group.left") and by_cloud:
+        group = event["group"] if event["kind"] == "group.joined" else None
+        decided = (place(record["position"]), group)
+        member_of[event["member"]] = max(member_of.get(event["member"], decided), decided, key=lambda one: one[0])
+        if group is None:
+            give(event["member"], thousandths(event["settled"]))
+            give(event["group"], -thousandths(event["settled"]))
+    elif event["kind"] == "allotment.given" and by_cloud:
+        of = event["account"], event["year"], event["month"]
+        gift = place(record["position"]), thousandths(event["credits"]) - thousandths(event["lapsed"])
+        gifts[of] = min(gifts.get(of, gift), gift)
     elif event["kind"] == "subject.linked" and by_cloud:
         subject_of[event["device"], event["alias"]] = event["subject"]
     elif record["class"] == "telemetry":
@@ -146,7 +173,9 @@ for (device, _), job in jobs.items():
     for payer, charged, held in settled(job):
         add(payer, device, {}, charged, held)
 
-balances = {("subject", subject): (0, 0, 0) for subject in [*granted, *subject_of.values()]}
+for (account, *_), (_, net) in gifts.items():
+    give(account, net)
+balances = {("subject", subject): (0, 0, 0) for subject in [*granted, *corrected, *subject_of.values()]}
 totals = {}
 for ((resubmitted, user, when), device), act in sums.items():
     charged, held = act["charged"], act["held"]
@@ -165,20 +194,39 @@ def shown(who):
 
 
 def amounts(**sums):
-    """Exact texts; what is unbacked is shown where there is any."""
-    return {name: credits(amount) for name, amount in sums.items() if amount or name != "unbacked"}
+    """Exact texts; what is unbacked or corrected is shown where there is any."""
+    return {name: credits(amount) for name, amount in sums.items() if amount or name not in ("unbacked", "corrected")}
 
 
-def balance(who, charged, unbacked, held):
-    given = granted.get(who[1], 0) if who[0] == "subject" else 0
-    left = given - charged
-    return {"who": shown(who)} | amounts(
-        granted=given, charged=charged, balance=left, held=held, available=left - held, unbacked=unbacked
+def account(who):
+    """In whose row somebody stands."""
+    _, group = member_of.get(who[1], (None, None)) if who[0] == "subject" else (None, None)
+    return who if group is None else ("subject", group)
+
+
+def balance(row, within):
+    """A row: somebody's, or a group's with those of its members."""
+    charged, unbacked, held = (sum(column) for column in zip(*(balances[who] for who in within)))
+    subjects = [who[1] for who in within if who[0] == "subject"]
+    given, back = (sum(each.get(subject, 0) for subject in subjects) for each in (granted, corrected))
+    left = given - charged + back
+    members = [
+        {"name": None, "who": shown(who)} | amounts(charged=balances[who][0], held=balances[who][2])
+        for who in sorted(within) if who != row
+    ]
+    return {"who": shown(row)} | ({"members": members} if row[1] in groups else {}) | amounts(
+        granted=given, charged=charged, corrected=back, balance=left, held=held, available=left - held,
+        unbacked=unbacked
     )
 
 
+rows = {}
+for who in balances:
+    rows.setdefault(account(who), []).append(who)
+
+
 print(json.dumps({
-    "balances": [balance(who, *sums) for who, sums in sorted(balances.items())],
+    "balances": [balance(row, within) for row, within in sorted(rows.items())],
     "totals": [
         {"month": when, "device": device, "who": shown(who)}
         | {what: row[what] for what in USED}

@@ -4,6 +4,7 @@
 
 use std::process::Command;
 use tallyroll_tests::sim::faults::Fault;
+use tallyroll_tests::sim::occasions::Occasion;
 use tallyroll_tests::sim::{Options, Summary, rerun_line, run};
 
 /// Fails with what was violated and how to see it again.
@@ -31,6 +32,10 @@ fn a_thousand_histories_keep_every_guarantee_and_meet_every_fault() {
             with >= 50,
             "{fault:?} took effect in {with} of 1000 histories, at least 50 wanted"
         );
+    }
+    for occasion in Occasion::ALL {
+        let with = summary.histories_in_which(occasion);
+        assert!(with >= 50, "{occasion:?} in {with} of 1000 histories, at least 50 wanted");
     }
     let redb = summary.histories_on_redb();
     assert!(redb >= 50, "{redb} of 1000 histories ran on redb, at least 50 wanted");

@@ -7,6 +7,7 @@
 use super::report::{Report, TotalsRow};
 use super::state::Counts;
 use super::usage::{Usage, UsageKey};
+use crate::planted::{Bug, planted};
 use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
@@ -105,7 +106,9 @@ impl Report<'_> {
         let usage = &self.counts.usage;
         let of_month = usage.iter().filter(|(key, _)| key.month == month.0);
         let mut rows = self.rows_of(of_month.map(|(key, usage)| (*key, *usage)));
-        let Some((last, before)) = closed else { return rows };
+        let Some((last, before)) = closed.filter(|_| !planted(Bug::AdjustmentsDropped)) else {
+            return rows;
+        };
         let late: BTreeMap<UsageKey, Usage> = usage
             .iter()
             .filter(|(key, _)| key.month <= last.0)

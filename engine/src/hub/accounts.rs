@@ -9,6 +9,7 @@ use super::Hub;
 use super::leases::Funds;
 use crate::counts::{Accounts, Allotment, Gift, month_of};
 use crate::device::Now;
+use crate::planted::{Bug, planted};
 use crate::store::Store;
 use crate::{Error, Result};
 use tallyroll_schema::event::allotments::{AllotmentGiven, AllotmentLaidDown};
@@ -102,7 +103,7 @@ impl<S: Store> Hub<S> {
         let due = |(account, allotment): &(SubjectId, Allotment)| {
             allotment.from <= month
                 && allotment.monthly.is_some()
-                && !accounts.was_given(*account, month)
+                && (planted(Bug::GiftGivenAgain) || !accounts.was_given(*account, month))
                 && accounts.account(*account) == *account // a member's rests
         };
         let due: Vec<(SubjectId, Allotment)> = accounts.allotments().filter(due).collect();
@@ -132,7 +133,9 @@ fn gift(accounts: &Accounts, account: SubjectId, allotment: &Allotment, funds: &
     let monthly = thousandths(allotment.monthly.unwrap_or(Credits::ZERO));
     let there = (funds.pool() + funds.leased).max(0);
     let left = accounts.last_gift(account).map_or(0, |(_, last)| {
-        (thousandths(last.allotted) - (funds.used() - thousandths(last.used))).clamp(0, there)
+        // Who left took their charges along, and a correction gives back: that makes no more of it.
+        let used = (funds.used() - thousandths(last.used)).max(0);
+        (thousandths(last.allotted) - used).clamp(0, there)
     });
     let (credits, lapsed) = if allotment.carries_over {
         let room = allotment.most.map_or(monthly, |most| (thousandths(most) - there).max(0));
@@ -245,6 +248,10 @@ mod tests {
         let lent = Funds { granted: 150_000, leased: 90_000, ..Funds::default() };
         let given = gift(hub.counts().accounts(), ADA, &allotment, &lent);
         assert_eq!((given.lapsed, given.allotted), (credits(60), credits(140)));
+        // Less used than before, by a correction or a member who left: no more lapses than was allotted.
+        let lighter = Funds { granted: 150_000, corrected: 40_000, ..Funds::default() };
+        let given = gift(hub.counts().accounts(), ADA, &allotment, &lighter);
+        assert_eq!((given.lapsed, given.allotted), (credits(100), credits(100)));
         // In debt: nothing lapses, and what is owed stays owed.
         let owing = Funds { granted: 150_000, charged: 180_000, ..Funds::default() };
         let given = gift(hub.counts().accounts(), ADA, &allotment, &owing);

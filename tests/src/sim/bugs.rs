@@ -19,7 +19,7 @@ pub fn finder(bug: Bug) -> &'static str {
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
         RightsReused | PoolUnchecked => "never-overspends",
-        ReturnUncounted => "every-credit-has-a-place",
+        ReturnUncounted | MembersApart | GiftGivenAgain => "every-credit-has-a-place",
         SnapshotWithoutGrants
         | ImportsNotStored
         | BroughtImportsIgnored
@@ -33,6 +33,8 @@ pub fn finder(bug: Bug) -> &'static str {
         | ConversionChargedAgain
         | DiscardKeepsHold
         | AdditiveHeld
+        | AdjustmentsDropped
+        | ClosedMonthMoves
         | RunningTotalsAdded => "conserves",
         HubCommitIgnoresFailure
         | CommitNumberShared

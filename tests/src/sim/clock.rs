@@ -15,6 +15,8 @@ const START_MILLISECONDS: i64 = 1_795_219_000_000;
 pub struct Clock {
     /// Wall time is off by so much, milliseconds.
     pub offset: i64,
+    /// So much later it is everywhere, milliseconds, since the calendar was turned.
+    pub calendar: u64,
     /// Wall time stands still here.
     pub frozen: Option<Wall>,
     /// What it says of itself.
@@ -26,7 +28,8 @@ pub struct Clock {
 impl Clock {
     /// What it shows at a true time.
     pub fn show(&self, now: Duration) -> Now {
-        let running = START_MILLISECONDS + now.as_millis() as i64 + self.offset;
+        let running =
+            START_MILLISECONDS + now.as_millis() as i64 + self.calendar as i64 + self.offset;
         let wall = self.frozen.unwrap_or(Wall(running.max(0) as u64));
         Now { wall, quality: self.quality, monotonic: self.monotonic(now) }
     }

@@ -8,7 +8,7 @@ use super::checkers::Violation;
 use super::disk::SimStore;
 use super::faults::Fault;
 use super::machine::{Backup, TENANT};
-use super::truth::{CLOUD, Fate};
+use super::truth::{CLOUD, Corrected, Fate};
 use super::world::{Happening, Step, World};
 use core::ops::ControlFlow;
 use core::time::Duration;
@@ -119,9 +119,11 @@ impl World {
                 || held.get(position).is_some_and(|record| noted.is(record))
         });
         let (mut granted, mut links) = (BTreeSet::new(), BTreeMap::new());
+        let mut corrected = BTreeSet::new();
         for bytes in held.values() {
             match Record::split(bytes).and_then(|(record, _)| record.event()) {
                 Ok(Event::CreditsGranted(event)) => drop(granted.insert(event.reason)),
+                Ok(Event::ChargeCorrected(event)) => drop(corrected.insert(event.reason)),
                 Ok(Event::SubjectLinked(event)) => {
                     links.insert((event.device, event.alias), event.subject);
                 }
@@ -129,6 +131,11 @@ impl World {
             }
         }
         self.truth.grants.retain(|reason, _| granted.contains(reason));
+        let had = |(reason, asked): (&String, &mut Corrected)| {
+            asked.fate = if corrected.contains(reason) { asked.fate } else { Fate::Open };
+        };
+        self.truth.corrections.iter_mut().for_each(had);
+        self.truth.closed.clear(); // the commits that months were closed at may be gone
         self.truth.links = links;
         Ok(())
     }

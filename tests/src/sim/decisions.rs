@@ -23,6 +23,12 @@ impl World {
         if self.entropy.percent(if self.plan.has(Fault::TailLost) { 40 } else { 15 }) {
             return self.publish();
         }
+        if self.plan.accounts && self.entropy.percent(50) {
+            return self.keep_accounts();
+        }
+        if self.plan.books && self.entropy.percent(60) {
+            return self.keep_books();
+        }
         if self.entropy.percent(50) {
             return self.grant();
         }

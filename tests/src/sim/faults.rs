@@ -133,6 +133,10 @@ pub struct Plan {
     pub leases: bool,
     /// Whether the cloud acts in jobs of these users, too.
     pub acts: bool,
+    /// Whether these users share a balance, and accounts are given something each month.
+    pub accounts: bool,
+    /// Whether months are closed and charges corrected.
+    pub books: bool,
     /// Bytes of batches an end takes before it gives credit.
     pub window: u32,
     /// One way of a message.
@@ -163,6 +167,8 @@ impl Plan {
             rekeys: false,
             leases: false,
             acts: false,
+            accounts: false,
+            books: false,
             window: [8, 32, 256][entropy.index(3)] * 1024,
             latency: Duration::from_millis([1, 20, 250][entropy.index(3)]),
             sector_bytes: [512, 4096][entropy.index(2)],

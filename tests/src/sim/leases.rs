@@ -32,6 +32,9 @@ impl World {
         if self.plan.acts && self.entropy.percent(30) {
             return self.serve();
         }
+        if self.plan.accounts && self.entropy.percent(15) && self.cloud.process.is_some() {
+            return self.keep_accounts();
+        }
         let Some(alias) = self.alias(index, user)? else { return Ok(()) };
         let device = self.devices[index].id;
         if self.paying.insert((device, alias)) {

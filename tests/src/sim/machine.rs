@@ -120,6 +120,7 @@ impl DeviceMachine {
     pub fn clone_at(&self, index: usize, disk: Disk) -> Self {
         let mut clone = Self::new(index, self.seed, disk, (self.cloud_key, self.public_log));
         clone.anchor = self.anchor;
+        clone.clock.calendar = self.clock.calendar;
         clone
     }
 

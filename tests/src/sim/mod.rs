@@ -7,8 +7,10 @@
 //! and the `checkers`. What needs real processes, sockets or files is left to `tests/it`.
 
 mod accidents;
+mod accounts;
 pub(crate) mod acts;
 mod apart;
+mod books;
 pub mod bugs;
 pub mod checkers;
 pub mod clock;
@@ -23,6 +25,7 @@ mod jobs;
 mod leases;
 pub mod machine;
 pub mod network;
+pub mod occasions;
 pub mod planted;
 mod power;
 mod rekeying;

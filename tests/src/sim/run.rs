@@ -8,6 +8,7 @@ use super::checkers::Violation;
 use super::entropy::Entropy;
 use super::faults::{Fault, Happened, Plan};
 use super::leases::PAYERS;
+use super::occasions::{Occasion, Occasions};
 use super::planted::Planted;
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,10 @@ const REKEYING_PERCENT: u64 = 20;
 const LEASES_PERCENT: u64 = 40;
 /// Of those, histories in which the cloud acts in their jobs.
 const ACTS_PERCENT: u64 = 60;
+/// Of those, too, histories in which users share balances and are given some each month.
+const ACCOUNTS_PERCENT: u64 = 50;
+/// In so many histories months are closed and charges corrected.
+const BOOKS_PERCENT: u64 = 22;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -65,6 +70,8 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// Which faults took effect, and how often.
     pub happened: Happened,
+    /// What administrators did that only some histories have, and how often.
+    pub occasions: Occasions,
     /// Operations carried out.
     pub operations: u64,
     /// Whether it ran on redb.
@@ -122,6 +129,9 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     plan.leases = Entropy::new(options.seed, history, "leases").percent(LEASES_PERCENT);
     let acts = Entropy::new(options.seed, history, "acts").percent(ACTS_PERCENT);
     plan.acts = acts && plan.leases;
+    let accounts = Entropy::new(options.seed, history, "accounts").percent(ACCOUNTS_PERCENT);
+    plan.accounts = accounts && plan.leases;
+    plan.books = Entropy::new(options.seed, history, "books").percent(BOOKS_PERCENT);
     if Entropy::new(options.seed, history, "crowd").percent(CROWD_PERCENT) {
         (plan.devices, plan.payers) = (8, PAYERS.len());
     }
@@ -136,6 +146,7 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
         history,
         violation: None,
         happened: Happened::default(),
+        occasions: Occasions::default(),
         operations: 0,
         redb: plan.redb,
         digest: [0; 32],
@@ -147,6 +158,7 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
         let lived = world.run();
         world.machines().for_each(|disk| world.happened.add(&disk.take_happened()));
         (outcome.happened, outcome.operations) = (world.happened, world.operations);
+        outcome.occasions = world.occasions;
         outcome.digest = world.trace.digest();
         if lived.is_ok() {
             look(&world);
@@ -180,6 +192,11 @@ impl Summary {
         self.outcomes.iter().filter(|outcome| outcome.happened.times(fault) > 0).count() as u64
     }
 
+    /// In how many histories something was done.
+    pub fn histories_in_which(&self, occasion: Occasion) -> u64 {
+        self.outcomes.iter().filter(|one| one.occasions.times(occasion) > 0).count() as u64
+    }
+
     /// How many ran on redb.
     pub fn histories_on_redb(&self) -> u64 {
         self.outcomes.iter().filter(|outcome| outcome.redb).count() as u64
@@ -193,6 +210,12 @@ impl Summary {
         for fault in Fault::ALL {
             let (with, name) = (self.histories_with(fault), format!("{fault:?}"));
             let times: u64 = self.outcomes.iter().map(|one| one.happened.times(fault)).sum();
+            let share = 100.0 * with as f64 / all;
+            table.push_str(&format!("{name:<16} {with:>9} {share:>6.1}% {times:>10}\n"));
+        }
+        for occasion in Occasion::ALL {
+            let (with, name) = (self.histories_in_which(occasion), format!("{occasion:?}"));
+            let times: u64 = self.outcomes.iter().map(|one| one.occasions.times(occasion)).sum();
             let share = 100.0 * with as f64 / all;
             table.push_str(&format!("{name:<16} {with:>9} {share:>6.1}% {times:>10}\n"));
         }

@@ -3,6 +3,7 @@
 //! Invariant: filled from the workload's inputs and from what the engine returned, never from what
 //! it stored; so the checkers have something to hold the stored bytes against.
 
+use super::books::Closing;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::{
     Act, CommitPosition, DeviceId, EpochId, Event, Head, JobId, LogId, Position, Receipt, Record,
@@ -113,6 +114,17 @@ pub struct Grant {
     pub fate: Fate,
 }
 
+/// Credits of a charge given back.
+#[derive(Debug, Clone, Copy)]
+pub struct Corrected {
+    /// To whom.
+    pub subject: SubjectId,
+    /// Thousandths of a credit.
+    pub thousandths: i64,
+    /// Whether it was acknowledged.
+    pub fate: Fate,
+}
+
 /// How far epochs go, events.
 pub type Extents = BTreeMap<(LogId, EpochId), u64>;
 
@@ -152,6 +164,14 @@ pub struct Truth {
     pub grants_asked: u64,
     /// Grants by their reason, which is unique.
     pub grants: BTreeMap<String, Grant>,
+    /// Corrections by their reason, which is unique.
+    pub corrections: BTreeMap<String, Corrected>,
+    /// The most that was ever laid down for an account to be given each month.
+    pub monthly: BTreeMap<SubjectId, i64>,
+    /// What an account may have been given of a month; once.
+    pub due: BTreeMap<(SubjectId, u32), i64>,
+    /// Months closed, as they were then.
+    pub closed: BTreeMap<u32, Closing>,
     /// What those who pay from a balance were ever given, or may have been.
     pub funded: BTreeMap<SubjectId, i128>,
     /// Aliases linked, in order; each is asked for until acknowledged.

@@ -11,6 +11,7 @@ use super::faults::{Fault, Happened, Plan};
 use super::jobs::Running;
 use super::machine::{CloudMachine, CloudProcess, DeviceMachine};
 use super::network::{Connection, ConnectionId, Side};
+use super::occasions::Occasions;
 use super::planted::Planted;
 use super::server::Served;
 use super::trace::Trace;
@@ -88,6 +89,7 @@ pub struct World {
     pub(super) next_connection: ConnectionId,
     pub(crate) truth: Truth,
     pub(crate) happened: Happened,
+    pub(crate) occasions: Occasions,
     pub(crate) trace: Trace,
     pub(crate) operations: u64,
     /// The device that was stolen, if one was.
@@ -95,6 +97,8 @@ pub struct World {
     /// Aliases of those who pay, which are linked or about to be.
     pub(super) paying: BTreeSet<(DeviceId, UserAlias)>,
     pub(super) pending_links: VecDeque<(DeviceId, UserAlias, SubjectId)>,
+    /// Whether the payers' group is asked for, and not acknowledged yet.
+    pub(super) founding: bool,
     /// Jobs that users may go on with.
     pub(super) jobs: Vec<Running>,
     /// Jobs of payers in which the cloud acts.
@@ -134,11 +138,13 @@ impl World {
             next_connection: 0,
             truth: Truth::default(),
             happened: Happened::default(),
+            occasions: Occasions::default(),
             trace: Trace::new(verbose),
             operations: 0,
             revoking: None,
             paying: BTreeSet::new(),
             pending_links: VecDeque::new(),
+            founding: false,
             jobs: Vec::new(),
             served: Vec::new(),
             persisted: BTreeMap::new(),
@@ -243,6 +249,7 @@ impl World {
 
     fn inspect(&mut self) -> Step {
         self.link_pending()?;
+        self.found_pending()?;
         self.revoke_pending()?;
         self.decide_about_quarantine()?;
         let mut imported = true;
@@ -254,7 +261,7 @@ impl World {
         }
         let since = self.healing_since.unwrap_or(self.now);
         match checkers::liveness::missing(self)? {
-            None if imported && self.pending_links.is_empty() => {
+            None if imported && self.pending_links.is_empty() && !self.founding => {
                 if self.gathered.is_some() || self.truth.copied.is_empty() {
                     self.done = true;
                 } else {

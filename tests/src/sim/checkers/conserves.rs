@@ -4,16 +4,18 @@
 //! the simulator, with months reckoned here; nothing of the engine's folds or calendar is used. An
 //! input whose recording an accident cut short may count once or not at all, as its job is stored.
 
+use super::accounts::Accounts;
 use super::jobs::Due;
-use super::{CloudRecords, recorded_again};
+use super::{CloudRecords, Violation, recorded_again};
 use crate::sim::truth::{Ask, Fate, Figures, Input};
 use crate::sim::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::counts::{Usage, UsageKey};
 use tallyroll_schema::{Event, JobId, Record, SubjectId, UserAlias, Wall};
 
-pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
-    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+/// Returns how many rows the books have that adjust closed months.
+pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Violation> {
+    let Some(cloud) = &world.cloud.process else { return Ok(0) };
     let stored = stored(held);
     let lines = world.devices.iter().flat_map(|machine| &machine.page_log);
     let lines: Vec<JobId> = lines.map(|line| line.key).collect();
@@ -67,15 +69,36 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             return Err(world.violation("conserves", what));
         }
     }
-    grants(world, &stored)?;
+    grants(world, &stored, &Accounts::read(held))?;
+    corrections(world, &stored)?;
     if !cloud.counts().links().eq(world.truth.links.iter().map(|(alias, to)| (*alias, *to))) {
         return Err(world.violation("conserves", "the links are not those decided".into()));
     }
-    Ok(())
+    super::books::at_the_end(world, &expected)
 }
 
-fn grants(world: &World, stored: &Stored) -> Step {
+/// What was corrected is a sum beside all this.
+fn corrections(world: &World, stored: &Stored) -> Step {
     let mut expected: BTreeMap<SubjectId, i128> = BTreeMap::new();
+    for (reason, asked) in &world.truth.corrections {
+        match stored.corrections.get(reason).map_or(&[][..], Vec::as_slice) {
+            [subject] => *expected.entry(*subject).or_default() += i128::from(asked.thousandths),
+            [] if asked.fate == Fate::Open => {}
+            times => {
+                let what = format!("{reason} is stored {} times", times.len());
+                return Err(world.violation("conserves", what));
+            }
+        }
+    }
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    if cloud.counts().books().corrections().eq(expected) {
+        return Ok(());
+    }
+    Err(world.violation("conserves", "what was corrected is not what was given back".into()))
+}
+
+fn grants(world: &World, stored: &Stored, accounts: &Accounts) -> Step {
+    let mut expected = accounts.moved.clone();
     for (reason, grant) in &world.truth.grants {
         match stored.grants.get(reason).copied().unwrap_or(0) {
             1 => *expected.entry(grant.subject).or_default() += i128::from(grant.thousandths),
@@ -87,8 +110,9 @@ fn grants(world: &World, stored: &Stored) -> Step {
             }
         }
     }
-    let shown = world.cloud.process.as_ref().map(|cloud| cloud.counts().granted());
-    if shown == Some(&expected) {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let some = |(_, sum): &(&SubjectId, &i128)| **sum != 0; // a gift may be of nothing
+    if cloud.counts().granted().iter().filter(some).eq(expected.iter().filter(some)) {
         return Ok(());
     }
     Err(world.violation("conserves", "what was granted is not what was given".into()))
@@ -101,6 +125,8 @@ pub(super) struct Stored {
     /// Of the jobs, those recorded again after a copy was found.
     again: BTreeSet<JobId>,
     grants: BTreeMap<String, u64>,
+    /// By reason, for whom.
+    corrections: BTreeMap<String, Vec<SubjectId>>,
 }
 
 impl Stored {
@@ -135,6 +161,10 @@ pub(super) fn stored(held: &CloudRecords) -> Stored {
                 *stored.grants.entry(event.reason).or_default() += 1;
                 continue;
             }
+            Ok(Event::ChargeCorrected(event)) => {
+                stored.corrections.entry(event.reason).or_default().push(event.subject);
+                continue;
+            }
             _ => continue,
         };
         stored.jobs.entry(job).or_default().push((user, impressions));
@@ -146,7 +176,7 @@ pub(super) fn stored(held: &CloudRecords) -> Stored {
 }
 
 /// Year × 12 + month − 1, from days since 1970 (Hinnant, `civil_from_days`).
-pub(super) fn month(at: Wall) -> u32 {
+pub(crate) fn month(at: Wall) -> u32 {
     let days = (at.0 / 86_400_000) as u32 + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
@@ -169,7 +199,7 @@ fn figures(usage: &Usage) -> Figures {
     }
 }
 
-fn add(sum: &mut Figures, more: &Figures) {
+pub(super) fn add(sum: &mut Figures, more: &Figures) {
     sum.impressions += more.impressions;
     sum.sheets += more.sheets;
     sum.captured += more.captured;

@@ -4,12 +4,14 @@
 //! rights; with what `conserves` counted of charges, and with what was granted, that leaves the pool.
 
 use super::CloudRecords;
+use super::accounts::Accounts;
+use crate::sim::accounts::GROUP;
 use crate::sim::leases::{PAYERS, payer};
 use crate::sim::world::{Step, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::Charge;
 use tallyroll_schema::event::leases::Right;
-use tallyroll_schema::{Credits, DeviceId, EpochId, Event, LogId, Record, UserAlias};
+use tallyroll_schema::{Credits, DeviceId, EpochId, Event, LogId, Record, SubjectId, UserAlias};
 
 /// A user's rights at a device in an epoch of its ledger.
 type Place = (DeviceId, EpochId, UserAlias);
@@ -33,9 +35,18 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             return wrong(format!("{left} of {user} lie at {device}, shown as {shown:?}"));
         }
     }
-    let funds = cloud.funds();
-    for subject in PAYERS.map(payer) {
-        let theirs = |device, user| cloud.counts().subject(device, user) == Some(subject);
+    let (funds, accounts) = (cloud.funds(), Accounts::read(held));
+    if let Err(what) = accounts.check() {
+        return wrong(what);
+    }
+    let payers: BTreeSet<SubjectId> = PAYERS.map(payer).chain([GROUP]).collect();
+    for subject in &payers {
+        let account = accounts.of(*subject);
+        if account != *subject && funds.contains_key(subject) {
+            return wrong(format!("{subject} has credits of their own beside {account}'s"));
+        }
+        let of = |subject: &SubjectId| accounts.of(*subject) == account;
+        let theirs = |device, user| cloud.counts().subject(device, user).as_ref().is_some_and(of);
         let rows = cloud.counts().usage().iter();
         let spent: i128 = rows
             .filter(|(key, _)| theirs(key.device, key.user))
@@ -43,11 +54,13 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             .sum();
         let own = places.iter().filter(|((device, _, user), _)| theirs(*device, *user));
         let leased: i128 = own.map(|(_, left)| *left).sum();
-        let granted = cloud.counts().granted().get(&subject).copied().unwrap_or(0);
-        let pool = funds.get(&subject).copied().unwrap_or_default().pool();
+        let given = payers.iter().filter(|subject| of(subject));
+        let given = given.map(|subject| cloud.counts().given(*subject));
+        let granted: i128 = given.map(|(granted, corrected)| granted + corrected).sum();
+        let pool = funds.get(&account).copied().unwrap_or_default().pool();
         if granted != spent + leased + pool {
             let what = format!(
-                "{subject}: of {granted} granted, {spent} are spent or held, {leased} leased, {pool} in the pool"
+                "{account}: of {granted} granted, {spent} are spent or held, {leased} leased, {pool} in the pool"
             );
             return wrong(what);
         }

@@ -4,8 +4,10 @@
 //! names what is missing or wrong; it never mends anything. Those that can, look while it happens;
 //! at the end, when everything is healed, all of them look at everything.
 
+mod accounts;
+mod books;
 pub(crate) mod bounded;
-mod conserves;
+pub(crate) mod conserves;
 mod converges;
 pub(crate) mod durable;
 mod every_credit_has_a_place;
@@ -19,6 +21,7 @@ mod verifies;
 
 use super::bugs::soundly;
 use super::image::Image;
+use super::occasions::Occasion;
 use super::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::{Event, Position, Record};
@@ -77,8 +80,10 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     receipts::at_the_end(world)?;
     never_forks::at_the_end(world)?;
     converges::at_the_end(world, &held)?;
-    conserves::at_the_end(world, &held)?;
-    never_overspends::at_the_end(world)?;
+    if conserves::at_the_end(world, &held)? > 0 {
+        world.occasions.count(Occasion::Adjusted);
+    }
+    never_overspends::at_the_end(world, &held)?;
     every_credit_has_a_place::at_the_end(world, &held)?;
     verifies::at_the_end(world)?;
     for (position, record) in &held {

@@ -4,10 +4,14 @@
 //! device spent again where nobody could tell, which is named; no right is spent beyond what left the
 //! pool for it; and each credit is charged, held, in the pool or with a named device.
 
+use super::CloudRecords;
+use super::accounts::Accounts;
+use crate::sim::accounts::GROUP;
 use crate::sim::leases::{PAYERS, payer};
 use crate::sim::world::{Step, World};
+use tallyroll_schema::SubjectId;
 
-pub(super) fn at_the_end(world: &World) -> Step {
+pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
     let wrong = |what: String| Err(world.violation("never-overspends", what));
     let funds = cloud.funds();
@@ -22,22 +26,45 @@ pub(super) fn at_the_end(world: &World) -> Step {
             return wrong(format!("{key:?} spent {} once more, uncopied", lease.copied));
         }
     }
-    for subject in PAYERS.map(payer) {
-        let funds = funds.get(&subject).copied().unwrap_or_default();
+    // Who shares a balance may leave with what is lent to them: all payers' credits are one sum then.
+    let payers: Vec<SubjectId> = PAYERS.map(payer).chain([GROUP]).collect();
+    let purses: Vec<&[SubjectId]> = match world.plan.accounts {
+        true => vec![&payers],
+        false => payers.chunks(1).collect(),
+    };
+    let accounts = Accounts::read(held);
+    for purse in purses {
         let leases = cloud.counts().rights().leases().iter();
-        let theirs =
-            leases.filter(|(key, _)| cloud.counts().subject(key.device, key.user) == Some(subject));
+        let theirs = leases.filter(|(key, _)| {
+            let subject = cloud.counts().subject(key.device, key.user);
+            subject.is_some_and(|subject| purse.contains(&subject))
+        });
         let copied: i128 = theirs.map(|(_, lease)| lease.copied).sum();
-        let given = world.truth.funded.get(&subject).copied().unwrap_or(0);
-        let spent = funds.charged + funds.held;
+        let given: i128 = purse.iter().map(|subject| given(world, *subject)).sum();
+        let mut spent = 0;
+        for account in purse.iter().filter(|subject| accounts.of(**subject) == **subject) {
+            let funds = funds.get(account).copied().unwrap_or_default();
+            spent += funds.charged + funds.held;
+            if funds.pool() < -copied && world.truth.tails_lost == 0 {
+                let pool = funds.pool();
+                return wrong(format!("{account}: {pool} in the pool, {copied} by copies"));
+            }
+        }
         if spent > given + copied {
             let what =
-                format!("{subject} was given {given} and is charged {spent}, {copied} by copies");
+                format!("{purse:?} were given {given} and are charged {spent}, {copied} by copies");
             return wrong(what);
-        }
-        if funds.pool() < -copied && world.truth.tails_lost == 0 {
-            return wrong(format!("{subject}: {} in the pool, {copied} by copies", funds.pool()));
         }
     }
     Ok(())
+}
+
+/// All that a subject was ever granted, given back or due of a month, or may have been.
+fn given(world: &World, subject: SubjectId) -> i128 {
+    let truth = &world.truth;
+    let due = truth.due.iter().filter(|((account, _), _)| *account == subject);
+    let due: i128 = due.map(|(_, monthly)| i128::from(*monthly)).sum();
+    let corrected = truth.corrections.values().filter(|asked| asked.subject == subject);
+    let corrected: i128 = corrected.map(|asked| i128::from(asked.thousandths)).sum();
+    truth.funded.get(&subject).copied().unwrap_or(0) + due + corrected
 }

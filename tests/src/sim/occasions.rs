@@ -1,0 +1,52 @@
+//! What administrators do that only some histories have: how often it was done.
+//!
+//! Invariant: as with faults, counted where it was acknowledged, never where it was planned. Doing it is left
+//! to `accounts` and `books`.
+
+/// Something that was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Occasion {
+    /// A payer joined the group.
+    Joined,
+    /// A member left it.
+    Left,
+    /// An account was given a month's allotment.
+    Allotted,
+    /// Of the month before, something lapsed.
+    Lapsed,
+    /// A month was closed.
+    Closed,
+    /// What came of closed months later was booked in another one.
+    Adjusted,
+    /// A charge was corrected.
+    Corrected,
+}
+
+impl Occasion {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 7] = [
+        Self::Joined,
+        Self::Left,
+        Self::Allotted,
+        Self::Lapsed,
+        Self::Closed,
+        Self::Adjusted,
+        Self::Corrected,
+    ];
+}
+
+/// How often each was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Occasions([u64; Occasion::ALL.len()]);
+
+impl Occasions {
+    /// It was done once more.
+    pub fn count(&mut self, occasion: Occasion) {
+        self.0[occasion as usize] += 1;
+    }
+
+    /// How often it was.
+    pub fn times(&self, occasion: Occasion) -> u64 {
+        self.0[occasion as usize]
+    }
+}
