@@ -261,6 +261,9 @@ impl<S: Store> Hub<S> {
         reached: &BTreeSet<DeviceId>,
         anchor: &mut Anchor<'_>,
     ) -> Result<()> {
+        if self.fleet().is_processing(key.device) {
+            return self.refuse_lease(now, asked, key, 0, &[]); // nobody's pages are at it
+        }
         let subject = self.counts().account(key.device, key.user);
         let funds = subject.and_then(|subject| self.funds().get(&subject).copied());
         let (pool, needed) = (funds.unwrap_or_default().pool(), thousandths(asked.needed).max(1));
