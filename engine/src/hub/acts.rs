@@ -91,6 +91,22 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 
+    /// Whether this device may ask for acts by its session, or, without one, whoever is at the cloud itself.
+    ///
+    /// # Errors
+    /// It may not; what to do.
+    pub fn may_act(&self, asker: Option<DeviceId>) -> Result<()> {
+        match asker {
+            Some(asker) => self.fleet().processing(asker).map(drop),
+            None if self.role.accounts_only => Err(Error::Rejected(
+                "this is an account server, so nothing is asked for here: the processing server asks by its link, with \
+                 `tallyroll-edge act`; `tallyroll serve --role all` makes this one the processing server, too"
+                    .into(),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Records what the server is about to do in a device's job. `reached` are the devices that can
     /// give something back or tell of the job now; `since` is what [`Acted::Waits`] said.
     ///
@@ -105,7 +121,7 @@ impl<S: Store> Hub<S> {
         since: Option<Duration>,
     ) -> Result<Acted> {
         let AskedAct { device, act, request, by } = asked;
-        self.refuse_asker(by.as_ref().map(|(asker, _)| *asker))?;
+        self.may_act(by.as_ref().map(|(asker, _)| *asker))?;
         let Some(job) = act.job().filter(|_| ServerAct::is_servers(&act)) else {
             let kinds = ServerAct::KINDS.join(", ");
             return Err(Error::Rejected(format!("the cloud records {kinds}; the device the rest")));
@@ -144,18 +160,6 @@ impl<S: Store> Hub<S> {
             return Ok(waits);
         }
         Err(self.short(cost, pool, &lent, reached))
-    }
-
-    fn refuse_asker(&self, asker: Option<DeviceId>) -> Result<()> {
-        match asker {
-            Some(asker) => self.fleet().processing(asker).map(drop),
-            None if self.role.accounts_only => Err(Error::Rejected(
-                "this is an account server, so nothing is asked for here: the processing server asks by its link, with \
-                 `tallyroll-edge act`; `tallyroll serve --role all` makes this one the processing server, too"
-                    .into(),
-            )),
-            None => Ok(()),
-        }
     }
 
     /// Both ends price by the newest card, or nothing is done.
