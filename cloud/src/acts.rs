@@ -50,8 +50,10 @@ fn try_act(
 ) -> Result<Acted> {
     replica.hub.may_act(by.as_ref().map(|(asker, _)| *asker))?; // others hear nothing of names
     let (device, name) = find(replica, &device)?;
-    let payer = act.job().and_then(|job| replica.hub.counts().payer(device, job));
-    if let (Some(user), Some(payer)) = (act.user(), payer) {
+    let counts = replica.hub.counts();
+    let asked_again = request.is_some_and(|request| counts.requested(device, request).is_some());
+    let payer = act.job().and_then(|job| counts.payer(device, job));
+    if let (Some(user), Some(payer), false) = (act.user(), payer, asked_again) {
         let shown = replica.people.shown(replica.hub.counts(), device, payer);
         match replica.people.name(device, payer) {
             Some(known) if known == user || shown == Some(user) => {}

@@ -8,7 +8,7 @@
 
 use super::Hub;
 use super::leases::RECALL;
-use crate::counts::{Lease, RightKey, Terms, charge, decide};
+use crate::counts::{Lease, RightKey, Standing, Terms, charge, decide};
 use crate::device::Now;
 use crate::fold::Origin;
 use crate::store::Store;
@@ -126,6 +126,13 @@ impl<S: Store> Hub<S> {
             let kinds = ServerAct::KINDS.join(", ");
             return Err(Error::Rejected(format!("the cloud records {kinds}; the device the rest")));
         };
+        // First of all: what would be refused by now was done all the same.
+        if let Some(done) = self.done_before(device, job, request, &act)? {
+            return Ok(Acted::At(done));
+        }
+        if let Some((asker, _)) = &by {
+            self.fleet().active(*asker)?;
+        }
         let name = self.fleet().not_revoked(device)?.name.clone();
         let waits = Acted::Waits { since: since.unwrap_or(now.monotonic) };
         let in_time = now.monotonic < since.unwrap_or(now.monotonic).saturating_add(RECALL);
@@ -137,10 +144,8 @@ impl<S: Store> Hub<S> {
                 ))),
             };
         };
-        let event = self.decide_act(device, job, payer, act, request)?;
-        if let Some(done) = self.done_before(device, job, request, &event)? {
-            return Ok(Acted::At(done));
-        }
+        let standing = self.counts().standing(device, job);
+        let event = self.decide_act(device, (job, standing), payer, act, request)?;
         if let Some((_, told)) = by {
             self.refuse_other_price(told.as_ref(), &event)?;
         }
@@ -186,13 +191,12 @@ impl<S: Store> Hub<S> {
     fn decide_act(
         &self,
         device: DeviceId,
-        job: JobId,
+        (job, standing): (JobId, Option<Standing>),
         payer: UserAlias,
         act: Act,
         asked: Option<RequestId>,
     ) -> Result<Event> {
-        let counts = self.counts();
-        let (policy, standing) = (counts.settlement_policy(), counts.standing(device, job));
+        let policy = self.counts().settlement_policy();
         let terms = Terms { card: self.card(), policy, job: standing };
         let mut event = decide(&terms, act, job, Some(payer))?;
         let (of, request) = match &mut event {
@@ -215,10 +219,13 @@ impl<S: Store> Hub<S> {
         device: DeviceId,
         job: JobId,
         request: Option<RequestId>,
-        event: &Event,
+        act: &Act,
     ) -> Result<Option<Position>> {
         let known = request.and_then(|request| self.counts().requested(device, request));
         let Some(known) = known else { return Ok(None) };
+        let Some(payer) = self.counts().payer(device, known.job) else { return Ok(None) };
+        // How the job stands by now makes it no other act.
+        let event = &self.decide_act(device, (job, None), payer, act.clone(), request)?;
         let mut done = None;
         let Position { log, epoch, seq } = known.position;
         self.read_log(log, epoch, seq, &mut |_, record| {

@@ -110,9 +110,9 @@ impl Fleet {
         }
     }
 
-    /// The processing server of that id, if it may act.
+    /// The processing server of that id.
     pub(super) fn processing(&self, device: DeviceId) -> Result<&DeviceRecord> {
-        let record = self.active(device)?;
+        let record = self.not_revoked(device)?;
         if record.processing {
             return Ok(record);
         }

@@ -12,7 +12,7 @@ use crate::store::MemoryStore;
 use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
 use tallyroll_schema::event::balances::BalanceAsked;
-use tallyroll_schema::event::counts::{ColorMode, RateCard};
+use tallyroll_schema::event::counts::{ColorMode, Conversion, RateCard};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::ACTS_UNKNOWN_MAX;
 use tallyroll_schema::limits::links::ACTS_UNDER_WAY_MAX;
@@ -193,6 +193,35 @@ fn an_act_is_done_once_whoever_dies_before_the_answer() {
     assert!(refused(three.ask(&mail(1, 6))).contains("take a new one"));
     three.ask(&mail(2, 5));
     assert_eq!(three.charged(), 5_000, "another request is another mail");
+}
+
+/// The answer to a conversion was lost, then its job ended and the processing server was retired: asked again it
+/// was refused, and whoever asked took it for not done.
+#[test]
+fn what_was_done_is_told_whatever_would_refuse_it_by_now() {
+    let mut three = three(100_000);
+    let (media, revision, from_revision, which_pages) = (None, None, None, None);
+    let (user, conversions) = ("anna".into(), vec![Conversion::Resize]);
+    let act = Act::Convert {
+        job: JOB,
+        user,
+        pages: 1,
+        conversions,
+        media,
+        revision,
+        from_revision,
+        which_pages,
+    };
+    let convert = ServerAct { act, ..mail(1, 1) };
+    let first = three.ask(&convert);
+    assert!(matches!(first, ActOutcome::At(_)), "{first:?}");
+    record(&mut three.branch, Act::End { job: JOB });
+    three.sync();
+    let office = three.office.id();
+    three.hub.retire(now(6), office, String::new()).expect("retires");
+    assert_eq!(three.ask(&convert), first);
+    let again = ServerAct { request: Some(RequestId([2; 8])), ..convert };
+    refused(three.ask(&again));
 }
 
 #[test]
