@@ -211,7 +211,7 @@ fn a_new_card_prices_at_both_ends_or_nothing_is_done() {
     drop(cloud.run(&["grant", "anna", "100"]).succeeded());
     let card = cloud.run(&["rates", "show"]).succeeded();
     let file = dir.path().join("card.toml");
-    let dearer = card.replacen("send-monochrome = 0.500", "send-monochrome = 0.700", 1);
+    let dearer = card.replacen("send-monochrome = \"0.500\"", "send-monochrome = \"0.700\"", 1);
     assert_ne!(dearer, card);
     std::fs::write(&file, dearer).unwrap();
     drop(cloud.run(&["rates", "publish", file.to_str().unwrap()]).succeeded());
