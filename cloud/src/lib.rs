@@ -5,6 +5,7 @@
 //! and every answer about durability comes from it.
 //! Leaves rules and formats to engine and schema, and never sees the edge crate.
 
+mod acts;
 mod allocations;
 mod anchor;
 pub mod authority;

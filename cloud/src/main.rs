@@ -49,6 +49,9 @@ enum Command {
         /// Where the branch reaches this cloud, if not where `serve` says.
         #[arg(long, value_name = "HOST[:PORT]")]
         public: Option<Public>,
+        /// It is a processing server: it may ask for acts in devices' jobs, with `tallyroll-edge act`.
+        #[arg(long)]
+        processing: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -202,7 +205,9 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
     let dir = DataDir::new(arguments.data);
     match arguments.command {
         Command::Serve(arguments) => serve::run(&dir, arguments).await,
-        Command::Enroll { name, public, json } => enroll::run(&dir, name, public, json).await,
+        Command::Enroll { name, public, processing, json } => {
+            enroll::run(&dir, (name, processing), public, json).await
+        }
         Command::Devices { json } => fleet::list(&dir, json).await,
         Command::Retire(arguments) => fleet::retire(&dir, arguments).await,
         Command::Revoke(arguments) => fleet::revoke(&dir, arguments).await,

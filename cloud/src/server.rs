@@ -102,13 +102,15 @@ impl ServeError {
     }
 }
 
-/// Serves the cloud in `dir` until SIGTERM or SIGINT; `ready` is called once.
+/// Serves the cloud in `dir` until SIGTERM or SIGINT; `ready` is called once. `accounts_only` says, from now on,
+/// whether it is an account server, and nothing if it stays what it is.
 ///
 /// # Errors
 /// It cannot begin, or a write failed.
 pub async fn serve(
     dir: &DataDir,
     listen: Listen,
+    accounts_only: Option<bool>,
     ready: impl FnOnce(&Ready) -> io::Result<()>,
 ) -> Result<(), ServeError> {
     dir.create()?;
@@ -116,7 +118,13 @@ pub async fn serve(
         Place::Ours(lock) => lock,
         Place::Served => dir.lock("serve")?, // refused, with who serves
     };
-    let Opened { replica, authority, endpoint: secret } = open(dir)?;
+    let Opened { mut replica, authority, endpoint: secret } = open(dir)?;
+    if let Some(accounts_only) = accounts_only {
+        replica.hub.set_account_server(accounts_only)?;
+    }
+    if replica.hub.is_account_server() {
+        info!("an account server: acts come from processing servers by their links");
+    }
     if let Some(recovery) = replica.hub.recovery() {
         keeper::tell_frozen(&recovery);
     }

@@ -8,14 +8,13 @@ use crate::control::reach::{Place, open_desk, place};
 use crate::control::{self, Desk, clients};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
-use crate::link::{self, LinkState, tls};
+use crate::link::{self, tls};
 use crate::panel::{self, PanelOptions};
 use core::time::Duration;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::io::Write;
 use tallyroll_engine::device::Retention;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tracing::info;
 
 /// Runs the device in `dir` until SIGTERM or SIGINT; it prunes what `retention` does not keep, gives back
@@ -51,11 +50,12 @@ pub async fn run(
     // Before it is said to be ready, for whoever waited for that may stop it at once.
     let mut terminate = signal(SignalKind::terminate()).into_diagnostic()?;
     let mut interrupt = signal(SignalKind::interrupt()).into_diagnostic()?;
-    let (state, link) = watch::channel(LinkState::Connecting);
-    let desk = Desk { link: Some(link.clone()), panel: Some(panel.place.clone()), ..desk };
+    let (end, acts) = link::ends();
+    let link = acts.link();
+    let desk = Desk { acts: Some(acts), panel: Some(panel.place.clone()), ..desk };
     let panel = panel::serve(panel, &desk, link, &options).await;
     let serving = tokio::spawn(clients::serve(listener, desk.clone()));
-    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), dir.clone(), enrolment, state));
+    let linking = tokio::spawn(link::keep_up(desk.keeper.clone(), dir.clone(), enrolment, end));
     println!("ready device={} data={}", desk.enrolment.name, dir.root().display());
     std::io::stdout().flush().into_diagnostic()?;
 

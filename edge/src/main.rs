@@ -76,6 +76,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// As a processing server, ask the account server before it converts, sends, saves or discards in a device's job:
+    /// JSON Lines on stdin; print each position once it may.
+    Act {
+        /// Answer in JSON Lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Record what the device's own meter says; `tallyroll reconcile` holds it against what was counted.
     Meter {
         /// Sides of media marked in its lifetime.
@@ -199,6 +206,7 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
             let wait = leased.then(|| Duration::from_secs(wait));
             return commands::record::run(&dir, wait, json).await;
         }
+        Command::Act { json } => return commands::act::run(&dir, json).await,
         Command::Meter { impressions, sheets, json } => {
             return commands::record::meter(&dir, impressions, sheets, json).await;
         }

@@ -5,6 +5,7 @@
 //! are built from is in `tests/src/hostile`, and sizes beyond CI's are run by the binary `fuzz`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
 
+mod asking;
 mod damage;
 mod decoders;
 mod matrix;

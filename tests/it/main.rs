@@ -4,6 +4,7 @@
 //! What can be shown without real things belongs into the simulator or beside the code.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
 
+mod accounts;
 mod acts;
 mod backup;
 mod books;

@@ -1,5 +1,5 @@
-//! The stories in `tests/scenarios`, played by a cloud and a branch: mission 1's worked examples.
-//! A line is an act in JSON, recorded at the branch as it stands, or one of the steps below.
+//! The stories in `tests/scenarios`: mission 1's worked examples, played by a cloud and a branch, and once more with
+//! the balances on a third machine. A line is an act in JSON, recorded at the branch as it stands, or one of the steps below.
 //! Invariant: every file is played, to its last line, and each figure is what a person is shown.
 
 use std::collections::BTreeMap;
@@ -13,14 +13,38 @@ use super::panel::ask;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 
+/// Who acts as the server.
+enum Server<'a> {
+    /// The cloud itself.
+    Cloud,
+    /// A processing server, and the cloud is an account server.
+    Elsewhere(&'a Branch),
+}
+
 #[test]
 fn every_story_comes_out_as_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
-    let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    play_all(dir.path(), &cloud, &Server::Cloud);
+}
+
+#[test]
+fn every_story_comes_out_the_same_with_the_balances_on_a_third_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cloud = Cloud::start(dir.path().join("cloud"));
+    cloud.stop();
+    cloud.start_with(&["--role", "accounts"]);
+    let invited = cloud.enroll_with(&["office", "--processing"]);
+    let office = Branch::joined(dir.path().join("office"), &invited);
+    office.wait_synced(PATIENCE);
+    play_all(dir.path(), &cloud, &Server::Elsewhere(&office));
+}
+
+fn play_all(dir: &Path, cloud: &Cloud, server: &Server<'_>) {
+    let branch = Branch::joined(dir.join("branch"), &cloud.enroll("branch"));
     let stories = stories();
     for story in &stories {
-        let figures = play(story, &cloud, &branch);
+        let figures = play(story, cloud, &branch, server);
         assert!(figures > 0, "{} tells of no figure", story.display());
     }
     assert_eq!(stories.len(), 11, "a story for each example");
@@ -35,7 +59,7 @@ pub(super) fn stories() -> Vec<PathBuf> {
 }
 
 /// Plays a story; returns how many figures were looked at.
-fn play(story: &Path, cloud: &Cloud, branch: &Branch) -> usize {
+fn play(story: &Path, cloud: &Cloud, branch: &Branch, server: &Server<'_>) -> usize {
     let text = fs::read_to_string(story).unwrap();
     let (mut figures, mut sessions) = (0, BTreeMap::new());
     for (number, line) in (1..).zip(text.lines()) {
@@ -77,7 +101,10 @@ fn play(story: &Path, cloud: &Cloud, branch: &Branch) -> usize {
                 branch.wait_synced(PATIENCE);
                 let (_, act) = line.split_once(' ').expect(&place);
                 let act = act.replacen('{', r#"{"device":"branch","#, 1);
-                let ran = run(&mut cloud.command(&["record"]), act.as_bytes());
+                let ran = match server {
+                    Server::Cloud => run(&mut cloud.command(&["record"]), act.as_bytes()),
+                    Server::Elsewhere(office) => office.run_with(&["act"], act.as_bytes()),
+                };
                 match words[0] {
                     "server" => drop(ran.succeeded()),
                     _ => drop(ran.failed(1)),

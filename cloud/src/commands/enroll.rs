@@ -10,12 +10,18 @@ use tallyroll_cloud::data_dir::DataDir;
 use tallyroll_cloud::public::Public;
 
 /// Invites a device.
-pub(crate) async fn run(dir: &DataDir, name: String, public: Option<Public>, json: bool) -> Result {
-    let invited = ask(dir, "enroll", Ask::Enroll { name, public }).await?;
+pub(crate) async fn run(
+    dir: &DataDir,
+    (name, processing): (String, bool),
+    public: Option<Public>,
+    json: bool,
+) -> Result {
+    let invited = ask(dir, "enroll", Ask::Enroll { name, public, processing }).await?;
     if json {
         print(&invited)?;
     } else {
-        eprintln!("Run this at the branch. It works once, within ten minutes.");
+        let place = if processing { "on the processing server" } else { "at the branch" };
+        eprintln!("Run this {place}. It works once, within ten minutes.");
         print(invited["command"].as_str().unwrap_or_default())?;
     }
     Ok(ExitCode::SUCCESS)

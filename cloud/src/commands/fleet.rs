@@ -47,6 +47,7 @@ pub(crate) async fn list(dir: &DataDir, json: bool) -> Result {
         None => "-".to_owned(),
     };
     let standing = |row: &Value| match row["standing"].as_str().unwrap_or_default() {
+        "active" if row["processing"] == true => "active, processing server".to_owned(),
         "active" => "active".to_owned(),
         left => {
             let left = match row["drained"].as_bool() {

@@ -27,11 +27,24 @@ pub(crate) struct ServeArguments {
     /// port is another: HOST:PORT?tls=PORT.
     #[arg(long, value_name = "HOST[:PORT]")]
     public: Option<Public>,
+    /// `accounts`: hold the balances, and take what is done from processing servers by their links alone. It stays so
+    /// until `all` is said.
+    #[arg(long, value_enum)]
+    role: Option<Role>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// Everything: this is the processing server, too.
+    All,
+    /// An account server.
+    Accounts,
 }
 
 /// Serves until it is told to stop.
 pub(crate) async fn run(dir: &DataDir, arguments: ServeArguments) -> Result {
-    let ServeArguments { quic, tls, http, public } = arguments;
+    let ServeArguments { quic, tls, http, public, role } = arguments;
+    let accounts_only = role.map(|role| role == Role::Accounts);
     let ready = |ready: &Ready| {
         let Ready { quic, tls, http, public } = ready;
         if public.is_none() {
@@ -43,6 +56,6 @@ pub(crate) async fn run(dir: &DataDir, arguments: ServeArguments) -> Result {
         writeln!(out, "ready quic={quic} tls={tls} http={http} data={}", dir.root().display())?;
         out.flush()
     };
-    serve(dir, Listen { quic, tls, http, public }, ready).await?;
+    serve(dir, Listen { quic, tls, http, public }, accounts_only, ready).await?;
     Ok(ExitCode::SUCCESS)
 }

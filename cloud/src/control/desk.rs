@@ -9,12 +9,11 @@
 use super::people::Whose;
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
-use crate::keeper::{Keeper, Unanswered};
+use crate::keeper::Keeper;
 use crate::links::{Live, TurnedAway};
 use crate::public::Public;
 use serde::Serialize;
 use serde_json::json;
-use tallyroll_engine::Kind;
 use tallyroll_engine::hub::Correction;
 use tallyroll_schema::Fingerprint;
 use tokio::sync::mpsc;
@@ -61,7 +60,9 @@ impl Desk {
     pub(super) async fn answer(&self, ask: Ask, items: &Items) -> Result<(), Failure> {
         match ask {
             Ask::Ping => items.give(&json!({ "version": env!("CARGO_PKG_VERSION") })).await,
-            Ask::Enroll { name, public } => items.give(&self.enroll(name, public).await?).await,
+            Ask::Enroll { name, public, processing } => {
+                items.give(&self.enroll(name, public, processing).await?).await
+            }
             Ask::Doctor { accept_loss, await_devices } => {
                 items.give(&self.doctor(accept_loss, await_devices).await?).await
             }
@@ -114,15 +115,5 @@ impl Desk {
             Ask::Backup { to } => items.give(&self.backup(to).await?).await,
             Ask::Verify { log, receipt } => self.verify(log, receipt, items).await,
         }
-    }
-}
-
-impl From<Unanswered> for Failure {
-    fn from(why: Unanswered) -> Self {
-        let temporary = match &why {
-            Unanswered::Engine(error) => matches!(error.kind(), Kind::Full | Kind::Retry),
-            Unanswered::Full | Unanswered::Gone => true,
-        };
-        Self { text: why.to_string(), temporary }
     }
 }

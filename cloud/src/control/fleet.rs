@@ -20,7 +20,7 @@ pub(super) struct Invited {
     url: String,
     pin: String,
     expires_at: Wall,
-    /// To be run at the branch.
+    /// To be run where it is to be.
     command: String,
 }
 
@@ -59,6 +59,7 @@ impl Desk {
         &self,
         name: String,
         public: Option<Public>,
+        processing: bool,
     ) -> Result<Invited, Failure> {
         let Some(public) = public.or_else(|| self.public.clone()) else {
             return Err(Failure::lasting(
@@ -73,7 +74,8 @@ impl Desk {
         let mut salt = [0; Hash::LEN];
         getrandom::fill(&mut salt).map_err(Failure::lasting)?;
         let salt = Hash(salt);
-        let invitation = Invitation { name: name.clone(), pin_hash: pin_hash(&salt, &pin), salt };
+        let pin_hash = pin_hash(&salt, &pin);
+        let invitation = Invitation { name: name.clone(), pin_hash, salt, processing };
         let invited = self.keeper.run(|replica| replica.hub.invite(replica.now(), invitation));
         let expires_at = invited.await?;
         let authority = self.authority;
@@ -137,7 +139,7 @@ fn device_rows(replica: &Replica) -> Result<Vec<DeviceRow>> {
 
 /// An active device of that name, one of that id, or else one that was active
 /// under that name last.
-pub(super) fn find(replica: &Replica, name_or_id: &str) -> Result<(DeviceId, String)> {
+pub(crate) fn find(replica: &Replica, name_or_id: &str) -> Result<(DeviceId, String)> {
     let fleet = replica.hub.fleet();
     let former = || {
         let named = fleet.devices().iter().filter(|(_, record)| record.name == name_or_id);

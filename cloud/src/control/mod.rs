@@ -11,6 +11,7 @@ mod backup;
 mod books;
 pub mod desk;
 mod doctor;
+mod failure;
 mod fleet;
 mod forks;
 mod leases;
@@ -22,6 +23,8 @@ mod rates;
 pub mod reach;
 mod views;
 
+pub use failure::Failure;
+pub(crate) use fleet::find;
 pub use leases::Offline;
 pub(crate) use leases::lent;
 
@@ -58,6 +61,9 @@ pub enum Ask {
         name: String,
         /// Where it reaches this cloud, if not where `serve` says.
         public: Option<Public>,
+        /// Whether it is to be a processing server.
+        #[serde(default)]
+        processing: bool,
     },
     /// The devices, as they are now.
     Devices,
@@ -296,29 +302,6 @@ pub enum Line {
     End,
     /// It could not be answered, or no further.
     Failed(Failure),
-}
-
-/// Why a question could not be answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
-#[error("{text}")]
-pub struct Failure {
-    /// What failed, why, and what to do.
-    pub text: String,
-    /// Whether the same may succeed later by itself.
-    pub temporary: bool,
-}
-
-impl Failure {
-    /// One that stays until something is changed.
-    pub fn lasting(text: impl ToString) -> Self {
-        Self { text: text.to_string(), temporary: false }
-    }
-
-    /// One that may pass.
-    pub fn temporary(text: impl ToString) -> Self {
-        Self { text: text.to_string(), temporary: true }
-    }
 }
 
 /// Opens the socket; the caller holds the directory's lock, so a file that is

@@ -5,6 +5,7 @@
 //! What enrolled devices say is [`session`]'s, what others may ask [`enrolment`]'s,
 //! by which certificates [`tls`]'s.
 
+mod acting;
 pub mod endpoint;
 mod enrolment;
 mod line;

@@ -1,10 +1,11 @@
 //! How often somebody may come: handshakes of an address, sessions of a device.
 //!
-//! Invariant: what one address or one device does slows no other down, and nobody can
+//! Owns the acts of a processing server, too. Invariant: what one address or one device does slows no other down, and nobody can
 //! fill our memory by being many. An address that may be forged is counted apart from
 //! those that were shown to be true, so that nobody uses up another's allowance.
 
 use core::hash::Hash;
+use core::time::Duration;
 use governor::clock::DefaultClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -13,7 +14,8 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use tallyroll_schema::DeviceId;
 use tallyroll_schema::limits::links::{
-    ADDRESSES_MAX, HANDSHAKES_BURST, HANDSHAKES_PER_SECOND, SESSION_EVERY, SESSIONS_BURST,
+    ACTS_BURST, ACTS_PER_SECOND, ADDRESSES_MAX, HANDSHAKES_BURST, HANDSHAKES_PER_SECOND,
+    SESSION_EVERY, SESSIONS_BURST,
 };
 
 /// The allowances of everybody.
@@ -21,6 +23,7 @@ use tallyroll_schema::limits::links::{
 pub(super) struct Rates {
     addresses: Allowances<(IpAddr, bool)>,
     devices: Allowances<DeviceId>,
+    acts: Allowances<DeviceId>,
 }
 
 impl Rates {
@@ -32,7 +35,11 @@ impl Rates {
         let address = Quota::per_second(per_second).allow_burst(burst);
         let session = Quota::with_period(SESSION_EVERY).unwrap_or(Quota::per_second(sessions));
         let session = session.allow_burst(sessions);
-        Self { addresses: Allowances::new(address), devices: Allowances::new(session) }
+        let [acts, at_once] = [ACTS_PER_SECOND, ACTS_BURST]
+            .map(|count| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
+        let acts = Quota::per_second(acts).allow_burst(at_once);
+        let (addresses, devices) = (Allowances::new(address), Allowances::new(session));
+        Self { addresses, devices, acts: Allowances::new(acts) }
     }
 
     /// Whether an address may begin another handshake; `shown` if it was shown that it is not forged.
@@ -43,6 +50,13 @@ impl Rates {
     /// Whether a device may begin another session.
     pub(super) fn may_begin(&self, device: DeviceId) -> bool {
         self.devices.take(device)
+    }
+
+    /// Waits until a device may ask for another act.
+    pub(super) async fn may_act(&self, device: DeviceId) {
+        while !self.acts.take(device) {
+            tokio::time::sleep(Duration::from_secs(1) / ACTS_PER_SECOND).await;
+        }
     }
 }
 
@@ -98,6 +112,17 @@ mod tests {
         assert!(taken >= HANDSHAKES_BURST);
         assert!(rates.may_shake_hands(there, true), "another address has its own");
         assert!(rates.may_shake_hands(here, false), "who forges it uses up another allowance");
+    }
+
+    #[tokio::test]
+    async fn a_processing_server_that_asks_too_fast_waits_and_nobody_else_does() {
+        let rates = Rates::new();
+        let began = std::time::Instant::now();
+        for _ in 0..ACTS_BURST + ACTS_PER_SECOND / 4 {
+            rates.may_act(DeviceId([1; 16])).await;
+        }
+        assert!(began.elapsed() >= Duration::from_millis(200));
+        assert!(rates.acts.take(DeviceId([2; 16])));
     }
 
     #[test]

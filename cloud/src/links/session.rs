@@ -5,9 +5,10 @@
 //! no more than what was taken in of it, may leave what it has to the quarantine, and ends. Whom it is denied is told
 //! why. Effects go to the keeper in order and come back in that order; nothing is read
 //! while too much waits to be stored or written, so a peer that does not keep up bounds
-//! us. By which way the device came is left to its streams.
+//! us. Acts of a processing server may wait, and keep nothing else waiting. By which way the device came is left to its streams.
 
 use super::Links;
+use super::acting::Acting;
 use super::line::{Caller, Ending, Line};
 use super::live::Told;
 use super::readmission;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use tallyroll_engine::Error;
 use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_engine::merge::Refusal;
-use tallyroll_engine::sync::{Offer, Opening, Output, Reply, Role, Session, SessionConfig};
+use tallyroll_engine::sync::{Effect, Offer, Opening, Output, Reply, Role, Session, SessionConfig};
 use tallyroll_schema::limits::WINDOW_BYTES;
 use tallyroll_schema::limits::links::{
     DENIAL_TIMEOUT, LEAVING_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX,
@@ -146,7 +147,7 @@ async fn attend(
         } else {
             info!(%from, by, "connected");
         }
-        let why = run(&links.keeper, came, known, decisions, told).await;
+        let why = run(links, came, known, decisions, told).await;
         info!(why, "disconnected");
     };
     session.instrument(span).await;
@@ -154,7 +155,7 @@ async fn attend(
 
 /// Runs a session until it ends; returns why.
 async fn run(
-    keeper: &Keeper,
+    links: &Links,
     Came { streams, said, .. }: Came,
     known: Known,
     decisions: watch::Receiver<CommitPosition>,
@@ -167,8 +168,10 @@ async fn run(
         window: WINDOW_BYTES,
         agent: concat!("tallyroll/", env!("CARGO_PKG_VERSION")).into(),
     };
+    let (keeper, live, rates) = (&links.keeper, links.live.clone(), links.rates.clone());
     let mut driver = Driver {
         keeper,
+        acting: Acting::new(keeper.clone(), live, rates, known.device),
         device: known.device,
         revoked: known.revoked,
         held_up: known.opening.held_up.clone(),
@@ -217,6 +220,7 @@ struct Driver<'a> {
     began: Instant,
     streams: Streams,
     under_way: VecDeque<oneshot::Receiver<Reply>>,
+    acting: Acting,
     decisions: watch::Receiver<CommitPosition>,
     told: oneshot::Receiver<Told>,
     stops_told: usize,
@@ -258,6 +262,7 @@ impl Driver<'_> {
                 let unanswered = |_| stopped(self.keeper.why_unanswered());
                 self.session.complete(reply.map_err(unanswered)?);
             }
+            acted = self.acting.next() => self.session.complete(acted.map_err(stopped)?),
             changed = self.decisions.changed() => {
                 changed.map_err(|_| stopped(Unanswered::Gone))?;
                 if self.revoked.is_none() {
@@ -295,6 +300,7 @@ impl Driver<'_> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send { stream, message } => self.streams.send(stream, &message),
+                Output::Perform(Effect::Act(asked)) => self.acting.begin(asked),
                 Output::Perform(effect) => {
                     let reply = self.keeper.perform(self.device, effect).await;
                     self.under_way.push_back(reply.map_err(stopped)?);

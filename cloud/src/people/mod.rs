@@ -229,7 +229,11 @@ mod tests {
     fn enrol(hub: &mut Hub<MemoryStore>, number: u8) -> DeviceId {
         let (name, salt) = (format!("branch-{number}"), Hash([5; 32]));
         let pin_hash = pin_hash(&salt, "ABCD-EFGH");
-        hub.invite(Now::default(), Invitation { name: name.clone(), pin_hash, salt }).unwrap();
+        hub.invite(
+            Now::default(),
+            Invitation { name: name.clone(), pin_hash, salt, processing: false },
+        )
+        .unwrap();
         let (signer, tls) = (Signer::from_seed(&[number; 32]), [number; 32]);
         let proof = signer.sign_enrolment(&name, &tls);
         let (pin, signing_key) = ("abcdefgh".into(), signer.public_key());

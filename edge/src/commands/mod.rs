@@ -4,6 +4,7 @@
 //! to stderr. An error says what failed, why, and what to do next. A reader who
 //! closed the pipe has seen enough: that is no failure.
 
+pub(crate) mod act;
 pub(crate) mod backup;
 pub(crate) mod balance;
 pub(crate) mod import;

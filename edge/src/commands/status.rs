@@ -59,6 +59,18 @@ fn lease(row: &Value) -> String {
     format!("lease     {whose}: {left} left, {spent} spent{overdrawn}{until}{asked}")
 }
 
+/// A request without an answer.
+fn asked(row: &Value) -> String {
+    let text = |key: &str| printable(row[key].as_str().unwrap_or_default());
+    format!(
+        "asked     request {} has no answer: {} in job {} at {}; it may be done: send the same line again",
+        text("request"),
+        text("kind"),
+        text("job"),
+        text("device"),
+    )
+}
+
 fn describe(status: &Value) -> String {
     let text = |key: &str| printable(status[key].as_str().unwrap_or_default());
     let link = match status["link"].as_str() {
@@ -112,6 +124,7 @@ fn describe(status: &Value) -> String {
     }
     lines.extend(told);
     lines.extend(status["leases"].as_array().into_iter().flatten().map(lease));
+    lines.extend(status["asked"].as_array().into_iter().flatten().map(asked));
     if status["unconfirmed"].as_bool() == Some(true) {
         lines.push(
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),

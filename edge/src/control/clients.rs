@@ -6,7 +6,7 @@
 //! them end with [`serve`].
 //! What is asked and answered is left to the desk and to [`recording`].
 
-use super::{Answer, Ask, Desk, leased, recording};
+use super::{Answer, Ask, Desk, acting, leased, recording};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::io;
@@ -52,12 +52,12 @@ pub async fn serve(listener: UnixListener, desk: Desk) {
             Some(heard) = asking.join_next() => {
                 let Ok(Ok(client)) = heard else { continue };
                 match client.asked {
-                    Ok(Ask::Record | Ask::RecordLeased { .. })
+                    Ok(Ask::Record | Ask::RecordLeased { .. } | Ask::Act)
                         if recordings.len() < RECORDINGS_MAX =>
                     {
                         drop(recordings.spawn(record(client, desk.clone())));
                     }
-                    Ok(Ask::Record | Ask::RecordLeased { .. }) => {
+                    Ok(Ask::Record | Ask::RecordLeased { .. } | Ask::Act) => {
                         refuse(&client, RECORDINGS_MAX, "recordings");
                     }
                     _ if questions.len() < QUESTIONS_MAX => {
@@ -96,6 +96,7 @@ async fn record(client: Client, desk: Desk) {
             let patience = Duration::from_secs(wait_seconds);
             leased::pump(reader, writer, &desk.keeper, patience).await
         }
+        Ok(Ask::Act) => acting::pump(reader, writer, &desk).await,
         _ => recording::pump(reader, writer, &desk.keeper).await,
     };
     if let Err(why) = recorded {

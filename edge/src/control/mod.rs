@@ -3,9 +3,10 @@
 //! Owns the questions ([`Ask`]) and their answers, as JSON Lines over a Unix
 //! socket that only the owner may open. Invariant: a question is answered the
 //! same by a running agent and by a command that opened the files itself.
-//! Recording is a stream of its own ([`recording`], with a right for each act [`leased`]); how many may ask at once is
+//! Recording is a stream of its own ([`recording`], with a right for each act [`leased`]), as is asking to act ([`acting`]); how many may ask at once is
 //! [`clients`]'s.
 
+pub mod acting;
 pub mod clients;
 pub mod leased;
 mod leases;
@@ -18,7 +19,7 @@ use crate::backup::{self, Made};
 use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
 use crate::keeper::{DiskDevice, Entry, Gone, Keeper, Recorded};
-use crate::link::LinkState;
+use crate::link::{Acts, LinkState};
 use crate::panel::PanelPlace;
 use crate::rekeying::{self, RekeyingError, Rotated};
 use serde::{Deserialize, Serialize};
@@ -26,11 +27,10 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
-use tallyroll_engine::device::{KnownBalance, Status};
+use tallyroll_engine::device::{Asked, KnownBalance, Status};
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::{Act, Credits};
 use tokio::net::UnixListener;
-use tokio::sync::watch;
 
 /// What a client may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub enum Ask {
         /// How long each may wait for its right.
         wait_seconds: u64,
     },
+    /// Ask the account server whether what follows may be done.
+    Act,
     /// Make a backup.
     Backup {
         /// Where: an absolute path, for the agent may stand elsewhere than who asks.
@@ -139,6 +141,9 @@ pub struct AgentStatus {
     pub leases: Vec<LeaseRow>,
     /// What it may charge beyond its leases while it is cut off, as far as it knows.
     pub overdraft: Credits,
+    /// As a processing server: requests without an answer, so that they may have been done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
 }
 
 /// Everything needed to answer.
@@ -150,8 +155,8 @@ pub struct Desk {
     pub keeper: Keeper,
     /// Who the device is.
     pub enrolment: Enrolment,
-    /// The link's state, where an agent runs.
-    pub link: Option<watch::Receiver<LinkState>>,
+    /// The link and the way to the account server, where an agent runs.
+    pub acts: Option<Acts>,
     /// Where the panel is, where an agent runs.
     pub panel: Option<PanelPlace>,
 }
@@ -165,7 +170,7 @@ impl Desk {
             Ask::Totals => self.report(totals).await,
             Ask::Balances => self.report(balances).await,
             Ask::Balance { user, ask } => self.balance(user, ask).await,
-            Ask::Record | Ask::RecordLeased { .. } => Ok(Err("recording is a stream".into())),
+            Ask::Record | Ask::RecordLeased { .. } | Ask::Act => Ok(Err("this is a stream".into())),
             Ask::Backup { to } => self.backup(to).await,
             Ask::RotateKeys => Ok(match rekeying::rotate(&self.dir, &self.keeper).await {
                 Ok(rotated) => Ok(Answer::Rotated(rotated)),
@@ -186,14 +191,14 @@ impl Desk {
     async fn status(&self) -> Result<Result<Answer, String>, Gone> {
         let standing = |device: &mut DiskDevice| {
             let overdraft = device.counts().rights().overdraft();
-            Ok((device.status()?, leases::rows(device)?, overdraft))
+            Ok((device.status()?, leases::rows(device)?, overdraft, device.asked()?))
         };
         let standing: Result<_, Error> = self.keeper.query(standing).await?;
-        let link = self.link.as_ref().map(|link| link.borrow().clone());
+        let link = self.acts.as_ref().map(|acts| acts.link().borrow().clone());
         let enrolment = self.enrolment.clone();
         let panel = self.panel.clone();
-        let answer = |(status, leases, overdraft)| {
-            let status = AgentStatus { enrolment, link, panel, status, leases, overdraft };
+        let answer = |(status, leases, overdraft, asked)| {
+            let status = AgentStatus { enrolment, link, panel, status, leases, overdraft, asked };
             Answer::Status(Box::new(status))
         };
         Ok(standing.map(answer).map_err(|why| why.to_string()))

@@ -64,7 +64,7 @@ pub enum NotNow {
         /// Process id and command, as the holder wrote them.
         holder: String,
     },
-    /// The agent serves as many clients as it can, or has no room for more; in its own words.
+    /// The agent serves as many clients as it can, has no room for more, or does not run; in its own words.
     #[error("{0}")]
     Busy(String),
 }
@@ -142,7 +142,7 @@ pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)>
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let device = keeper::open(dir, keys, &enrolment)?;
     let (keeper, running) = keeper::start(dir, device, enrolment.clone());
-    Ok((Desk { dir: dir.clone(), keeper, enrolment, link: None, panel: None }, running))
+    Ok((Desk { dir: dir.clone(), keeper, enrolment, acts: None, panel: None }, running))
 }
 
 impl Reach {
@@ -200,6 +200,20 @@ impl Reach {
                     });
                 });
                 Ok(ours)
+            }
+        }
+    }
+
+    /// A stream to write acts to, for the account server, and to read their answers from.
+    ///
+    /// # Errors
+    /// No agent runs, which alone has a link; it went away; the system's.
+    pub fn act(&self) -> Result<UnixStream> {
+        match self {
+            Self::Agent(dir) => agent_stream(dir, Ask::Act),
+            Self::Alone(_) => {
+                let why = "no agent runs here, so the account server cannot be asked; `tallyroll-edge run` starts it";
+                Err(NotNow::Busy(why.into()).into())
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: an answer comes after the fsync behind it, or not at all: then the keeper has ended, and
 //! nothing is known of what was asked.
 
+use super::clock::Clock;
 use super::{DiskDevice, Entry, Job, Query, Recorded, Spent};
 use crate::identity::NextKeys;
 use core::time::Duration;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use tallyroll_engine::Error;
 use tallyroll_engine::store::RedbMoment;
 use tallyroll_engine::sync::{Effect, Reply};
-use tallyroll_schema::{Act, Wall};
+use tallyroll_schema::wire::ActRequest;
+use tallyroll_schema::{Act, ServerAct, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What others may watch of the keeper.
@@ -107,6 +109,18 @@ impl Keeper {
     /// The keeper has ended.
     pub async fn set_lease_idle(&self, idle: Duration) -> Result<(), Gone> {
         self.jobs.send(Job::LeaseIdle(idle)).await.map_err(|_| Gone)
+    }
+
+    /// Prices an act by the card held here and notes its request, durably: it may be sent to the account
+    /// server then. Also says whether it was noted before.
+    ///
+    /// # Errors
+    /// The keeper has ended; or, within, the device refuses it.
+    pub async fn ask_to_act(
+        &self,
+        act: ServerAct,
+    ) -> Result<Result<(ActRequest, bool), Error>, Gone> {
+        self.query(move |device| device.ask(Clock::start().now(), &act)).await
     }
 
     /// Carries out what a session asked for; the receiver gets the reply.

@@ -5,11 +5,14 @@
 //! never waits for it. By which way it is made is [`connect`]'s, what is said over
 //! it [`session`]'s, by whom it is trusted [`tls`]'s.
 
+mod asking;
 pub mod connect;
 pub mod join;
 pub mod session;
 mod streams;
 pub mod tls;
+
+pub use asking::{Acts, Heard, LinkEnd, ends};
 
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
@@ -22,7 +25,6 @@ use serde::Serialize;
 use session::Ended;
 use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
 use tls::Pinned;
-use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 /// The first pause after a failure is at most this.
@@ -75,20 +77,21 @@ pub async fn keep_up(
     keeper: Keeper,
     dir: DataDir,
     enrolment: Enrolment,
-    state: watch::Sender<LinkState>,
+    end: LinkEnd,
 ) -> Result<(), Gone> {
     let place = Place { cloud: enrolment.cloud.clone(), tls_port: enrolment.tls_port };
     let mut pause = exponential(PAUSE_MIN, PAUSE_MAX);
     loop {
         let began = tokio::time::Instant::now();
-        let ended = attempt(&keeper, &dir, &enrolment, &place, &state).await?;
+        let ended = attempt(&keeper, &dir, &enrolment, &place, &end).await?;
         let Ended { why, refused } = ended;
         if why == REKEYED {
             info!(why);
             continue;
         }
         warn!(cloud = %enrolment.cloud, %why, "not linked");
-        state.send_replace(LinkState::Down { why, refused });
+        end.turn_away(&why).await;
+        end.state.send_replace(LinkState::Down { why, refused });
         if began.elapsed() >= STABLE_AFTER {
             pause = exponential(PAUSE_MIN, PAUSE_MAX);
         }
@@ -107,7 +110,7 @@ async fn attempt(
     dir: &DataDir,
     enrolment: &Enrolment,
     place: &Place,
-    state: &watch::Sender<LinkState>,
+    end: &LinkEnd,
 ) -> Result<Ended, Gone> {
     let certificates = match settle(dir, keeper).await {
         Ok(certificates) => certificates,
@@ -131,7 +134,7 @@ async fn attempt(
             }
         };
         keeper.set_linked(true);
-        let stayed = stay(keeper, enrolment, line, place, &trust, state, &taken).await;
+        let stayed = stay(keeper, enrolment, line, place, &trust, end, &taken).await;
         keeper.set_linked(false);
         ended = stayed?;
         if !ended.why.contains(UNKNOWN_CERTIFICATE) {
@@ -149,13 +152,13 @@ async fn stay(
     mut line: Line,
     place: &Place,
     trust: &Pinned,
-    state: &watch::Sender<LinkState>,
+    end: &LinkEnd,
     taken: &impl Fn(),
 ) -> Result<Ended, Gone> {
     let mut progress = keeper.progress();
     loop {
         let is_by_tcp = line.transport() == Transport::Tcp;
-        let session = session::run(keeper, enrolment, line, state, taken);
+        let session = session::run(keeper, enrolment, line, end, taken);
         tokio::select! {
             biased; // for the cloud ends the old session as the new one comes
             quic = quic_again(place, trust), if is_by_tcp => {

@@ -5,16 +5,19 @@
 //! written, so a slow peer bounds us, and one that takes nothing is left. By which way the streams
 //! reach the cloud is theirs ([`Streams`]) to know.
 
-use super::LinkState;
+use super::asking::{Asking, Heard};
 use super::connect::{Line, Transport};
 use super::streams::Streams;
+use super::{LinkEnd, LinkState};
 use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
 use core::time::Duration;
-use tallyroll_engine::sync::{Output, Role, Session, SessionConfig};
-use tallyroll_schema::limits::links::STALL_TIMEOUT;
+use std::collections::BTreeMap;
+use tallyroll_engine::sync::{Effect, Output, Role, Session, SessionConfig};
+use tallyroll_schema::RequestId;
+use tallyroll_schema::limits::links::{ACTS_UNDER_WAY_MAX, STALL_TIMEOUT};
 use tallyroll_schema::wire::{ErrorCode, Message};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -45,7 +48,7 @@ pub async fn run(
     keeper: &Keeper,
     enrolment: &Enrolment,
     line: Line,
-    state: &watch::Sender<LinkState>,
+    end: &LinkEnd,
     taken: &impl Fn(),
 ) -> Result<Ended, Gone> {
     let opened = keeper.query(|device| (device.opening(), device.unstored_directory())).await?;
@@ -65,14 +68,15 @@ pub async fn run(
         Err(why) => return Ok(why.into()),
     };
     let session = Session::new(config, opening, Duration::ZERO);
-    let mut link = Link { keeper, session, began: Instant::now(), streams, by };
+    let (began, waiting) = (Instant::now(), BTreeMap::new());
+    let mut link = Link { keeper, session, began, streams, by, waiting };
     link.session.offer_directory(directory);
     let up = || {
         info!(cloud = %enrolment.cloud, ?by, "linked");
         taken();
-        state.send_replace(LinkState::Up { by });
+        end.state.send_replace(LinkState::Up { by });
     };
-    let ended = link.run(state, up).await;
+    let ended = link.run(end, up).await;
     let told = link.streams.close().await;
     ended.map(|ended| told.unwrap_or(ended))
 }
@@ -83,15 +87,13 @@ struct Link<'a> {
     began: Instant,
     streams: Streams,
     by: Transport,
+    /// Who waits for an answer of the account server.
+    waiting: BTreeMap<RequestId, oneshot::Sender<Heard>>,
 }
 
 impl Link<'_> {
     /// `up` is called once the cloud has taken the session; a connection alone may end in a refusal.
-    async fn run(
-        &mut self,
-        state: &watch::Sender<LinkState>,
-        up: impl FnOnce(),
-    ) -> Result<Ended, Gone> {
+    async fn run(&mut self, end: &LinkEnd, up: impl FnOnce()) -> Result<Ended, Gone> {
         let mut up = Some(up);
         let mut progress = self.keeper.progress();
         let (mut stops_told, mut stalled_since) = (0, None);
@@ -105,7 +107,7 @@ impl Link<'_> {
             }
             if stops.len() > stops_told {
                 let why: Vec<&str> = stops.iter().map(|stop| stop.text.as_str()).collect();
-                state.send_replace(LinkState::Stopped { why: why.join("; "), by: self.by });
+                end.state.send_replace(LinkState::Stopped { why: why.join("; "), by: self.by });
                 stops_told = stops.len();
             }
             let deadline = self.session.deadline().map(|deadline| self.began + deadline);
@@ -116,6 +118,8 @@ impl Link<'_> {
                 stalled_since = None;
             }
             let written = self.streams.written();
+            self.waiting.retain(|_, answer| !answer.is_closed());
+            let may_ask = up.is_none() && has_room && self.waiting.len() < ACTS_UNDER_WAY_MAX;
             tokio::select! {
                 arrived = self.streams.arrived.recv(), if has_room => {
                     match arrived {
@@ -131,6 +135,7 @@ impl Link<'_> {
                         None => return Ok("the cloud closed the link".into()),
                     }
                 }
+                asking = end.next(), if may_ask => self.ask(asking),
                 () = written, if !has_room => stalled_since = None,
                 () = tokio::time::sleep_until(stalled), if !has_room => {
                     return Ok("the cloud takes nothing any more".into());
@@ -154,11 +159,21 @@ impl Link<'_> {
         }
     }
 
+    fn ask(&mut self, Asking { request, answer }: Asking) {
+        self.waiting.insert(request.request, answer);
+        self.session.ask_to_act(request);
+    }
+
     /// Does all that the session asks for; returns why it closed, if it did.
     async fn carry_out(&mut self) -> Result<Option<Ended>, Gone> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Send { stream, message } => self.streams.send(stream, &message),
+                Output::Perform(Effect::Acted(answer)) => {
+                    if let Some(waits) = self.waiting.remove(&answer.request) {
+                        drop(waits.send(Heard::Answer(answer.outcome))); // it may have left
+                    }
+                }
                 Output::Perform(effect) => match self.keeper.perform(effect).await?.await {
                     Ok(reply) => self.session.complete(reply),
                     Err(_) if self.keeper.progress().has_changed().is_err() => return Err(Gone),

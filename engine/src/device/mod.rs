@@ -7,6 +7,7 @@
 //! found no room: it promised nothing. Clock, entropy and files are arguments;
 //! names are sealed by the rim.
 
+mod asked;
 mod balance;
 #[cfg(test)]
 mod copies;
@@ -30,6 +31,7 @@ mod sync;
 #[cfg(test)]
 mod room_tests;
 
+pub use asked::Asked;
 pub use balance::KnownBalance;
 pub(crate) use create::{create_log, timestamp};
 pub use prune::{Pruned, Retention};

@@ -88,8 +88,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
                 self.directory_stored(&aliases)?;
                 Ok(Reply::Done)
             }
-            // The cloud's; the session refuses them.
-            Effect::StoreDirectory(_) | Effect::PrunedThere(..) => Ok(Reply::Done),
+            // The cloud's; the session refuses them. What was answered is for whoever asked.
+            Effect::StoreDirectory(_)
+            | Effect::PrunedThere(..)
+            | Effect::Act(_)
+            | Effect::Acted(_) => Ok(Reply::Done),
         }
     }
 

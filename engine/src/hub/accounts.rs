@@ -6,7 +6,7 @@
 //! clock that is off by years gives one allotment for each month that it shows, and no more.
 
 use super::Hub;
-use super::leases::Funds;
+use super::funds::Funds;
 use crate::counts::{Accounts, Allotment, Gift, month_of};
 use crate::device::Now;
 use crate::planted::{Bug, planted};

@@ -3,23 +3,40 @@
 //! Invariant: the commit of an act reserves what it costs, and its position is the permission to act: an act
 //! that costs more than is there is refused whole, before anything happened. What is there is the pool, and
 //! what its own job holds, which comes free; leases that idle at devices are recalled first, if that
-//! suffices. An act with a request id is recorded once. Whose name a user bears is the rim's.
+//! suffices. An act with a request id is recorded once. A processing server elsewhere says what it costs, and
+//! is right about it, or nothing is done. Whose name a user bears is the rim's.
 
 use super::Hub;
 use super::leases::RECALL;
-use crate::counts::{Lease, RightKey, Terms, decide};
+use crate::counts::{Lease, RightKey, Standing, Terms, charge, decide};
 use crate::device::Now;
 use crate::fold::Origin;
 use crate::store::Store;
-use crate::{Error, Result};
+use crate::store::rows::CloudRole;
+use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::BTreeSet;
-use tallyroll_schema::event::counts::{DocumentSaved, DocumentSent, PagesConverted};
+use tallyroll_schema::event::counts::{Charge, DocumentSaved, DocumentSent, PagesConverted};
 use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::wire::ActOutcome;
 use tallyroll_schema::{
     Act, Credits, DeviceId, Event, JobId, Position, RequestId, ServerAct, UserAlias,
 };
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedAct {
+    /// The device in whose job.
+    pub device: DeviceId,
+    /// What.
+    pub act: Act,
+    /// Of two with the same id only the first is done.
+    pub request: Option<RequestId>,
+    /// The processing server that asks by its session, and what it says that it costs; absent where it is
+    /// asked for at the cloud itself.
+    pub by: Option<(DeviceId, Option<Charge>)>,
+}
 
 /// What becomes of an act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,25 +50,89 @@ pub enum Acted {
     },
 }
 
+impl Acted {
+    /// What a processing server is told; nothing yet, while it waits.
+    ///
+    /// # Errors
+    /// Storage failed: then nobody knows, and nothing may be told.
+    pub fn outcome(acted: Result<Self>) -> Result<Option<ActOutcome>> {
+        match acted {
+            Ok(Self::At(position)) => Ok(Some(ActOutcome::At(position))),
+            Ok(Self::Waits { .. }) => Ok(None),
+            Err(why) => match why.kind() {
+                Kind::Rejected => Ok(Some(ActOutcome::Refused(why.to_string()))),
+                Kind::Retry | Kind::Full => Ok(Some(ActOutcome::Later(why.to_string()))),
+                _ => Err(why),
+            },
+        }
+    }
+}
+
 impl<S: Store> Hub<S> {
+    /// Whether this cloud only holds the accounts: nothing is asked for here.
+    pub fn is_account_server(&self) -> bool {
+        self.role.accounts_only
+    }
+
+    /// Lays down, for good, whether this cloud only holds the accounts.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn set_account_server(&mut self, accounts_only: bool) -> Result<()> {
+        self.refuse_if_closed()?;
+        let role = CloudRole { accounts_only };
+        if role != self.role {
+            let mut rows = self.rows();
+            rows.put(&(), &role);
+            let changes = rows.into_changes();
+            self.commit_changes(changes)?;
+            self.role = role;
+        }
+        Ok(())
+    }
+
+    /// Whether this device may ask for acts by its session, or, without one, whoever is at the cloud itself.
+    ///
+    /// # Errors
+    /// It may not; what to do.
+    pub fn may_act(&self, asker: Option<DeviceId>) -> Result<()> {
+        match asker {
+            Some(asker) => self.fleet().processing(asker).map(drop),
+            None if self.role.accounts_only => Err(Error::Rejected(
+                "this is an account server, so nothing is asked for here: the processing server asks by its link, with \
+                 `tallyroll-edge act`; `tallyroll serve --role all` makes this one the processing server, too"
+                    .into(),
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Records what the server is about to do in a device's job. `reached` are the devices that can
     /// give something back or tell of the job now; `since` is what [`Acted::Waits`] said.
     ///
     /// # Errors
-    /// It costs more than is there, or is none of the server's; the job is not known; storage failed.
+    /// It costs more than is there, or something else than who asks says; it is none of the server's, or who
+    /// asks is none; the job is not known; storage failed.
     pub fn act(
         &mut self,
         now: Now,
-        device: DeviceId,
-        act: Act,
-        request: Option<RequestId>,
+        asked: AskedAct,
         reached: &BTreeSet<DeviceId>,
         since: Option<Duration>,
     ) -> Result<Acted> {
+        let AskedAct { device, act, request, by } = asked;
+        self.may_act(by.as_ref().map(|(asker, _)| *asker))?;
         let Some(job) = act.job().filter(|_| ServerAct::is_servers(&act)) else {
             let kinds = ServerAct::KINDS.join(", ");
             return Err(Error::Rejected(format!("the cloud records {kinds}; the device the rest")));
         };
+        // First of all: what would be refused by now was done all the same.
+        if let Some(done) = self.done_before(device, job, request, &act)? {
+            return Ok(Acted::At(done));
+        }
+        if let Some((asker, _)) = &by {
+            self.fleet().active(*asker)?;
+        }
         let name = self.fleet().not_revoked(device)?.name.clone();
         let waits = Acted::Waits { since: since.unwrap_or(now.monotonic) };
         let in_time = now.monotonic < since.unwrap_or(now.monotonic).saturating_add(RECALL);
@@ -63,9 +144,10 @@ impl<S: Store> Hub<S> {
                 ))),
             };
         };
-        let event = self.decide_act(device, job, payer, act, request)?;
-        if let Some(done) = self.done_before(device, job, request, &event)? {
-            return Ok(Acted::At(done));
+        let standing = self.counts().standing(device, job);
+        let event = self.decide_act(device, (job, standing), payer, act, request)?;
+        if let Some((_, told)) = by {
+            self.refuse_other_price(told.as_ref(), &event)?;
         }
         let (cost, pool) = (self.cost(&event), self.pool_of(device, payer)?);
         if cost > 0 {
@@ -85,17 +167,36 @@ impl<S: Store> Hub<S> {
         Err(self.short(cost, pool, &lent, reached))
     }
 
+    /// Both ends price by the newest card, or nothing is done.
+    fn refuse_other_price(&self, told: Option<&Charge>, event: &Event) -> Result<()> {
+        let here = charge(event).map(|(_, charge)| charge);
+        if told == here {
+            return Ok(());
+        }
+        let (Some(told), Some(here)) = (told, here) else {
+            let why = "an act is asked for with what it costs; one that has no price, without";
+            return Err(Error::Rejected(why.into()));
+        };
+        let costs = format!(
+            "{} credits by rate card {} there; rate card {} is in force, and says {}: nothing of this is done",
+            told.credits, told.card, here.card, here.credits
+        );
+        match told.card == here.card {
+            true => Err(Error::Rejected(costs)),
+            false => Err(Error::NotYet(format!("{costs}; try again when that card has arrived"))),
+        }
+    }
+
     /// The act as it would be recorded.
     fn decide_act(
         &self,
         device: DeviceId,
-        job: JobId,
+        (job, standing): (JobId, Option<Standing>),
         payer: UserAlias,
         act: Act,
         asked: Option<RequestId>,
     ) -> Result<Event> {
-        let counts = self.counts();
-        let (policy, standing) = (counts.settlement_policy(), counts.standing(device, job));
+        let policy = self.counts().settlement_policy();
         let terms = Terms { card: self.card(), policy, job: standing };
         let mut event = decide(&terms, act, job, Some(payer))?;
         let (of, request) = match &mut event {
@@ -118,10 +219,13 @@ impl<S: Store> Hub<S> {
         device: DeviceId,
         job: JobId,
         request: Option<RequestId>,
-        event: &Event,
+        act: &Act,
     ) -> Result<Option<Position>> {
         let known = request.and_then(|request| self.counts().requested(device, request));
         let Some(known) = known else { return Ok(None) };
+        let Some(payer) = self.counts().payer(device, known.job) else { return Ok(None) };
+        // How the job stands by now makes it no other act.
+        let event = &self.decide_act(device, (job, None), payer, act.clone(), request)?;
         let mut done = None;
         let Position { log, epoch, seq } = known.position;
         self.read_log(log, epoch, seq, &mut |_, record| {

@@ -86,7 +86,7 @@ impl<S: Store> Hub<S> {
         known: &Acquaintance,
         funds: &BTreeMap<SubjectId, Figures>,
     ) -> Option<Event> {
-        self.fleet().active(device).ok()?;
+        self.fleet().active(device).ok().filter(|device| !device.processing)?;
         let account = self.counts().account(device, user)?;
         let figures = funds.get(&account).copied().unwrap_or_default();
         let up_to = self.taken_in(device)?;

@@ -27,6 +27,8 @@ pub struct Invitation {
     pub pin_hash: Hash,
     /// The hash's key, random.
     pub salt: Hash,
+    /// Whether it is to be a processing server.
+    pub processing: bool,
 }
 
 /// What a device's join came to.
@@ -51,7 +53,7 @@ impl<S: Store> Hub<S> {
     /// A name that is empty, over-long, oddly made or in use; storage failed.
     pub fn invite(&mut self, now: Now, invitation: Invitation) -> Result<Wall> {
         self.refuse_if_closed()?;
-        let Invitation { name, pin_hash, salt } = invitation;
+        let Invitation { name, pin_hash, salt, processing } = invitation;
         check_name(&name)?;
         if self.fleet().find(&name).is_some() {
             let why = format!(
@@ -61,7 +63,8 @@ impl<S: Store> Hub<S> {
         }
         let expires_at = now.wall.plus_milliseconds(PIN_VALID_MILLISECONDS);
         let mut rows = Rows::new(self.config.tenant, &self.store);
-        let row = InviteRow { pin_hash, salt, expires_at, tries_left: PIN_TRIES, guest: None };
+        let (tries_left, processing) = (PIN_TRIES, processing.then_some(true));
+        let row = InviteRow { pin_hash, salt, expires_at, tries_left, guest: None, processing };
         rows.put(&name, &row);
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
@@ -130,8 +133,9 @@ impl<S: Store> Hub<S> {
         let class = LogClass::Device;
         let log = self.stage_log(&mut rows, &mut staged, now, class, about, nonce)?;
         rows.put(&name, &invite);
-        let readmitted = None;
-        let event = DeviceEnrolled { device, name, signing_key, tls_fingerprint, readmitted };
+        let (readmitted, processing) = (None, invite.processing);
+        let event =
+            DeviceEnrolled { device, name, signing_key, tls_fingerprint, readmitted, processing };
         // What the device holds of it proves its enrolment should the accounts be lost.
         for place in [log, self.logs.accounts] {
             self.stage_events(&mut rows, &mut staged, now, place, &[event.clone().into()])?;

@@ -44,6 +44,8 @@ pub struct DeviceRecord {
     pub enrolled_at: Wall,
     /// Where its enrolment stood, if it is here on its own evidence: the accounts were lost.
     pub readmitted: Option<Position>,
+    /// Whether it is a processing server: it may ask for acts in others' jobs, and has no users.
+    pub processing: bool,
 }
 
 impl DeviceRecord {
@@ -108,6 +110,24 @@ impl Fleet {
         }
     }
 
+    /// The processing server of that id.
+    pub(super) fn processing(&self, device: DeviceId) -> Result<&DeviceRecord> {
+        let record = self.not_revoked(device)?;
+        if record.processing {
+            return Ok(record);
+        }
+        Err(Error::Rejected(format!(
+            "{} is enrolled as a device, which records what it does itself: only a processing server may ask for acts; \
+             `tallyroll enroll NAME --processing` at the account server enrols one",
+            record.name
+        )))
+    }
+
+    /// Whether a device is a processing server.
+    pub(super) fn is_processing(&self, device: DeviceId) -> bool {
+        self.device(device).is_some_and(|record| record.processing)
+    }
+
     fn fold_rotation(&mut self, event: &DeviceKeysRotated) {
         let Some(record) = self.devices.get_mut(&event.device) else { return };
         record.signing_key = event.signing_key;
@@ -133,7 +153,7 @@ impl Fleet {
 
 impl View for Fleet {
     const NAME: &'static str = "fleet";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const CLASSES: &'static [LogClass] = &[LogClass::Accounts];
 
     fn fold(&mut self, _origin: &Origin, record: &Record<'_>) {
@@ -150,6 +170,7 @@ impl View for Fleet {
                     standing_since: at,
                     enrolled_at: at,
                     readmitted: event.readmitted,
+                    processing: event.processing == Some(true),
                 };
                 self.devices.entry(event.device).or_insert(device);
             }

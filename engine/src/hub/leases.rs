@@ -1,14 +1,14 @@
 //! Leases: what the cloud lets devices spend of users' balances, and what is left.
 //!
 //! Invariant: a credit leaves the pool, durably, before a device hears of it, and the number of that
-//! allocation stands outside the store before then, so that a store that lost it knows. The pool is what
-//! was granted and corrected, less what was charged or is held, less what devices may still spend. A
-//! request for more than the pool is met from leases that idle elsewhere, if they can be reached; else
-//! it is refused, and told who holds what. Source: escrow (Balegas et al. 2015).
+//! allocation stands outside the store before then, so that a store that lost it knows. A request for
+//! more than the pool is met from leases that idle elsewhere, if they can be reached; else it is refused,
+//! and told who holds what. What the pool is, is [`super::funds`]'s. Source: escrow (Balegas et al. 2015).
 
 use super::Hub;
 use super::decide::check_text;
-use crate::counts::{Counts, Lease, Recall, Request, RightKey};
+use super::funds::Funds;
+use crate::counts::{Lease, Recall, Request, RightKey};
 use crate::device::Now;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
@@ -23,76 +23,6 @@ use tallyroll_schema::limits::{LEASE_DAYS, LEASE_RECALL_SECONDS};
 use tallyroll_schema::{
     Credits, DeviceId, EpochId, JobId, LogId, Position, SubjectId, UserAlias, Wall,
 };
-
-/// Where an account's credits are. Thousandths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Funds {
-    /// Given.
-    pub granted: i128,
-    /// Given back by corrections, less what they took.
-    pub corrected: i128,
-    /// Charged and settled.
-    pub charged: i128,
-    /// Provisionally charged.
-    pub held: i128,
-    /// What devices may still spend, frozen rights included.
-    pub leased: i128,
-    /// Spent after it was written off.
-    pub written_off: i128,
-}
-
-impl Funds {
-    /// What nobody holds.
-    pub fn pool(&self) -> i128 {
-        self.granted - self.used() - self.leased
-    }
-
-    /// Given and corrected, less charged.
-    pub fn balance(&self) -> i128 {
-        self.granted + self.corrected - self.charged
-    }
-
-    /// What was used for good: charged or held, less what was given back of it.
-    pub fn used(&self) -> i128 {
-        self.charged + self.held - self.written_off - self.corrected
-    }
-
-    /// Where each account's credits are: a group's with those of its members.
-    pub fn of_accounts(counts: &Counts) -> BTreeMap<SubjectId, Self> {
-        if planted(Bug::MembersApart) {
-            return Self::of_subjects(counts);
-        }
-        Self::by(counts, |subject| counts.accounts().account(subject))
-    }
-
-    /// Where each subject's own credits are, whether it is a member of a group or not.
-    pub(crate) fn of_subjects(counts: &Counts) -> BTreeMap<SubjectId, Self> {
-        Self::by(counts, |subject| subject)
-    }
-
-    fn by(counts: &Counts, whose: impl Fn(SubjectId) -> SubjectId) -> BTreeMap<SubjectId, Self> {
-        let mut funds = BTreeMap::<SubjectId, Self>::new();
-        for (subject, granted) in counts.granted() {
-            funds.entry(whose(*subject)).or_default().granted += *granted;
-        }
-        for (subject, corrected) in counts.books().corrections() {
-            funds.entry(whose(subject)).or_default().corrected += corrected;
-        }
-        for (key, usage) in counts.usage() {
-            let Some(subject) = counts.subject(key.device, key.user) else { continue };
-            let funds = funds.entry(whose(subject)).or_default();
-            funds.charged += usage.charged;
-            funds.held += usage.held;
-        }
-        for (key, lease) in counts.rights().leases() {
-            let Some(subject) = counts.subject(key.device, key.user) else { continue };
-            let funds = funds.entry(whose(subject)).or_default();
-            funds.leased += lease.outstanding().max(0);
-            funds.written_off += (-lease.outstanding()).max(0);
-        }
-        funds
-    }
-}
 
 /// What a device holds of a user's balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -266,6 +196,9 @@ impl<S: Store> Hub<S> {
         reached: &BTreeSet<DeviceId>,
         anchor: &mut Anchor<'_>,
     ) -> Result<()> {
+        if self.fleet().is_processing(key.device) {
+            return self.refuse_lease(now, asked, key, 0, &[]); // nobody's pages are at it
+        }
         let subject = self.counts().account(key.device, key.user);
         let funds = subject.and_then(|subject| self.funds().get(&subject).copied());
         let (pool, needed) = (funds.unwrap_or_default().pool(), thousandths(asked.needed).max(1));

@@ -16,6 +16,7 @@ mod enrol;
 mod fleet;
 mod forget;
 mod forks;
+mod funds;
 mod gaps;
 mod leases;
 mod people;
@@ -28,15 +29,16 @@ mod retire;
 mod stage;
 mod sync;
 
-pub use acts::Acted;
+pub use acts::{Acted, AskedAct};
 pub use books::{Correction, MonthBooks};
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};
 pub use forget::Forgetting;
 pub use forks::Fork;
+pub use funds::Funds;
 pub use gaps::Gap;
-pub use leases::{Funds, HeldLease};
+pub use leases::HeldLease;
 pub use people::{CLOUD, Named};
 pub use quarantine::Quarantined;
 pub use read::{LogSummary, Verified};
@@ -50,7 +52,7 @@ use crate::keys::Signer;
 use crate::log::newest_time;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    CloudErasure, CloudLogs, CloudRecovery, CommitRow, LogRow, TipRow, split_epoch_key,
+    CloudErasure, CloudLogs, CloudRecovery, CloudRole, CommitRow, LogRow, TipRow, split_epoch_key,
 };
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
@@ -89,6 +91,7 @@ pub struct Hub<S> {
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
     recovery: CloudRecovery,
+    role: CloudRole,
     /// What is left to erase of people who are forgotten.
     erasure: CloudErasure,
     /// The last number of a lease that may have left.
@@ -128,6 +131,7 @@ impl<S: Store> Hub<S> {
         }
         let (fleet, counts) = (Replay::load(&rows)?, Replay::load(&rows)?);
         let recovery = rows.get(&())?.unwrap_or_default();
+        let role = rows.get(&())?.unwrap_or_default();
         let erasure = rows.get(&())?.unwrap_or_default();
         let mut hub = Self {
             config,
@@ -139,6 +143,7 @@ impl<S: Store> Hub<S> {
             fleet,
             counts,
             recovery,
+            role,
             erasure,
             allocated: 0,
             waiting: leases::Waiting::new(),

@@ -161,6 +161,7 @@ impl<S: Store> Hub<S> {
                 signing_key: record.signing_key,
                 tls_fingerprint: record.tls_fingerprint,
                 readmitted: record.readmitted,
+                processing: record.processing.then_some(true),
             };
             self.stage_events(&mut rows, &mut staged, now, *place, &[event.into()])?;
         }

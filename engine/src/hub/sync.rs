@@ -136,12 +136,14 @@ impl<S: Store> Hub<S> {
                     self.note_gap(&mut rows, now, device, (log, epoch))?;
                     Reply::Done
                 }
+                Effect::Act(_) => Reply::Done, // it may wait: its driver asks `Hub::act` beside these
                 // The device's; the session refuses them.
                 Effect::KeepReceipt(_)
                 | Effect::DirectoryStored(_)
                 | Effect::Diverged(..)
                 | Effect::CaughtUp(..)
                 | Effect::GiveBack(_)
+                | Effect::Acted(_)
                 | Effect::Accounts(_) => Reply::Done,
             });
         }

@@ -72,11 +72,13 @@ pub enum Table {
     Rotations = 21,
     /// What was discarded of revoked devices.
     Discarded = 22,
+    /// Requests of a processing server that were not answered.
+    Asked = 23,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -100,6 +102,7 @@ impl Table {
         Self::Gap,
         Self::Rotations,
         Self::Discarded,
+        Self::Asked,
     ];
 }
 

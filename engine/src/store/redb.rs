@@ -195,6 +195,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Gap => "20-gap",
         Table::Rotations => "21-rotations",
         Table::Discarded => "22-discarded",
+        Table::Asked => "23-asked",
     })
 }
 

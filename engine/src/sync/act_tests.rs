@@ -5,7 +5,7 @@
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
 use crate::counts::{Recall, decide};
-use crate::hub::{Acted, Funds, Hub};
+use crate::hub::{Acted, AskedAct, Funds, Hub};
 use crate::store::MemoryStore;
 use crate::{Error, Kind};
 use core::time::Duration;
@@ -67,7 +67,8 @@ fn act_at(
     since: Option<Duration>,
 ) -> Result<Acted, Error> {
     let reached: BTreeSet<DeviceId> = reached.iter().copied().collect();
-    hub.act(now(at), device, act, request, &reached, since)
+    let asked = AskedAct { device, act, request, by: None };
+    hub.act(now(at), asked, &reached, since)
 }
 
 fn done(hub: &mut Hub<MemoryStore>, device: DeviceId, act: Act) -> Position {

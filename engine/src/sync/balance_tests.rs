@@ -5,7 +5,7 @@
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
 use crate::counts::decide;
-use crate::hub::{Acted, Hub};
+use crate::hub::{Acted, AskedAct, Hub};
 use crate::store::MemoryStore;
 use std::collections::BTreeSet;
 use tallyroll_schema::event::balances::SyncMode;
@@ -94,7 +94,8 @@ impl Play {
 
     fn serve(&mut self, act: Act) {
         let (at, device) = (now(self.at), self.device.id());
-        let acted = self.hub.act(at, device, act, None, &BTreeSet::new(), None).expect("is done");
+        let asked = AskedAct { device, act, request: None, by: None };
+        let acted = self.hub.act(at, asked, &BTreeSet::new(), None).expect("is done");
         assert!(matches!(acted, Acted::At(_)));
         self.hub.tell_balances(at).expect("tells");
     }

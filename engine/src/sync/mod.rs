@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod act_tests;
+mod acting;
 #[cfg(test)]
 mod balance_tests;
 #[cfg(test)]
@@ -37,6 +38,8 @@ mod quarantine_tests;
 mod rebuilt_tests;
 #[cfg(test)]
 mod rotation_tests;
+#[cfg(test)]
+mod served_tests;
 mod session;
 
 pub use session::{Role, Session, SessionConfig};
@@ -44,7 +47,9 @@ pub use session::{Role, Session, SessionConfig};
 use crate::log::Tip;
 use crate::merge::{Burst, Refusal};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::wire::{DirectoryEntry, EnrolmentProof, ErrorMessage, Message, StreamKind};
+use tallyroll_schema::wire::{
+    ActAnswer, ActRequest, DirectoryEntry, EnrolmentProof, ErrorMessage, Message, StreamKind,
+};
 use tallyroll_schema::{EpochId, Hash, Head, LogId, Receipt, UserAlias};
 
 /// A log epoch that we write and the peer may have.
@@ -135,6 +140,11 @@ pub enum Effect {
     PrunedThere(LogId, EpochId),
     /// As a device: the epoch of the cloud's accounts.
     Accounts(EpochId),
+    /// As the cloud: may the device, as a processing server, do this. It may wait; other effects need not
+    /// wait for it.
+    Act(ActRequest),
+    /// As a device: what was answered. For whoever asked; the store has no part in it.
+    Acted(ActAnswer),
 }
 
 /// Which batches to read.
@@ -191,6 +201,8 @@ pub enum Reply {
     GaveBack(Vec<Offer>),
     /// Names that the cloud is to have, again.
     Directory(Vec<DirectoryEntry>),
+    /// What a processing server is told.
+    Acted(ActAnswer),
     /// Our logs are not what this session began with; another one is to begin.
     StartOver,
     /// Done; nothing to tell the peer.

@@ -36,8 +36,19 @@ pub(super) fn hub() -> Hub<MemoryStore> {
 }
 
 pub(super) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDevice {
+    enrol_as(hub, name, seed, false)
+}
+
+/// Enrols a device, or a processing server.
+pub(super) fn enrol_as(
+    hub: &mut Hub<MemoryStore>,
+    name: &str,
+    seed: u8,
+    processing: bool,
+) -> TestDevice {
     let salt = Hash([5; 32]);
-    let invitation = Invitation { name: name.into(), pin_hash: pin_hash(&salt, "ABCD-EFGH"), salt };
+    let invitation =
+        Invitation { name: name.into(), pin_hash: pin_hash(&salt, "ABCD-EFGH"), salt, processing };
     hub.invite(now(1), invitation).expect("invites");
     let signer = Signer::from_seed(&[seed; 32]);
     let tls = [seed; 32];

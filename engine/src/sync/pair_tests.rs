@@ -107,7 +107,12 @@ fn a_pin_works_once_and_only_for_the_keys_that_used_it() {
     hub.join(now(3), &ask(12), Hash([12; 32]), [0; 16]).expect_err("other keys");
 
     let salt = Hash([5; 32]);
-    let late = Invitation { name: "late".into(), pin_hash: pin_hash(&salt, "ABCDEFGH"), salt };
+    let late = Invitation {
+        name: "late".into(),
+        pin_hash: pin_hash(&salt, "ABCDEFGH"),
+        salt,
+        processing: false,
+    };
     hub.invite(now(10), late).expect("invites");
     let mut request = ask(13);
     request.name = "late".into();

@@ -4,6 +4,7 @@
 //! refuses to begin; one that breaks the protocol is told once and closed.
 //! Sending logs is `outgoing`, taking them in is `incoming`.
 
+use super::acting::Acting;
 use super::incoming::Incoming;
 use super::names::Names;
 use super::outgoing::Outgoing;
@@ -65,6 +66,7 @@ pub struct Session {
     pub(super) incoming: Incoming,
     outputs: VecDeque<Output>,
     names: Names,
+    pub(super) acting: Acting,
     stops: Vec<ErrorMessage>,
     /// Epochs of the peer's that are not asked for.
     pub(super) held_up: BTreeMap<(LogId, EpochId), Refusal>,
@@ -95,6 +97,7 @@ impl Session {
             peer: None,
             hello_by: now.saturating_add(HELLO_TIMEOUT),
             names: Names::default(),
+            acting: Acting::default(),
             outputs: VecDeque::new(),
             stops: Vec::new(),
             closed: false,
@@ -208,6 +211,8 @@ impl Session {
                 self.for_role(Role::Device, Effect::DirectoryStored(aliases));
             }
             Message::Surveyed(_) => self.handle_surveyed(),
+            Message::Act(asked) => self.handle_act(asked),
+            Message::Acted(answer) => self.for_role(Role::Device, Effect::Acted(answer)),
             Message::Fork(signed) => self.outgoing.stop(signed.head.position.log),
             Message::Unknown(_) => {}
         }
@@ -272,6 +277,7 @@ impl Session {
             Reply::Grew(offers) => self.grew(offers),
             Reply::GaveBack(offers) => self.gave_back(offers),
             Reply::Directory(entries) => self.offer_directory(entries),
+            Reply::Acted(answer) => self.acted(answer),
             Reply::DirectoryStored(aliases) => self.send(Message::DirectoryStored(aliases)),
             Reply::Done => {}
         }
@@ -313,7 +319,7 @@ impl Session {
         }
     }
 
-    fn for_role(&mut self, role: Role, effect: Effect) {
+    pub(super) fn for_role(&mut self, role: Role, effect: Effect) {
         if self.config.role == role {
             self.perform(effect);
         } else {

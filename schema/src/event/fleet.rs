@@ -27,6 +27,9 @@ body! {
         /// device brought it back.
         #[n(4)]
         pub readmitted: Option<Position>,
+        /// Whether it is a processing server: it may ask for acts in other devices' jobs.
+        #[n(5)]
+        pub processing: Option<bool>,
     }
 
     /// A device may deliver what it has and take no more rights.

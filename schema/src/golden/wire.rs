@@ -8,14 +8,15 @@ use super::files::{assert_golden, assert_no_others, bytes, hex};
 use super::samples::{ALIAS, DEVICE, EPOCH, HASH, LOG, POSITION, TENANT, WALL, samples};
 use crate::enrol::{self, JoinAnswer, JoinRequest, Welcome};
 use crate::event::Bytes;
+use crate::event::counts::{Charge, ColorMode};
 use crate::limits::{
-    BATCH_BYTES_MAX, CONTROL_BYTES_MAX, DIRECTORY_ENTRIES_MAX, FRAME_BYTES_MAX,
-    HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX,
+    ACT_ANSWER_BYTES_MAX, ACT_BYTES_MAX, BATCH_BYTES_MAX, CONTROL_BYTES_MAX, DIRECTORY_ENTRIES_MAX,
+    FRAME_BYTES_MAX, HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX,
 };
 use crate::wire::*;
 use crate::{
-    Batch, BatchHeader, Commit, CommitPosition, Compression, EpochId, Head, Position, PublicKey,
-    Receipt, Record, Signature, SignedHead, Timestamp,
+    Act, Batch, BatchHeader, Commit, CommitPosition, Compression, Credits, EpochId, Head, JobId,
+    Position, PublicKey, Receipt, Record, RequestId, ServerAct, Signature, SignedHead, Timestamp,
 };
 
 const FOLDER: &str = "golden/v1/wire";
@@ -87,9 +88,41 @@ fn messages() -> Vec<(&'static str, Message)> {
             Message::Directory(vec![DirectoryEntry { alias: ALIAS, sealed: vec![0xab; 80] }]),
         ),
         ("directory-stored", Message::DirectoryStored(vec![ALIAS])),
+        (
+            "act",
+            Message::Act(asked(Some(Charge {
+                credits: Credits::from_thousandths(2_500),
+                card: 3,
+                backing: None,
+            }))),
+        ),
+        ("act.minimal", Message::Act(asked(None))),
+        ("acted", Message::Acted(ActAnswer::new(REQUEST, ActOutcome::At(POSITION)))),
+        (
+            "acted.refused",
+            Message::Acted(ActAnswer::new(REQUEST, ActOutcome::Refused("0.000 left".into()))),
+        ),
+        (
+            "acted.later",
+            Message::Acted(ActAnswer::new(REQUEST, ActOutcome::Later("card 4 is in force".into()))),
+        ),
         ("batch", Message::Batch(batch())),
         ("head", Message::Head(SIGNED_HEAD)),
     ]
+}
+
+const REQUEST: RequestId = RequestId(*b"\0\0\0\0\0\0\0\xb1");
+
+fn asked(charge: Option<Charge>) -> ActRequest {
+    let discarded = charge.is_none();
+    let job = JobId(*b"\0\0\0\0\0\0\0\xa1");
+    let (user, color) = ("anna".into(), ColorMode::Monochrome);
+    let (media, revision, which_pages) = (None, None, None);
+    let (pages, destinations) = (1, 5);
+    let sent = Act::Send { job, user, pages, destinations, color, media, revision, which_pages };
+    let act = if discarded { Act::Discard { job } } else { sent };
+    let act = ServerAct { device: "branch-7".into(), request: None, act };
+    ActRequest::new(REQUEST, &act, charge).unwrap()
 }
 
 fn request() -> JoinRequest {
@@ -162,7 +195,10 @@ fn the_largest_messages_fit_their_frames() {
     let have = Have { heads: vec![head; HEADS_PER_MESSAGE_MAX], more: true };
     let entry = DirectoryEntry { alias: ALIAS, sealed: vec![0; SEALED_NAME_BYTES_MAX] };
     let directory = vec![entry; DIRECTORY_ENTRIES_MAX];
-    for message in [Message::Have(have), Message::Directory(directory)] {
+    let act = Message::Act(ActRequest { act: "a".repeat(ACT_BYTES_MAX), ..asked(None) });
+    let text = "a".repeat(ACT_ANSWER_BYTES_MAX);
+    let acted = Message::Acted(ActAnswer::new(REQUEST, ActOutcome::Refused(text)));
+    for message in [Message::Have(have), Message::Directory(directory), act, acted] {
         let frame = encode_frame(&message);
         assert!(frame.len() <= CONTROL_BYTES_MAX as usize, "{} bytes", frame.len());
     }

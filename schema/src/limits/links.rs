@@ -71,6 +71,14 @@ pub const UNIDIRECTIONAL_STREAMS: u32 = 4;
 pub const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Effects of one session under way; beyond, nothing is read.
 pub const UNDER_WAY_MAX: usize = 16;
+/// Acts of one session under way, those that wait for a recall included; others are told to come again.
+pub const ACTS_UNDER_WAY_MAX: usize = 16;
+/// Acts of a processing server a second, in the long run: each is a commit, and devices are to be heard, too.
+pub const ACTS_PER_SECOND: u32 = 100;
+/// And so many at once; what comes faster waits.
+pub const ACTS_BURST: u32 = 200;
+/// A processing server waits so long for an answer: a recall takes three seconds, a full queue and the way a few more.
+pub const ACT_PATIENCE: Duration = Duration::from_secs(10);
 /// Logs of one session whose stop is told; more stop all the same.
 pub const STOPS_MAX: usize = 16;
 

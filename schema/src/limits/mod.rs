@@ -37,6 +37,12 @@ pub const ENROLMENT_BYTES_MAX: usize = 8 * 1024;
 pub const ENROLMENT_PROOF_BYTES_MAX: usize = 16 * 1024;
 /// A PIN, bytes: an administrator types it.
 pub const PIN_BYTES_MAX: usize = 64;
+/// What a processing server asks to do, as a line of JSON, bytes: a few names and pages.
+pub const ACT_BYTES_MAX: usize = 16 * 1024;
+/// Why it may not, bytes: who holds how much, as far as a person reads it.
+pub const ACT_ANSWER_BYTES_MAX: usize = 4 * 1024;
+/// Requests whose answers were lost and that were not sent again, at a processing server; beyond, it asks for nothing new.
+pub const ACTS_UNKNOWN_MAX: usize = 1024;
 /// Bytes of batches a sender may have under way that are not yet durable at the receiver.
 pub const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Batches' bytes that one burst (batches closed by a head) may hold.

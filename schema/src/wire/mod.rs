@@ -6,9 +6,11 @@
 //! newer peer can talk to an older one. Who may say what, and when, is the
 //! engine's session.
 
+mod act;
 mod frame;
 mod tagged;
 
+pub use act::{ActAnswer, ActOutcome, ActRequest};
 pub use frame::{FrameReader, StreamKind, encode_frame};
 pub use tagged::{KEEP_ALIVE, TaggedReader, tag_frame};
 
@@ -17,7 +19,8 @@ use crate::event::Bytes;
 use crate::head::{Head, Receipt, SignedHead};
 use crate::ids::{DeviceId, EpochId, Hash, LogId, TenantId, UserAlias};
 use crate::limits::{
-    DIRECTORY_ENTRIES_MAX, ENROLMENT_PROOF_BYTES_MAX, HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX,
+    ACT_ANSWER_BYTES_MAX, ACT_BYTES_MAX, DIRECTORY_ENTRIES_MAX, ENROLMENT_PROOF_BYTES_MAX,
+    HEADS_PER_MESSAGE_MAX, SEALED_NAME_BYTES_MAX,
 };
 use crate::{Batch, DecodeError};
 use minicbor::{Decode, Encode};
@@ -223,6 +226,10 @@ pub enum Message {
     DirectoryStored(Vec<UserAlias>),
     /// Says that all was told that is held of the peer's own logs, of so many epochs.
     Surveyed(u32),
+    /// Asks for permission to act, as a processing server.
+    Act(ActRequest),
+    /// Gives it, or not.
+    Acted(ActAnswer),
     /// A batch of a burst (batch streams only).
     Batch(Batch),
     /// Closes a burst: the head of its last batch (batch streams only).
@@ -274,6 +281,8 @@ messages! {
     8 => Directory,
     9 => DirectoryStored,
     10 => Surveyed,
+    11 => Act,
+    12 => Acted,
     65 => Head,
 }
 
@@ -293,6 +302,11 @@ impl Message {
             Self::DirectoryStored(aliases) => {
                 within("DIRECTORY_STORED", aliases.len(), DIRECTORY_ENTRIES_MAX)
             }
+            Self::Act(asked) => within("act", asked.act.len(), ACT_BYTES_MAX),
+            Self::Acted(ActAnswer {
+                outcome: ActOutcome::Refused(text) | ActOutcome::Later(text),
+                ..
+            }) => within("answer to an act", text.len(), ACT_ANSWER_BYTES_MAX),
             _ => Ok(()),
         }
     }

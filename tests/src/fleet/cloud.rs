@@ -54,7 +54,17 @@ impl Cloud {
     /// # Panics
     /// When it does not come up.
     pub fn start_again(&mut self) {
-        let started = Process::start(&mut self.serving(), &self.data.with_extension("stderr"));
+        self.start_with(&[]);
+    }
+
+    /// Starts its process anew, with options of `serve`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_with(&mut self, options: &[&str]) {
+        let mut serving = self.serving();
+        serving.args(options);
+        let started = Process::start(&mut serving, &self.data.with_extension("stderr"));
         self.process =
             Some(started.unwrap_or_else(|ran| panic!("the cloud does not start: {ran:?}")));
     }
@@ -158,7 +168,17 @@ impl Cloud {
     #[track_caller]
     #[must_use]
     pub fn enroll(&self, name: &str) -> Invitation {
-        let answer = self.json(&["enroll", name]);
+        self.enroll_with(&[name])
+    }
+
+    /// Invites with options of `enroll`.
+    ///
+    /// # Panics
+    /// When the cloud does not.
+    #[track_caller]
+    #[must_use]
+    pub fn enroll_with(&self, arguments: &[&str]) -> Invitation {
+        let answer = self.json(&[&["enroll"], arguments].concat());
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
         Invitation { url: text("url"), pin: text("pin") }
     }

@@ -70,7 +70,8 @@ impl Party {
     pub fn enrol<S: Store>(&self, hub: &mut Hub<S>) {
         let (name, salt) = (self.name.to_owned(), Hash([5; 32]));
         let pin_hash = pin_hash(&salt, "ABCD-EFGH");
-        hub.invite(now(1), Invitation { name: name.clone(), pin_hash, salt }).expect("invites");
+        hub.invite(now(1), Invitation { name: name.clone(), pin_hash, salt, processing: false })
+            .expect("invites");
         let (signer, tls) = (Signer::from_seed(&self.device), self.device);
         let request = JoinRequest {
             proof: signer.sign_enrolment(&name, &tls),

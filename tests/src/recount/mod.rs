@@ -134,7 +134,7 @@ fn enrolled(cloud: &mut Cloud, index: usize) -> Result<Edge> {
     let (name, seed) = (format!("device-{index}"), [index as u8 + 10; 32]);
     let (salt, began) = (Hash([5; 32]), Now { wall: Wall(BEGINS), ..Now::default() });
     let pin_hash = pin_hash(&salt, "ABCD-EFGH");
-    cloud.invite(began, Invitation { name: name.clone(), pin_hash, salt })?;
+    cloud.invite(began, Invitation { name: name.clone(), pin_hash, salt, processing: false })?;
     let (signer, tls) = (Signer::from_seed(&seed), seed);
     let request = JoinRequest {
         pin: "abcdefgh".into(),

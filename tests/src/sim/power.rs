@@ -44,7 +44,12 @@ impl World {
         let (signer, name) = (Signer::from_seed(&seed), format!("device-{index}"));
         let now = self.cloud.clock.show(self.now);
         let Some(cloud) = &mut self.cloud.process else { return Ok(()) };
-        let invitation = Invitation { name: name.clone(), pin_hash: pin_hash(&salt, PIN), salt };
+        let invitation = Invitation {
+            name: name.clone(),
+            pin_hash: pin_hash(&salt, PIN),
+            salt,
+            processing: false,
+        };
         let request = JoinRequest {
             proof: signer.sign_enrolment(&name, tls.as_bytes()),
             signing_key: signer.public_key(),

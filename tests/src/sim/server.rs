@@ -11,7 +11,7 @@ use super::world::{Step, World};
 use std::collections::BTreeSet;
 use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{Terms, decide};
-use tallyroll_engine::hub::Acted;
+use tallyroll_engine::hub::{Acted, AskedAct};
 use tallyroll_schema::event::counts::{ColorMode, Conversion};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Act, DeviceId, Event, JobId, Position, RequestId, UserAlias, Wall};
@@ -139,7 +139,8 @@ impl World {
         }
         let Some(process) = &mut self.cloud.process else { return Ok(None) };
         let before = process.last_commit();
-        let acted = process.act(now, device, act.clone(), Some(request), &reached, None);
+        let asked = AskedAct { device, act: act.clone(), request: Some(request), by: None };
+        let acted = process.act(now, asked, &reached, None);
         let changed = process.last_commit() != before;
         self.trace.note(self.now, format_args!("cloud acts in {job}: {acted:?}"));
         if acted.as_ref().is_err_and(|why| matches!(why.kind(), Kind::Rejected | Kind::Retry)) {

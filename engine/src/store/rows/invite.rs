@@ -38,6 +38,9 @@ pub struct InviteRow {
     /// Who used it.
     #[n(4)]
     pub guest: Option<Guest>,
+    /// Whether who uses it is a processing server.
+    #[n(5)]
+    pub processing: Option<bool>,
 }
 
 cbor_row!(InviteRow, Invite, String, |name| name.as_bytes().to_vec());
@@ -55,6 +58,7 @@ mod tests {
             expires_at: Wall(3),
             tries_left: 5,
             guest: Some(guest),
+            processing: Some(true),
         });
     }
 }

@@ -26,6 +26,8 @@ pub enum MetaKey {
     DeviceErasure = 6,
     /// [`CloudErasure`].
     CloudErasure = 7,
+    /// [`CloudRole`].
+    CloudRole = 8,
 }
 
 /// The logs this store's device writes.
@@ -131,6 +133,16 @@ pub struct CloudErasure {
     pub names: Vec<(Hash, SubjectId)>,
 }
 
+/// What a cloud is for, if not for everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
+pub struct CloudRole {
+    /// Whether it only holds the accounts: processing servers ask it for acts by their sessions.
+    #[n(0)]
+    pub accounts_only: bool,
+}
+
+cbor_row!(CloudRole, Meta, (), |()| vec![MetaKey::CloudRole as u8]);
 cbor_row!(CloudErasure, Meta, (), |()| vec![MetaKey::CloudErasure as u8]);
 cbor_row!(DeviceErasure, Meta, (), |()| vec![MetaKey::DeviceErasure as u8]);
 cbor_row!(CloudRecovery, Meta, (), |()| vec![MetaKey::CloudRecovery as u8]);
@@ -171,6 +183,7 @@ mod tests {
             unscrubbed: true,
             names: vec![(Hash([7; 32]), SubjectId([8; 16]))],
         });
+        assert_reads_back(&CloudRole { accounts_only: true });
         assert_reads_back(&JournalState { generation: 7, key: Hash([8; 32]) });
     }
 }

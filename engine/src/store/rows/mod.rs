@@ -5,6 +5,7 @@
 //! kept as they are.
 
 mod alias;
+mod asked;
 mod base;
 mod batch;
 mod child;
@@ -28,6 +29,7 @@ mod spool_job;
 mod tip;
 
 pub use alias::AliasRow;
+pub use asked::AskedRow;
 pub use base::BaseRow;
 pub use batch::BatchRow;
 pub use child::ChildRow;
@@ -42,8 +44,8 @@ pub use import::{ImportRow, PrunedLine};
 pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
 pub use meta::{
-    CloudErasure, CloudLogs, CloudRecovery, DeviceErasure, DeviceHistory, DeviceLogs, JournalState,
-    MetaKey,
+    CloudErasure, CloudLogs, CloudRecovery, CloudRole, DeviceErasure, DeviceHistory, DeviceLogs,
+    JournalState, MetaKey,
 };
 pub use pruned::PrunedRow;
 pub use quarantine::{QuarantineBurstRow, QuarantineEntry, QuarantineRow};

@@ -14,7 +14,7 @@ const QUARANTINE: QuarantineId = QuarantineId([0xee; 8]);
 
 pub(super) fn samples() -> Vec<Event> {
     vec![
-        enrolled(Some(POSITION)),
+        enrolled(Some(POSITION), Some(true)),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),
         DeviceKeysRotated {
@@ -61,7 +61,7 @@ pub(super) fn samples() -> Vec<Event> {
 
 pub(super) fn minimal_samples() -> Vec<Event> {
     vec![
-        enrolled(None),
+        enrolled(None, None),
         DeviceKeysRotated {
             device: DEVICE,
             signing_key: PublicKey([0xcc; 32]),
@@ -72,13 +72,14 @@ pub(super) fn minimal_samples() -> Vec<Event> {
     ]
 }
 
-fn enrolled(readmitted: Option<Position>) -> Event {
+fn enrolled(readmitted: Option<Position>, processing: Option<bool>) -> Event {
     DeviceEnrolled {
         device: DEVICE,
         name: "branch-7".into(),
         signing_key: PublicKey([0x99; 32]),
         tls_fingerprint: HASH,
         readmitted,
+        processing,
     }
     .into()
 }

@@ -1,0 +1,99 @@
+//! The stream of a processing server: acts in as JSON Lines, answers out in the same order, one at a time.
+//!
+//! Invariant: a request is noted on the disk before it is asked, and until its answer was written to who
+//! asked: whatever ends in between, it is listed as not known. Nothing is asked without a link, and nothing
+//! again by itself. What an act costs by the card here is the engine's, whether it may be done the account server's.
+
+use super::Desk;
+use super::recording::read_line;
+use crate::keeper::Gone;
+use crate::link::Heard;
+use serde::{Deserialize, Serialize};
+use std::io;
+use tallyroll_engine::Kind;
+use tallyroll_schema::wire::ActOutcome;
+use tallyroll_schema::{Position, RequestId, ServerAct};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+
+/// What became of an act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActLine {
+    /// It may be done, and is recorded there.
+    Position(Position),
+    /// It may not, and why.
+    Error(String),
+    /// Not now, and why; it is not done.
+    Busy(String),
+    /// Nobody knows whether it is done, why, and what to do.
+    Unknown(String),
+}
+
+/// Asks for acts until the stream ends.
+///
+/// # Errors
+/// The stream broke, or the keeper ended; what was not answered may be done all the same.
+pub async fn pump<R, W>(mut reader: BufReader<R>, mut writer: W, desk: &Desk) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut line = Vec::new();
+    while read_line(&mut reader, &mut line).await? > 0 {
+        if !line.iter().all(u8::is_ascii_whitespace) {
+            let (answer, noted) = match serde_json::from_slice(&line) {
+                Ok(act) => ask(desk, act).await.map_err(io::Error::other)?,
+                Err(why) => (ActLine::Error(why.to_string()), None),
+            };
+            let mut text = serde_json::to_vec(&answer)?;
+            text.push(b'\n');
+            writer.write_all(&text).await?;
+            if let Some(request) = noted {
+                // Without room it stays listed, and may be asked again.
+                let told = desk.keeper.query(move |device| device.answered(request)).await;
+                drop(told.map_err(io::Error::other)?);
+            }
+        }
+        line.clear();
+    }
+    writer.shutdown().await
+}
+
+/// Asks for an act; returns its answer, and its request if it need not be noted any longer.
+async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>), Gone> {
+    let refusal = match &desk.acts {
+        Some(acts) => acts.refusal(),
+        None => Some("no agent runs here".into()),
+    };
+    let (Some(acts), None) = (&desk.acts, &refusal) else {
+        return Ok((ActLine::Busy(refusal.unwrap_or_default()), None));
+    };
+    let Some(request) = act.request else {
+        let why = "an act without `request`: 16 hex digits, new for each act";
+        return Ok((ActLine::Error(why.into()), None));
+    };
+    let (asked, noted_before) = match desk.keeper.ask_to_act(act).await? {
+        Ok(asked) => asked,
+        Err(why) => {
+            let temporary = matches!(why.kind(), Kind::Full | Kind::Retry);
+            let line = if temporary { ActLine::Busy } else { ActLine::Error };
+            return Ok((line(why.to_string()), None));
+        }
+    };
+    Ok(match acts.ask(asked).await {
+        Heard::Answer(ActOutcome::At(position)) => (ActLine::Position(position), Some(request)),
+        Heard::Answer(ActOutcome::Refused(why)) => (ActLine::Error(why), Some(request)),
+        // It is not done now; whether it was, when it was asked before, is told by a position alone.
+        Heard::Answer(ActOutcome::Later(why)) => {
+            (ActLine::Busy(why), (!noted_before).then_some(request))
+        }
+        Heard::NotAsked(why) => (ActLine::Busy(why), (!noted_before).then_some(request)),
+        Heard::Unknown => (
+            ActLine::Unknown(format!(
+                "the link was lost, or no answer came: it is not known whether this is done; send the same line again \
+                 with \"request\":\"{request}\""
+            )),
+            None,
+        ),
+    })
+}
