@@ -134,6 +134,11 @@ impl<S: Store> Hub<S> {
             self.fleet().active(*asker)?;
         }
         let name = self.fleet().not_revoked(device)?.name.clone();
+        if self.fleet().is_processing(device) {
+            return Err(Error::Rejected(format!(
+                "{name} is a processing server, where nobody begins a job; name the device whose job it is"
+            )));
+        }
         let waits = Acted::Waits { since: since.unwrap_or(now.monotonic) };
         let in_time = now.monotonic < since.unwrap_or(now.monotonic).saturating_add(RECALL);
         let Some(payer) = self.counts().payer(device, job) else {

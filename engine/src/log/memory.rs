@@ -16,13 +16,14 @@ impl JournalFile for MemoryFile {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<()> {
-        let held = self.0.get(offset as usize..).and_then(|rest| rest.get(..bytes.len()));
+        let held = self.0.get(begin(offset)?..).and_then(|rest| rest.get(..bytes.len()));
         bytes.copy_from_slice(held.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let (begin, end) = (offset as usize, offset as usize + bytes.len());
+        let begin = begin(offset)?;
+        let end = begin.checked_add(bytes.len()).ok_or(ErrorKind::FileTooLarge)?;
         self.0.resize(self.0.len().max(end), 0);
         if let Some(place) = self.0.get_mut(begin..end) {
             place.copy_from_slice(bytes);
@@ -33,4 +34,8 @@ impl JournalFile for MemoryFile {
     fn sync(&mut self) -> Result<()> {
         Ok(())
     }
+}
+
+fn begin(offset: u64) -> Result<usize> {
+    usize::try_from(offset).map_err(|_| ErrorKind::FileTooLarge.into())
 }
