@@ -48,7 +48,9 @@ fn try_act(
     by: By,
     since: Option<Duration>,
 ) -> Result<Acted> {
-    replica.hub.may_act(by.as_ref().map(|(asker, _)| *asker))?; // others hear nothing of names
+    if let Some((asker, _)) = &by {
+        replica.hub.may_act(Some(*asker))?; // others hear nothing of names
+    }
     let (device, name) = find(replica, &device)?;
     let counts = replica.hub.counts();
     let asked_again = request.is_some_and(|request| counts.requested(device, request).is_some());
@@ -59,6 +61,12 @@ fn try_act(
             Some(known) if known == user || shown == Some(user) => {}
             Some(_) => {
                 let why = format!("{user} did not begin this job at {name}; say who did");
+                return Err(Error::Rejected(why));
+            }
+            None if replica.hub.is_forgotten(device, payer) => {
+                let why = format!(
+                    "who began this job at {name} is forgotten: nothing more is done in it, end it there"
+                );
                 return Err(Error::Rejected(why));
             }
             None => {

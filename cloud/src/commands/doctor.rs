@@ -133,7 +133,7 @@ fn story(frozen: &Value) -> String {
     format!(
         "Frozen since {since}: {why}. The end of this cloud's own logs may be lost.\n\
          Rate cards and what is decided about devices wait until each device gave back what it holds of them;\n\
-         usage is taken in meanwhile. What only this cloud held (grants, links of names) is as it was then.\n\
+         usage is taken in meanwhile. What only this cloud held (grants, links of names, acts of the processing server) is as it was then.\n\
          gave back: {}\n\
          missing:   {}\n\
          {thaws}",

@@ -26,8 +26,9 @@ pub(crate) async fn run(dir: &DataDir, from: PathBuf, json: bool) -> Result {
         "{} events, {} bytes of tenant {} are restored in {directory}\n\
          what devices sent since comes back from them; until each gave back what it holds of this cloud's own\n\
          logs, these are frozen: `tallyroll doctor --data {data}` tells who is waited for\n\
-         what only the cloud held since is gone: revocations, enrolments, grants; revoke again who was revoked, grant\n\
-         again what was granted; a device enrolled since proves it, and `doctor` tells of each that is not let in\n\
+         what only the cloud held since is gone: revocations, enrolments, grants, acts of the\n\
+         processing server; revoke again who was revoked, grant again what was granted, and have what it sent and\n\
+         saved since recorded again; a device enrolled since proves it, and `doctor` tells of each that is not let in\n\
          who was forgotten since is forgotten again if any device had heard of it, which `tallyroll users forget\n\
          --status` tells once all gave back; forget again who is missing there\n\
          let the directory that was backed up not be served again\n\

@@ -170,7 +170,7 @@ fn statement(replica: &Replica, whose: Whose, period: Period) -> Result<Stated> 
         let record = line.device.and_then(|device| hub.fleet().device(device));
         record.map(|record| record.name.clone())
     };
-    let shown = |subject: SubjectId| name_of(replica, subject).unwrap_or_else(|| subject.short());
+    let shown = |subject: SubjectId| people::shown(replica, subject);
     let member = |line: &Line| line.subject.filter(|one| whose.group && *one != subject).map(shown);
     let rows = stated.lines.into_iter().map(|line| StatedLine {
         device_name: device_name(&line),

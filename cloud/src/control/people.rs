@@ -213,7 +213,11 @@ pub(super) fn find(replica: &Replica, whose: &Whose) -> Result<SubjectId> {
 
 /// The person of a name, or of the id by which those are shown who have none.
 fn user(replica: &Replica, name: &str) -> Result<SubjectId> {
-    let known = replica.people.subject(name).map(Ok).or_else(|| nameless(replica, name));
+    let known = match name.starts_with('(') {
+        // Whoever is named like an id does not stand before whose id it is.
+        true => nameless(replica, name).or_else(|| replica.people.subject(name).map(Ok)),
+        false => replica.people.subject(name).map(Ok).or_else(|| nameless(replica, name)),
+    };
     known.unwrap_or_else(|| {
         Err(Error::Rejected(format!(
             "no user {name}: no device has seen one; `tallyroll users list` lists all, `tallyroll users add {name}` enters one"
@@ -270,12 +274,20 @@ fn only_alias(replica: &Replica, name: &str, device: &str) -> Result<(DeviceId, 
     }
 }
 
+/// Somebody's name, or the id by which those are shown who have none.
+pub(super) fn shown(replica: &Replica, subject: SubjectId) -> String {
+    let name = replica.people.title(subject);
+    name.map_or_else(|| format!("({})", subject.short()), str::to_owned)
+}
+
 fn groups(replica: &Replica) -> Value {
     let Replica { hub, people, .. } = replica;
     let accounts = hub.counts().accounts();
     let row = |group: &SubjectId| {
-        let members = people.users().filter(|user| accounts.group_of(*user) == Some(*group));
-        let members: Vec<&str> = members.filter_map(|user| people.title(user)).collect();
+        let everybody: BTreeSet<_> = hub.counts().links().map(|(_, subject)| subject).collect();
+        let members = everybody.into_iter().filter(|user| accounts.group_of(*user) == Some(*group));
+        let mut members: Vec<String> = members.map(|user| shown(replica, user)).collect();
+        members.sort();
         json!({ "name": people.title(*group), "subject": group, "members": members })
     };
     accounts.groups().iter().map(row).collect()

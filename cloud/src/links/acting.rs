@@ -7,10 +7,10 @@
 use super::live::Live;
 use super::rates::Rates;
 use crate::acts::act;
-use crate::keeper::{Keeper, Unanswered};
+use crate::keeper::{Keeper, Replica, Unanswered};
 use core::future::pending;
 use std::sync::Arc;
-use tallyroll_engine::hub::Acted;
+use tallyroll_engine::hub::{Acted, Standing};
 use tallyroll_engine::sync::Reply;
 use tallyroll_schema::DeviceId;
 use tallyroll_schema::wire::{ActAnswer, ActOutcome, ActRequest};
@@ -66,10 +66,19 @@ async fn answer(
     match act(keeper, Some(live), line, Some((device, asked.charge))).await {
         Ok(position) => Ok(ActOutcome::At(position)),
         Err(Unanswered::Engine(why)) => match Acted::outcome(Err(why))? {
+            // Who is revoked hears nothing more: what it asked for before may have been done.
+            Some(_) if is_revoked(keeper, device).await? => Err(Unanswered::Gone),
             Some(outcome) => Ok(outcome),
             None => Err(Unanswered::Gone), // an error is no wait
         },
         Err(Unanswered::Full) => Ok(ActOutcome::Later(Unanswered::Full.to_string())),
         Err(Unanswered::Gone) => Err(Unanswered::Gone),
     }
+}
+
+async fn is_revoked(keeper: &Keeper, device: DeviceId) -> Result<bool, Unanswered> {
+    let standing = move |replica: &mut Replica| {
+        Ok(replica.hub.fleet().device(device).map(|record| record.standing))
+    };
+    Ok(keeper.run(standing).await? == Some(Standing::Revoked))
 }

@@ -181,6 +181,10 @@ impl People {
                 format!("a name has 1 to {NAME_BYTES_MAX} bytes, none of them a control character");
             return Err(Error::Rejected(why));
         }
+        if name.starts_with('(') {
+            let why = "a name begins with no parenthesis: so are those shown who have none";
+            return Err(Error::Rejected(why.into()));
+        }
         if mail.is_some_and(|mail| !fits(mail) || !mail.contains('@')) {
             let why = format!("a mail address has an @, and at most {NAME_BYTES_MAX} bytes");
             return Err(Error::Rejected(why));

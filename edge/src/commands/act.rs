@@ -34,7 +34,7 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
 
 fn ask_all(mut agent: UnixStream, lines: impl BufRead, json: bool) -> Result<ExitCode> {
     let mut answers = BufReader::new(agent.try_clone().into_diagnostic()?);
-    let (mut refused, mut again, mut number) = (false, false, 0);
+    let (mut refused, mut again, mut gone, mut number) = (false, false, false, 0);
     for line in lines.lines() {
         let line = line.into_diagnostic()?;
         if line.trim().is_empty() {
@@ -42,20 +42,20 @@ fn ask_all(mut agent: UnixStream, lines: impl BufRead, json: bool) -> Result<Exi
         }
         number += 1;
         let (line, request) = with_request(line)?;
-        let answer = match ask(&mut agent, &mut answers, &line) {
-            Some(answer) => answer,
-            None => ActLine::Unknown(format!(
+        let answer = match gone {
+            false => ask(&mut agent, &mut answers, &line),
+            true => Some(ActLine::Busy("the agent went away; this was not asked for".into())),
+        };
+        gone |= answer.is_none();
+        let answer = answer.unwrap_or_else(|| {
+            ActLine::Unknown(format!(
                 "the agent went away: it is not known whether this is done; send the same line again with \
                  \"request\":\"{request}\""
-            )),
-        };
-        let ended = matches!(&answer, ActLine::Unknown(why) if why.contains("agent went away"));
+            ))
+        });
         refused |= matches!(answer, ActLine::Error(_));
         again |= matches!(answer, ActLine::Busy(_) | ActLine::Unknown(_));
         tell(json, number, &request, &answer)?;
-        if ended {
-            break; // nothing of what follows is asked for
-        }
     }
     Ok(match (again, refused) {
         (true, _) => ExitCode::from(TEMPORARY),

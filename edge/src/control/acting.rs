@@ -66,7 +66,14 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
         None => Some("no agent runs here".into()),
     };
     let (Some(acts), None) = (&desk.acts, &refusal) else {
-        return Ok((ActLine::Busy(refusal.unwrap_or_default()), None));
+        let why = refusal.unwrap_or_default();
+        let asked = match act.request {
+            Some(request) => desk.keeper.query(move |device| device.is_asked(request)).await?,
+            None => Ok(false),
+        };
+        // What was asked before may have been done: to say that it is not would have it paid twice.
+        let known = matches!(asked, Ok(false));
+        return Ok((if known { ActLine::Busy(why) } else { still_unknown(&why) }, None));
     };
     let Some(request) = act.request else {
         let why = "an act without `request`: 16 hex digits, new for each act";
@@ -87,7 +94,8 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
         Heard::Answer(ActOutcome::Later(why)) => {
             (ActLine::Busy(why), (!noted_before).then_some(request))
         }
-        Heard::NotAsked(why) => (ActLine::Busy(why), (!noted_before).then_some(request)),
+        Heard::NotAsked(why) if noted_before => (still_unknown(&why), None),
+        Heard::NotAsked(why) => (ActLine::Busy(why), Some(request)),
         Heard::Unknown => (
             ActLine::Unknown(format!(
                 "the link was lost, or no answer came: it is not known whether this is done; send the same line again \
@@ -96,4 +104,9 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
             None,
         ),
     })
+}
+
+/// Of a request that was asked before and is not asked now.
+fn still_unknown(why: &str) -> ActLine {
+    ActLine::Unknown(format!("it is still not known whether this is done; send it again: {why}"))
 }

@@ -20,4 +20,4 @@ mod fixture;
 pub use import::{ImportError, Importer, Keyed, Outcome, Recorder, Rejection, Summary};
 pub use key::{JobKey, LineKey};
 pub use page_log::{Entry, Format, FormatError, Pages, Reject};
-pub use rejects::{Erase, RejectFile, erase_from_rejects};
+pub use rejects::{RejectFile, erase_rejects};

@@ -2,7 +2,7 @@
 //!
 //! Owns its form, two lines each: `# FILE:LINE reason`, then the line as it was. Invariants: readable by
 //! its owner only (a line holds names and titles), never over its size limit, and a line stands in it
-//! once, however often it is imported. A forgotten person's lines are erased, all that may hold the name; what is left of
+//! once, however often it is imported. With a forgotten person all are erased, for the name may be in any; what is left of
 //! each, `# erased FINGERPRINT`, keeps it from coming back when its log is read again.
 
 use std::collections::HashSet;
@@ -109,43 +109,26 @@ impl RejectFile {
     }
 }
 
-/// Which entries are erased.
-#[derive(Debug, Clone, Copy)]
-pub enum Erase<'a> {
-    /// Those in which one of these names stands, anywhere.
-    Naming(&'a [String]),
-    /// All: nobody knows in which of them the name stands.
-    All,
-}
-
-/// Erases entries. The file stays the same one, so an
-/// import that has it open goes on; killed in between, it is done again by who asked.
+/// Erases every entry: in which of them somebody's name stands, nobody can tell. The file stays the same one,
+/// so an import that has it open goes on; killed in between, it is done again by who asked.
 ///
 /// # Errors
 /// If it cannot be read or written.
-pub fn erase_from_rejects(path: &Path, which: Erase<'_>) -> io::Result<()> {
+pub fn erase_rejects(path: &Path) -> io::Result<()> {
     let mut file = match OpenOptions::new().read(true).write(true).open(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
         opened => opened?,
     };
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let named = |line: &[u8]| {
-        let Erase::Naming(names) = which else { return erased(line).is_none() };
-        let mut names = names.iter().map(String::as_bytes).filter(|name| !name.is_empty());
-        names.any(|name| line.windows(name.len()).any(|window| window == name))
-    };
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let mut kept = Vec::with_capacity(bytes.len());
     while let Some(first) = lines.next() {
-        // An entry is a header and a line: where one goes, the other does.
-        let header = first.starts_with(b"# ") && erased(first).is_none();
-        let line = if header { lines.next() } else { None };
-        if !named(first) && !line.is_some_and(named) {
+        if erased(first).is_some() {
             kept.extend_from_slice(first);
-            kept.extend_from_slice(line.unwrap_or_default());
             continue;
         }
+        let line = if first.starts_with(b"# ") { lines.next() } else { None };
         let line = line.unwrap_or(first);
         let fingerprint = fingerprint(line.strip_suffix(b"\n").unwrap_or(line));
         let digits = format!("{:016x}\n", u64::from_be_bytes(fingerprint));
@@ -208,36 +191,30 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_name_takes_its_entries_along_and_no_others() {
+    fn who_is_forgotten_takes_every_entry_along_and_none_comes_back() {
         let (_directory, path) = path();
         let mut rejects = RejectFile::open(&path).expect("open");
         for (number, line) in [(1, "ada 5 pages"), (2, "x canary 7"), (3, "# bob"), (4, "canary")] {
             assert!(rejects.keep("page_log", number, &"odd", line.as_bytes()).expect("keep"));
         }
         assert!(rejects.keep("page_log", 5, &"no user `canary`", b"torn").expect("keep"));
-        let names = ["canary".into(), "nobody".into()];
-        erase_from_rejects(&path, Erase::Naming(&names)).expect("erases");
+        erase_rejects(&path).expect("erases");
         let text = std::fs::read_to_string(&path).expect("read");
-        assert!(!text.contains("canary") && text.matches("# erased ").count() == 3, "{text}");
-        assert!(text.starts_with("# page_log:1 odd\nada 5 pages\n# erased "), "{text}");
-        assert!(text.contains("\n# page_log:3 odd\n# bob\n"), "{text}");
+        let all_erased = |text: &str| text.lines().all(|line| line.starts_with("# erased "));
+        assert!(text.lines().count() == 5 && all_erased(&text), "{text}");
         assert!(rejects.keep("page_log", 6, &"odd", b"later").expect("keep"), "it is open still");
         // Read again, the log brings none of them back; erased again, nothing more goes.
         let mut again = RejectFile::open(&path).expect("open");
         assert!(again.keep("page_log", 4, &"odd", b"canary").expect("is known"));
-        erase_from_rejects(&path, Erase::Naming(&names)).expect("has nothing to do");
         let after = std::fs::read_to_string(&path).expect("read");
         assert_eq!(after, format!("{text}# page_log:6 odd\nlater\n"));
-        erase_from_rejects(&path.with_extension("none"), Erase::All).expect("is none");
-        erase_from_rejects(&path, Erase::All).expect("erases");
-        let text = std::fs::read_to_string(&path).expect("read");
+        erase_rejects(&path).expect("erases");
+        let after = std::fs::read_to_string(&path).expect("read");
         assert!(
-            text.lines().count() == 6 && text.lines().all(|line| line.starts_with("# erased ")),
-            "{text}"
+            after.starts_with(&text) && after.lines().count() == 6 && all_erased(&after),
+            "{after}"
         );
-        let mut again = RejectFile::open(&path).expect("open");
-        assert!(again.keep("page_log", 6, &"odd", b"later").expect("is known"));
-        assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
+        erase_rejects(&path.with_extension("none")).expect("is none");
     }
 
     #[test]

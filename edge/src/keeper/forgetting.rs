@@ -1,13 +1,12 @@
 //! The keeper forgets: whom the cloud's log about this device names is erased here, everywhere.
 //!
-//! Invariant: a name goes from the reject file before it goes from the table, for the table alone tells
-//! what to look for; of a name that was never in it any entry may be, so all go. It is confirmed to the
-//! cloud when its bytes are gone. What finds no room, or a file that cannot be written, is tried again.
-//! Names are not logged.
+//! Invariant: the reject file goes before the name goes from the table, all of it, for the name may stand in
+//! any of its lines, also at a device that never had it. It is confirmed to the cloud when its bytes are
+//! gone. What finds no room, or a file that cannot be written, is tried again. Names are not logged.
 
 use super::Keeping;
 use super::room::unless_full;
-use crate::counts::{Erase, erase_from_rejects};
+use crate::counts::erase_rejects;
 use crate::scrub::scrub_if_needed;
 use core::time::Duration;
 use tallyroll_engine::Error;
@@ -24,11 +23,7 @@ impl Keeping {
             return Ok(());
         }
         let names = self.device.names_to_forget()?;
-        let which = match self.device.forgets_strangers() {
-            true => Erase::All,
-            false => Erase::Naming(&names),
-        };
-        if let Err(why) = erase_from_rejects(&self.dir.rejects(), which) {
+        if let Err(why) = erase_rejects(&self.dir.rejects()) {
             warn!(%why, "the reject file cannot be written; who is to be forgotten waits");
             self.forget_after = now.monotonic.saturating_add(AGAIN);
             return Ok(());

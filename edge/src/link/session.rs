@@ -12,7 +12,7 @@ use super::{LinkEnd, LinkState};
 use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::sync::{Effect, Output, Role, Session, SessionConfig};
 use tallyroll_schema::RequestId;
 use tallyroll_schema::limits::links::{ACTS_UNDER_WAY_MAX, STALL_TIMEOUT};
@@ -68,8 +68,8 @@ pub async fn run(
         Err(why) => return Ok(why.into()),
     };
     let session = Session::new(config, opening, Duration::ZERO);
-    let (began, waiting) = (Instant::now(), BTreeMap::new());
-    let mut link = Link { keeper, session, began, streams, by, waiting };
+    let (began, waiting, unanswered) = (Instant::now(), BTreeMap::new(), BTreeSet::new());
+    let mut link = Link { keeper, session, began, streams, by, waiting, unanswered };
     link.session.offer_directory(directory);
     let up = || {
         info!(cloud = %enrolment.cloud, ?by, "linked");
@@ -89,6 +89,8 @@ struct Link<'a> {
     by: Transport,
     /// Who waits for an answer of the account server.
     waiting: BTreeMap<RequestId, oneshot::Sender<Heard>>,
+    /// Acts that were asked for in this session, whether anybody waits still or not.
+    unanswered: BTreeSet<RequestId>,
 }
 
 impl Link<'_> {
@@ -159,9 +161,13 @@ impl Link<'_> {
         }
     }
 
+    /// Asks, unless it was asked in this session already and has no answer yet: that one is meant for who
+    /// waits now, and a second asking could be done after the first was refused.
     fn ask(&mut self, Asking { request, answer }: Asking) {
         self.waiting.insert(request.request, answer);
-        self.session.ask_to_act(request);
+        if self.unanswered.insert(request.request) {
+            self.session.ask_to_act(request);
+        }
     }
 
     /// Does all that the session asks for; returns why it closed, if it did.
@@ -170,6 +176,7 @@ impl Link<'_> {
             match output {
                 Output::Send { stream, message } => self.streams.send(stream, &message),
                 Output::Perform(Effect::Acted(answer)) => {
+                    self.unanswered.remove(&answer.request);
                     if let Some(waits) = self.waiting.remove(&answer.request) {
                         drop(waits.send(Heard::Answer(answer.outcome))); // it may have left
                     }

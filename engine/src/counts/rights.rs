@@ -64,6 +64,9 @@ pub struct Lease {
     /// The same of the last that was refused.
     #[cbor(n(9), default)]
     pub refused: u64,
+    /// The seq in that epoch after the last charge that it backed.
+    #[cbor(n(10), default)]
+    pub spent_by: u64,
 }
 
 /// A decision by which credits left the pool.
@@ -110,9 +113,14 @@ impl Lease {
         self.answered = self.answered.max(asked.seq.saturating_add(1));
     }
 
-    /// Whether the last answer was a refusal: whoever asked stopped for want of credits.
+    /// Whether what was asked for last, and could not be done without, was refused: whoever asked stopped for
+    /// want of credits. A renewal that is refused stops nobody, and who spent since goes on.
     pub fn is_refused(&self) -> bool {
-        self.refused > 0 && self.refused == self.answered
+        let refused = self.refused > 0 && self.refused == self.answered;
+        let asked = self.requested.filter(|asked| asked.needed > Credits::ZERO);
+        refused
+            && self.spent_by < self.refused
+            && asked.is_some_and(|asked| asked.seq.saturating_add(1) >= self.refused)
     }
 
     /// The request that nobody answered yet.
@@ -234,6 +242,7 @@ impl Rights {
             event => {
                 let Some((user, Backing { right, credits })) = backed(event) else { return };
                 let lease = self.lease_mut(device, epoch, user);
+                lease.spent_by = lease.spent_by.max(position.seq.saturating_add(1));
                 match right {
                     Right::Lease => lease.spent += positive(credits),
                     Right::Overdraft => lease.overdrawn += positive(credits),

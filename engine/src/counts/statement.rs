@@ -179,6 +179,13 @@ impl Statement {
 
     /// An alias became the user's, or another's.
     fn link(&mut self, alias: AliasOf, was: bool, line: &Line) {
+        if let (Holder::Group(_, ever), Some(subject)) = (&self.holder, line.subject)
+            && ever.contains(&subject)
+        {
+            // Linked to somebody else later, it may have been the group's meanwhile.
+            let now = sums(&self.counts, alias);
+            self.known.entry(alias).or_insert(now);
+        }
         let is = self.is_linked(alias);
         if was == is {
             return;

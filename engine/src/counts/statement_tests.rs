@@ -9,6 +9,7 @@ use super::{Counts, CreditSum, State, Terms, decide};
 use crate::fold::{Committed, Origin, View};
 use crate::hub::Funds;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::{
     ChargeCorrected, ColorMode, Conversion, CreditsGranted, JobEnded, PeriodClosed,
@@ -21,8 +22,8 @@ use tallyroll_schema::{
     SubjectId, Timestamp, UserAlias, Wall,
 };
 
-/// The one group; the numbers before it are people.
-const GROUP: u8 = 2;
+/// The one group; the numbers before it are people, of whom the last never joins.
+const GROUP: u8 = 3;
 
 /// What happens: which device (none: the cloud), and what.
 #[derive(Debug, Clone)]
@@ -141,11 +142,19 @@ fn play(steps: &[Step], person: u8, after: u64) -> (Stated, [Standings; 2]) {
         closing = shown(&counts, person);
         opening = if index <= after { closing } else { opening };
     }
-    let holder = match person == GROUP {
-        true => Holder::Group(subject(GROUP), (0..GROUP).map(subject).collect()),
-        false => Holder::Person(subject(person)),
+    // As the hub finds them: who ever joined, and whose aliases they are in the end.
+    let joined = steps.iter().filter_map(|step| match &step.event {
+        Event::GroupJoined(joined) => Some(joined.member),
+        _ => None,
+    });
+    let (holder, whose) = match person == GROUP {
+        true => {
+            let ever: BTreeSet<SubjectId> = joined.collect();
+            (Holder::Group(subject(GROUP), ever.clone()), ever)
+        }
+        false => (Holder::Person(subject(person)), BTreeSet::from([subject(person)])),
     };
-    let theirs = counts.links().filter(|(_, to)| *to == subject(person) || person == GROUP);
+    let theirs = counts.links().filter(|(_, to)| whose.contains(to));
     let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias));
     for (index, (origin, bytes)) in (1..).zip(&records) {
         let position = CommitPosition { epoch: 0, index };

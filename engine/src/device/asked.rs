@@ -52,8 +52,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let charge = charge(&event).map(|(_, charge)| charge.clone());
         let asked = ActRequest::new(request, act, charge)?;
         let mut rows = Rows::new(self.config.tenant, &self.store);
-        if rows.get::<AskedRow>(&request)?.is_some() {
-            return Ok((asked, true));
+        if let Some(row) = rows.get::<AskedRow>(&request)? {
+            return match (&row.device, row.job, &*row.kind) == (&act.device, job, event.name()) {
+                true => Ok((asked, true)),
+                false => Err(rejected(
+                    "this request id was another act's, of which it is not known whether it was done; take a new \
+                     one for each act",
+                )),
+            };
         }
         if !self.has_room() {
             return Err(self.refused());
@@ -70,6 +76,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
         Ok((asked, false))
+    }
+
+    /// Whether a request is noted: it may have been done.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn is_asked(&self, request: RequestId) -> Result<bool> {
+        Ok(self.rows().get::<AskedRow>(&request)?.is_some())
     }
 
     /// Notes that a request was answered, or never sent.

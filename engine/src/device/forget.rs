@@ -34,14 +34,6 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(named.map(|(name, _)| name).collect())
     }
 
-    /// Whether somebody is to be forgotten, and that was not confirmed, whose name it never had as far as
-    /// the cloud knows.
-    pub fn forgets_strangers(&self) -> bool {
-        let told = self.decided.view().forgotten.iter();
-        let mut open = told.filter(|(at, _)| !self.erasure.confirmed.contains(at));
-        open.any(|(_, (_, aliases))| aliases.is_empty())
-    }
-
     /// Deletes names and their aliases; who comes again gets another alias.
     ///
     /// # Errors

@@ -121,7 +121,9 @@ impl<S: Store> Hub<S> {
         since: Option<Duration>,
     ) -> Result<Acted> {
         let AskedAct { device, act, request, by } = asked;
-        self.may_act(by.as_ref().map(|(asker, _)| *asker))?;
+        if let Some((asker, _)) = &by {
+            self.may_act(Some(*asker))?;
+        }
         let Some(job) = act.job().filter(|_| ServerAct::is_servers(&act)) else {
             let kinds = ServerAct::KINDS.join(", ");
             return Err(Error::Rejected(format!("the cloud records {kinds}; the device the rest")));
@@ -130,13 +132,14 @@ impl<S: Store> Hub<S> {
         if let Some(done) = self.done_before(device, job, request, &act)? {
             return Ok(Acted::At(done));
         }
-        if let Some((asker, _)) = &by {
-            self.fleet().active(*asker)?;
+        match &by {
+            Some((asker, _)) => drop(self.fleet().active(*asker)?),
+            None => self.may_act(None)?,
         }
         let name = self.fleet().not_revoked(device)?.name.clone();
         if self.fleet().is_processing(device) {
             return Err(Error::Rejected(format!(
-                "{name} is a processing server, where nobody begins a job; name the device whose job it is"
+                "{name} is a processing server, which asks for nothing in jobs of its own; name the device whose job it is"
             )));
         }
         let waits = Acted::Waits { since: since.unwrap_or(now.monotonic) };

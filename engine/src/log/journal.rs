@@ -4,7 +4,7 @@
 //! costs one fdatasync. Invariant: an entry is written only when the one before
 //! is durable, so the first invalid entry ends the journal, and a valid one
 //! after it means that acknowledged bytes were damaged. Entries of an earlier
-//! generation are sealed and void. MemoryFile are drawn in `schema/FORMAT.md`.
+//! generation are sealed and void. Bytes are drawn in `schema/FORMAT.md`.
 
 use crate::planted::{Bug, planted};
 use crate::{Error, Result};

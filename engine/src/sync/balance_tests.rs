@@ -268,6 +268,35 @@ fn a_word_that_ends_a_stop_is_taken_in_at_once() {
     }
 }
 
+/// Only who cannot go on has stopped: a renewal that is refused is no stop, and who spent since goes on.
+#[test]
+fn a_refused_renewal_is_no_stop() {
+    for mode in [SyncMode::Wait, SyncMode::Flag] {
+        let mut play = Play::login(SettlementPolicy::ServerSettles, mode);
+        play.begin(1);
+        play.scan(1, MONO);
+        play.sync();
+        let much = Credits::from_thousandths(100_000);
+        let ask = |play: &mut Play, needed| {
+            play.device.request_lease(now(play.at), ALIAS, needed, much).expect("asks");
+            play.sync();
+            let hub = &mut play.hub;
+            hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
+            play.sync();
+        };
+        ask(&mut play, Credits::from_thousandths(99_000));
+        let before = play.device.lease(ALIAS);
+        ask(&mut play, Credits::ZERO);
+        let lease = play.device.lease(ALIAS);
+        assert!(lease.refused > 0 && lease.granted == before.granted, "{lease:?}");
+        let credits = Credits::from_thousandths(7_000);
+        play.hub.grant(now(play.at), SUBJECT, credits, String::new()).expect("grants");
+        play.sync();
+        play.shows(99_000, 107_000);
+        assert_eq!(play.is_flagged(), mode == SyncMode::Flag);
+    }
+}
+
 #[test]
 fn who_was_told_all_is_told_nothing_more_and_a_restart_forgets_nothing() {
     let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);
