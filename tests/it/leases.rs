@@ -211,6 +211,8 @@ fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
     assert!(ran.failed(TEMPORARY).contains("entry 6: this costs"));
     assert_eq!(lease(&branch).unwrap()["overdrawn"], "5.000");
     cloud.start_again();
+    // An attempt that began while nobody was there may take its fifteen seconds, and a pause.
+    wait_until(3 * PATIENCE, "it is linked again", || branch.standing().linked);
     // It had asked before it knew, and is answered now: half of what is left.
     settled(&cloud, Books { charged: 15, pool: 7, leased: 7, overdrawn: 5, ..NOTHING });
 }
