@@ -4,6 +4,7 @@
 //! tenant; nobody else's asking changes a row. The rule stands in [`may`] and nowhere else; the cells are
 //! made from it. What an act comes to is tested beside the engine.
 
+use super::matrix::{MINE, OTHER, Standing, THEIRS};
 use tallyroll_engine::counts::decide;
 use tallyroll_engine::device::Device;
 use tallyroll_engine::hub::{Acted, AskedAct, Hub, Invitation, pin_hash};
@@ -21,23 +22,8 @@ use tallyroll_tests::hostile::image::Image;
 use tallyroll_tests::hostile::place::{Party, cloud_session, now, talk};
 use tallyroll_tests::hostile::shared::Shared;
 
-const MINE: Party =
-    Party { tenant: TenantId([1; 16]), cloud: [2; 32], device: [6; 32], name: "mine" };
-const OTHER: Party = Party { device: [7; 32], name: "other", ..MINE };
-const THEIRS: Party =
-    Party { tenant: TenantId([9; 16]), cloud: [3; 32], device: [8; 32], name: "theirs" };
 const JOB: JobId = JobId([1; 8]);
 const ALIAS: UserAlias = UserAlias([8; 16]);
-
-/// What the cloud thinks of who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Active,
-    Retired,
-    Revoked,
-    /// Of another tenant.
-    Stranger,
-}
 
 /// The rule; `of` is the device in whose job, by its name.
 fn may(processing: bool, standing: Standing, of: &str) -> bool {

@@ -27,15 +27,15 @@ use tallyroll_tests::hostile::image::Image;
 use tallyroll_tests::hostile::place::{Party, Wire, cloud_session, now, serve, talk, work};
 use tallyroll_tests::hostile::shared::Shared;
 
-const MINE: Party =
+pub(super) const MINE: Party =
     Party { tenant: TenantId([1; 16]), cloud: [2; 32], device: [6; 32], name: "mine" };
-const OTHER: Party = Party { device: [7; 32], name: "other", ..MINE };
-const THEIRS: Party =
+pub(super) const OTHER: Party = Party { device: [7; 32], name: "other", ..MINE };
+pub(super) const THEIRS: Party =
     Party { tenant: TenantId([9; 16]), cloud: [3; 32], device: [8; 32], name: "theirs" };
 
 /// What the cloud thinks of the device that speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Active,
     Retired,
     Revoked,

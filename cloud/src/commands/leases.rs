@@ -71,11 +71,10 @@ async fn show(dir: &DataDir, json: bool) -> Result {
         return Ok(ExitCode::SUCCESS);
     }
     let rows = |key: &str| answer[key].as_array().cloned().unwrap_or_default();
-    let user = |row: &Value| whose(row);
     let until = |row: &Value| row["spend-until"].as_u64().map_or("-".to_owned(), time);
     let right = |key: &'static str, title: &'static str| Column::key(key, title).on(Side::Right);
     let columns = [
-        Column::of("user", &user),
+        Column::of("user", &whose),
         right("granted", "granted"),
         right("charged", "charged"),
         right("corrected", "corrected"),
@@ -84,7 +83,7 @@ async fn show(dir: &DataDir, json: bool) -> Result {
     ];
     print(table(&columns, &rows("users")))?;
     let columns = [
-        Column::of("user", &user),
+        Column::of("user", &whose),
         Column::of("device", &device),
         right("leased", "leased"),
         right("frozen", "frozen"),

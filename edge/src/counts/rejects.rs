@@ -2,8 +2,8 @@
 //!
 //! Owns its form, two lines each: `# FILE:LINE reason`, then the line as it was. Invariants: readable by
 //! its owner only (a line holds names and titles), never over its size limit, and a line stands in it
-//! once, however often it is imported. With a forgotten person all are erased, for the name may be in any; what is left of
-//! each, `# erased FINGERPRINT`, keeps it from coming back when its log is read again.
+//! once, however often it is imported. With a forgotten person all are erased, for the name may be in
+//! any; what is left of each, `# erased FINGERPRINT`, keeps it from coming back when its log is read again.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -121,15 +121,16 @@ pub fn erase_rejects(path: &Path) -> io::Result<()> {
     };
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     let mut kept = Vec::with_capacity(bytes.len());
     while let Some(first) = lines.next() {
         if erased(first).is_some() {
             kept.extend_from_slice(first);
             continue;
         }
-        let line = if first.starts_with(b"# ") { lines.next() } else { None };
-        let line = line.unwrap_or(first);
+        // A header torn by a kill has no line of its own: what was erased before is not taken for it.
+        let is_header = first.starts_with(b"# ");
+        let line = lines.next_if(|line| is_header && erased(line).is_none()).unwrap_or(first);
         let fingerprint = fingerprint(line.strip_suffix(b"\n").unwrap_or(line));
         let digits = format!("{:016x}\n", u64::from_be_bytes(fingerprint));
         kept.extend_from_slice(&[ERASED, digits.as_bytes()].concat());
@@ -215,6 +216,16 @@ mod tests {
             "{after}"
         );
         erase_rejects(&path.with_extension("none")).expect("is none");
+    }
+
+    #[test]
+    fn a_torn_header_swallows_nothing_erased_before() {
+        let (_directory, path) = path();
+        let erased = "# erased 0123456789abcdef\n";
+        std::fs::write(&path, format!("# page_log:2 o\n{erased}")).expect("write");
+        erase_rejects(&path).expect("erases");
+        let text = std::fs::read_to_string(&path).expect("read");
+        assert!(text.ends_with(erased) && text.lines().count() == 2, "{text}");
     }
 
     #[test]

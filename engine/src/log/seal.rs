@@ -5,8 +5,11 @@
 //! Compression is no part of the proof: the chain covers the records themselves.
 
 use crate::planted::{Bug, planted};
+use std::cell::RefCell;
+use std::io;
 use tallyroll_schema::limits::BATCH_RECORDS_BYTES_MAX;
 use tallyroll_schema::{Batch, BatchHeader, Compression, DecodeError, EpochId, LogId, Records};
+use zstd::bulk::Decompressor;
 
 const ZSTD_LEVEL: i32 = 3;
 
@@ -66,7 +69,7 @@ pub fn open(batch: Batch) -> Result<Opened, DecodeError> {
     let stated = header.records_len.min(BATCH_RECORDS_BYTES_MAX) as usize;
     let records = match header.compression {
         Compression::None => batch.payload().to_vec(),
-        Compression::Zstd => zstd::bulk::decompress(batch.payload(), stated)
+        Compression::Zstd => decompress(batch.payload(), stated)
             .map_err(|_| DecodeError::Malformed("batch: it does not uncompress to its length"))?,
     };
     if records.len() != stated && !planted(Bug::CompressedLengthTrusted) {
@@ -81,6 +84,18 @@ pub fn open(batch: Batch) -> Result<Opened, DecodeError> {
         return Err(DecodeError::Malformed("batch: another number of records than stated"));
     }
     Ok(Opened { batch, records })
+}
+
+fn decompress(payload: &[u8], bytes_max: usize) -> io::Result<Vec<u8>> {
+    thread_local! {
+        /// Kept, as it holds nothing from one frame to the next: a new one asks the processor what it
+        /// can do, and a virtual machine answers that slower than a small batch uncompresses.
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    DECOMPRESSOR.with_borrow_mut(|kept| match kept {
+        Some(decompressor) => decompressor.decompress(payload, bytes_max),
+        None => kept.insert(Decompressor::new()?).decompress(payload, bytes_max),
+    })
 }
 
 #[cfg(test)]
