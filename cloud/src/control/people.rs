@@ -180,12 +180,13 @@ fn answer(replica: &mut Replica, asked: PeopleAsk) -> Result<Value> {
         PeopleAsk::Join { group, name } => {
             let (account, member) =
                 (find(replica, &Whose { name: group, group: true })?, user(replica, &name)?);
-            let position = replica.hub.join_group(now, account, member)?;
+            let (position, _) = replica.hub.join_group(now, account, member)?;
             Ok(json!({ "name": name, "subject": member, "position": position }))
         }
         PeopleAsk::Leave { name } => {
             let member = user(replica, &name)?;
-            let (position, settled) = replica.hub.leave_group(now, member)?;
+            let (position, left) = replica.hub.leave_group(now, member)?;
+            let settled = left.settled;
             Ok(json!({ "name": name, "subject": member, "settled": settled, "position": position }))
         }
         PeopleAsk::Forget { name } => {

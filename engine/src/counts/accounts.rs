@@ -6,6 +6,7 @@
 //! two, the first counts. Moving credits and asking devices is left to the cloud's decisions.
 
 use super::state::{Place, newest};
+use super::sum::CreditSum;
 use crate::fold::Origin;
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,7 @@ pub struct Gift {
     /// Taken back of the one before.
     #[n(1)]
     pub lapsed: Credits,
-    /// Charged and held until then, all in all.
+    /// Charged and held until then, all in all, but for what members used elsewhere.
     #[n(2)]
     pub used: Credits,
     /// What of the account is allotment from then on.
@@ -51,7 +52,7 @@ pub struct Gift {
 impl Gift {
     /// What it adds to what was granted, thousandths.
     fn net(&self) -> i128 {
-        i128::from(self.credits.thousandths()) - i128::from(self.lapsed.thousandths())
+        thousandths(self.credits) - thousandths(self.lapsed)
     }
 }
 
@@ -77,6 +78,9 @@ pub struct Accounts {
     /// The last of them that the device has carried out.
     #[n(7)]
     erased: BTreeMap<(DeviceId, SubjectId), Position>,
+    /// What members had used when they joined a group, less what they had when they left it.
+    #[cbor(n(8), default)]
+    elsewhere: BTreeMap<SubjectId, CreditSum>,
 }
 
 impl Accounts {
@@ -117,10 +121,26 @@ impl Accounts {
 
     /// The gift that was made last, and of which month.
     pub fn last_gift(&self, account: SubjectId) -> Option<(u32, Gift)> {
+        self.newest_gift(account).map(|(month, (_, gift))| (month, *gift))
+    }
+
+    fn newest_gift(&self, account: SubjectId) -> Option<(u32, &(Place, Gift))> {
         let gifts = self.gifts.range((account, 0)..=(account, u32::MAX));
-        let last = gifts.max_by_key(|(_, (place, _))| *place)?;
-        let ((_, month), (_, gift)) = last;
-        Some((*month, *gift))
+        let last = gifts.max_by_key(|(_, (place, _))| *place);
+        last.map(|((_, month), gift)| (*month, gift))
+    }
+
+    /// What was used of an account's allotments, thousandths, of what was charged to those who share it
+    /// now, and is held: not what members used before they came, but what they did until they left.
+    pub fn used_here(&self, account: SubjectId, used: i128) -> i128 {
+        used - self.elsewhere.get(&account).map_or(0, |sum| sum.thousandths())
+    }
+
+    /// What of an account is allotment still, of its last gift. Who joined a group since brought it there.
+    pub fn allotted(&self, account: SubjectId) -> Option<Gift> {
+        let (_, (place, gift)) = self.newest_gift(account)?;
+        let joined = self.members.get(&account).is_some_and(|(decided, _)| place < decided);
+        Some(*gift).filter(|_| !joined)
     }
 
     /// Who is forgotten.
@@ -160,10 +180,12 @@ impl Accounts {
             }
             Event::GroupJoined(e) => {
                 newest(&mut self.members, e.member, position, Some(e.group));
+                self.add_elsewhere(e.group, e.used.map_or(0, thousandths));
             }
             Event::GroupLeft(e) => {
                 newest(&mut self.members, e.member, position, None);
-                let settled = i128::from(e.settled.thousandths());
+                self.add_elsewhere(e.group, -e.used.map_or(0, thousandths));
+                let settled = thousandths(e.settled);
                 return vec![(e.member, settled), (e.group, -settled)];
             }
             Event::AllotmentLaidDown(e) => {
@@ -192,6 +214,11 @@ impl Accounts {
         Vec::new()
     }
 
+    fn add_elsewhere(&mut self, group: SubjectId, more: i128) {
+        let sum = self.elsewhere.entry(group).or_default();
+        *sum = CreditSum::from_thousandths(sum.thousandths() + more);
+    }
+
     fn fold_gift(&mut self, position: Position, e: &AllotmentGiven) -> Vec<(SubjectId, i128)> {
         let (key, place) =
             ((e.account, month_number(e.year, e.month)), (position.epoch, position.seq));
@@ -205,6 +232,10 @@ impl Accounts {
         self.gifts.insert(key, (place, gift));
         vec![(e.account, gift.net() - instead_of)]
     }
+}
+
+fn thousandths(credits: Credits) -> i128 {
+    i128::from(credits.thousandths())
 }
 
 /// Year × 12 + month − 1, as in [`super::UsageKey`].
@@ -239,8 +270,8 @@ mod tests {
     fn the_same_decisions_in_any_order_give_the_same_accounts() {
         let settled = Credits::from_thousandths(7);
         let events: [Event; 5] = [
-            GroupJoined { group: OFFICE, member: ADA }.into(),
-            GroupLeft { group: OFFICE, member: ADA, settled }.into(),
+            GroupJoined { group: OFFICE, member: ADA, used: Some(settled) }.into(),
+            GroupLeft { group: OFFICE, member: ADA, settled, used: Some(Credits::ZERO) }.into(),
             given(2026, 10, 0),
             given(2026, 99, 5),
             given(2027, 10, 4),
@@ -261,6 +292,7 @@ mod tests {
             "a month is given once"
         );
         assert_eq!(accounts.account(ADA), ADA, "the last decision holds");
+        assert_eq!((accounts.used_here(OFFICE, 9), accounts.used_here(ADA, 9)), (2, 9));
         assert_eq!(accounts.last_gift(ADA).map(|(month, _)| month), Some(2027 * 12 + 11));
         for order in [[4, 3, 2, 1, 0], [3, 1, 4, 0, 2], [1, 3, 0, 2, 4]] {
             assert_eq!(fold(&order), (accounts.clone(), granted.clone()), "{order:?}");

@@ -107,10 +107,10 @@ fn step() -> impl Strategy<Value = Step> {
                 let corrects = position(Some(0), 0);
                 ChargeCorrected { subject, corrects, credits, reason, by }.into()
             }
-            2 => GroupJoined { group: self::subject(GROUP), member: subject }.into(),
+            2 => GroupJoined { group: self::subject(GROUP), member: subject, used: None }.into(),
             3 => {
                 let group = self::subject(GROUP);
-                GroupLeft { group, member: subject, settled: credits }.into()
+                GroupLeft { group, member: subject, settled: credits, used: None }.into()
             }
             _ => {
                 let device = DeviceId([u8::from(many > 2); 16]);

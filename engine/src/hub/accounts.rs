@@ -30,7 +30,7 @@ impl<S: Store> Hub<S> {
         now: Now,
         group: SubjectId,
         member: SubjectId,
-    ) -> Result<Position> {
+    ) -> Result<(Position, GroupJoined)> {
         let accounts = self.counts().accounts();
         let refused = |why: &str| Err(Error::Rejected(why.into()));
         match accounts.group_of(member) {
@@ -44,24 +44,32 @@ impl<S: Store> Hub<S> {
             }
             None => {}
         }
-        self.account(now, &[GroupJoined { group, member }.into()])
+        let used = Some(amount(self.own_funds(member).used()));
+        let joined = GroupJoined { group, member, used };
+        Ok((self.account(now, &[joined.clone().into()])?, joined))
     }
 
     /// Gives a member an account of their own again, in which is what devices hold for them.
     ///
     /// # Errors
     /// They are a member of no group; storage failed.
-    pub fn leave_group(&mut self, now: Now, member: SubjectId) -> Result<(Position, Credits)> {
+    pub fn leave_group(&mut self, now: Now, member: SubjectId) -> Result<(Position, GroupLeft)> {
         let Some(group) = self.counts().accounts().group_of(member) else {
             return Err(Error::Rejected("they are a member of no group".into()));
         };
-        let own = Funds::of_subjects(self.counts()).get(&member).copied().unwrap_or_default();
+        let own = self.own_funds(member);
         let settled = i64::try_from(-own.pool()).map_err(|_| {
             Error::Rejected("what they used is more than one decision can settle".into())
         })?;
         let settled = Credits::from_thousandths(settled);
-        let position = self.account(now, &[GroupLeft { group, member, settled }.into()])?;
-        Ok((position, settled))
+        let used = Some(amount(own.used()));
+        let left = GroupLeft { group, member, settled, used };
+        Ok((self.account(now, &[left.clone().into()])?, left))
+    }
+
+    /// Where a person's own credits are, whether they are a member of a group or not.
+    fn own_funds(&self, member: SubjectId) -> Funds {
+        Funds::of_subjects(self.counts()).get(&member).copied().unwrap_or_default()
     }
 
     /// Lays down what an account is given each month, and gives it at once where it begins this month.
@@ -132,9 +140,10 @@ impl<S: Store> Hub<S> {
 fn gift(accounts: &Accounts, account: SubjectId, allotment: &Allotment, funds: &Funds) -> Gift {
     let monthly = thousandths(allotment.monthly.unwrap_or(Credits::ZERO));
     let there = (funds.pool() + funds.leased).max(0);
-    let left = accounts.last_gift(account).map_or(0, |(_, last)| {
-        // Who left took their charges along, and a correction gives back: that makes no more of it.
-        let used = (funds.used() - thousandths(last.used)).max(0);
+    let used_here = accounts.used_here(account, funds.used());
+    let left = accounts.allotted(account).map_or(0, |last| {
+        // A correction gives back: that makes no more of it.
+        let used = (used_here - thousandths(last.used)).max(0);
         (thousandths(last.allotted) - used).clamp(0, there)
     });
     let (credits, lapsed) = if allotment.carries_over {
@@ -147,7 +156,7 @@ fn gift(accounts: &Accounts, account: SubjectId, allotment: &Allotment, funds: &
     Gift {
         credits: amount(credits),
         lapsed: amount(lapsed),
-        used: amount(funds.used()),
+        used: amount(used_here),
         allotted: amount(allotted),
     }
 }
@@ -174,6 +183,7 @@ mod tests {
     use crate::hub::{HubConfig, Named};
     use crate::keys::Signer;
     use crate::store::MemoryStore;
+    use tallyroll_schema::event::counts::ChargeCorrected;
     use tallyroll_schema::{PublicKey, TenantId, UserAlias, Wall};
 
     const ADA: SubjectId = SubjectId([1; 16]);
@@ -248,7 +258,7 @@ mod tests {
         let lent = Funds { granted: 150_000, leased: 90_000, ..Funds::default() };
         let given = gift(hub.counts().accounts(), ADA, &allotment, &lent);
         assert_eq!((given.lapsed, given.allotted), (credits(60), credits(140)));
-        // Less used than before, by a correction or a member who left: no more lapses than was allotted.
+        // Less used than before, by a correction: no more lapses than was allotted.
         let lighter = Funds { granted: 150_000, corrected: 40_000, ..Funds::default() };
         let given = gift(hub.counts().accounts(), ADA, &allotment, &lighter);
         assert_eq!((given.lapsed, given.allotted), (credits(100), credits(100)));
@@ -256,6 +266,74 @@ mod tests {
         let owing = Funds { granted: 150_000, charged: 180_000, ..Funds::default() };
         let given = gift(hub.counts().accounts(), ADA, &allotment, &owing);
         assert_eq!((given.credits, given.lapsed), (credits(100), Credits::ZERO));
+    }
+
+    fn found(hub: &mut Hub<MemoryStore>) {
+        let (subject, alias, sealed) = (OFFICE, UserAlias([3; 16]), vec![1; 80]);
+        let named = Named { subject, alias, sealed, mail: None, founds_group: true };
+        hub.name(at(0), vec![named], Vec::new()).expect("founds");
+    }
+
+    /// The office is allotted 100 a month, and has a top-up of 50.
+    fn office() -> Hub<MemoryStore> {
+        let mut hub = hub();
+        found(&mut hub);
+        hub.grant(at(0), OFFICE, credits(50), "a top-up".into()).expect("grants");
+        let monthly = Some(credits(100));
+        let allotment = Allotment { monthly, carries_over: false, most: None, from: FROM };
+        hub.lay_down_allotment(at(0), OFFICE, allotment).expect("lays down");
+        hub
+    }
+
+    /// As if Ada had been charged so much.
+    fn uses(hub: &mut Hub<MemoryStore>, whole: i64) {
+        let position = Position { log: hub.logs.accounts.0, epoch: hub.logs.accounts.1, seq: 1 };
+        let (subject, credits) = (ADA, credits(-whole));
+        let (corrects, reason, by) = (position, "used".into(), None);
+        let used = ChargeCorrected { subject, corrects, credits, reason, by };
+        hub.account(at(0), &[used.into()]).expect("charges");
+    }
+
+    #[test]
+    fn what_a_member_used_of_an_allotment_stays_used_when_they_leave() {
+        let mut hub = office();
+        hub.join_group(at(0), OFFICE, ADA).expect("joins");
+        uses(&mut hub, 80);
+        hub.leave_group(at(0), ADA).expect("leaves");
+        assert_eq!(pool(&hub, OFFICE), 70);
+        hub.give_allotments(at(1)).expect("gives");
+        assert_eq!(pool(&hub, OFFICE), 150, "20 of the allotment were left, and lapsed");
+        // Once more, and in another month than they came.
+        hub.join_group(at(1), OFFICE, ADA).expect("joins");
+        uses(&mut hub, 30);
+        hub.give_allotments(at(2)).expect("gives");
+        assert_eq!(pool(&hub, OFFICE), 150, "70 lapsed");
+        uses(&mut hub, 10);
+        hub.leave_group(at(2), ADA).expect("leaves");
+        hub.give_allotments(at(3)).expect("gives");
+        assert_eq!(pool(&hub, OFFICE), 150, "90 lapsed");
+    }
+
+    #[test]
+    fn what_a_member_used_before_they_came_is_used_of_nobodys_allotment() {
+        let mut hub = office();
+        hub.grant(at(0), ADA, credits(300), String::new()).expect("grants");
+        uses(&mut hub, 300);
+        hub.join_group(at(0), OFFICE, ADA).expect("joins");
+        hub.give_allotments(at(1)).expect("gives");
+        assert_eq!(pool(&hub, OFFICE), 150, "100 were left, and lapsed");
+    }
+
+    #[test]
+    fn an_allotment_that_was_brought_into_a_group_does_not_lapse_again_for_who_left() {
+        let (mut hub, _) = allotted(false, None);
+        found(&mut hub);
+        hub.join_group(at(0), OFFICE, ADA).expect("joins");
+        hub.leave_group(at(0), ADA).expect("leaves");
+        assert_eq!((pool(&hub, OFFICE), pool(&hub, ADA)), (100, 0), "it is the group's");
+        hub.grant(at(0), ADA, credits(50), "a top-up".into()).expect("grants");
+        hub.give_allotments(at(1)).expect("gives");
+        assert_eq!(pool(&hub, ADA), 150, "a top-up never lapses");
     }
 
     #[test]
@@ -277,22 +355,15 @@ mod tests {
     #[test]
     fn who_leaves_takes_nothing_and_the_group_keeps_its_pool() {
         let mut hub = hub();
-        let named = Named {
-            subject: OFFICE,
-            alias: UserAlias([3; 16]),
-            sealed: vec![1; 80],
-            mail: None,
-            founds_group: true,
-        };
-        hub.name(at(0), vec![named], Vec::new()).expect("founds");
+        found(&mut hub);
         hub.grant(at(0), OFFICE, credits(10), String::new()).expect("grants");
         hub.grant(at(0), ADA, credits(7), String::new()).expect("grants");
         hub.join_group(at(0), OFFICE, ADA).expect("joins");
         hub.join_group(at(0), OFFICE, ADA).expect_err("is a member");
         hub.join_group(at(0), OFFICE, OFFICE).expect_err("is a group");
         assert_eq!((pool(&hub, OFFICE), pool(&hub, ADA)), (17, 0));
-        let (_, settled) = hub.leave_group(at(0), ADA).expect("leaves");
-        assert_eq!(settled, credits(-7));
+        let (_, left) = hub.leave_group(at(0), ADA).expect("leaves");
+        assert_eq!((left.settled, left.used), (credits(-7), Some(Credits::ZERO)));
         assert_eq!((pool(&hub, OFFICE), pool(&hub, ADA)), (17, 0));
         hub.leave_group(at(0), ADA).expect_err("is no member");
     }

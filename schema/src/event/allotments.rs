@@ -47,7 +47,8 @@ body! {
         /// Taken back at once: what was left of the last one.
         #[n(4)]
         pub lapsed: Credits,
-        /// Charged and held until then, all in all: by it the next one knows what was used.
+        /// Charged and held until then, all in all, but for what members used elsewhere: by it the
+        /// next one knows what was used.
         #[n(5)]
         pub used: Credits,
         /// What of the account is allotment from here on: this gift, and what of earlier ones did

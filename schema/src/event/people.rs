@@ -59,6 +59,10 @@ body! {
         /// The person.
         #[n(1)]
         pub member: SubjectId,
+        /// Charged to the person and held until then, all in all: none of it was used of the
+        /// group's allotments. Absent in what was decided before it was told.
+        #[n(2)]
+        pub used: Option<Credits>,
     }
 
     /// A person's account is their own again.
@@ -73,5 +77,9 @@ body! {
         /// the group's; negative: what they brought and did not use.
         #[n(2)]
         pub settled: Credits,
+        /// Charged to the person and held until then, all in all: what of it came since they joined
+        /// stays used of the group's allotments. Absent in what was decided before it was told.
+        #[n(3)]
+        pub used: Option<Credits>,
     }
 }

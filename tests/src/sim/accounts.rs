@@ -12,7 +12,6 @@ use super::world::{Step, World};
 use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{Allotment, Gift};
 use tallyroll_engine::hub::Named;
-use tallyroll_schema::event::people::{GroupJoined, GroupLeft};
 use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
 
 /// The group that payers may share a balance in.
@@ -81,9 +80,9 @@ impl World {
         if joined.as_ref().is_err_and(|why| why.kind() == Kind::Rejected) {
             return Ok(()); // a member already
         }
-        let Some(position) = self.cloud_outcome(joined)? else { return Ok(()) };
+        let Some((position, joined)) = self.cloud_outcome(joined)? else { return Ok(()) };
         self.occasions.count(Occasion::Joined);
-        let event = GroupJoined { group: GROUP, member }.into();
+        let event = joined.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
         self.expect_pools(&[(GROUP, brought), (member, 0)], "joins")
     }
@@ -97,9 +96,9 @@ impl World {
         if left.as_ref().is_err_and(|why| why.kind() == Kind::Rejected) {
             return Ok(()); // no member
         }
-        let Some((position, settled)) = self.cloud_outcome(left)? else { return Ok(()) };
+        let Some((position, left)) = self.cloud_outcome(left)? else { return Ok(()) };
         self.occasions.count(Occasion::Left);
-        let event = GroupLeft { group: GROUP, member, settled }.into();
+        let event = left.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
         self.expect_pools(&[(GROUP, before), (member, 0)], "leaves")
     }

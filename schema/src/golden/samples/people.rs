@@ -24,8 +24,8 @@ pub(super) fn samples() -> Vec<Event> {
             .into(),
         SubjectErased { subject: SUBJECT, decision: POSITION }.into(),
         GroupFounded { group }.into(),
-        GroupJoined { group, member }.into(),
-        GroupLeft { group, member, settled: amount(-3_500) }.into(),
+        GroupJoined { group, member, used: Some(amount(7_500)) }.into(),
+        GroupLeft { group, member, settled: amount(-3_500), used: Some(amount(9_000)) }.into(),
         AllotmentLaidDown {
             monthly: Some(credits),
             carries_over: true,
@@ -39,8 +39,11 @@ pub(super) fn samples() -> Vec<Event> {
 }
 
 pub(super) fn minimal_samples() -> Vec<Event> {
+    let (group, member) = (GROUP, SUBJECT);
     vec![
         SubjectForgotten { subject: SUBJECT, aliases: None, device: None }.into(),
+        GroupJoined { group, member, used: None }.into(),
+        GroupLeft { group, member, settled: amount(-3_500), used: None }.into(),
         laid_down().into(),
     ]
 }
