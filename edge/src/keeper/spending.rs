@@ -152,7 +152,8 @@ impl Keeping {
                 let left = i64::try_from(self.device.lease(user).outstanding().max(0));
                 let missing = needed.thousandths().saturating_sub(left.unwrap_or(i64::MAX));
                 // One that has ended covers nothing, but any grant renews it.
-                self.ask(user, Credits::from_thousandths(missing.max(1)))?;
+                let missing = Credits::from_thousandths(missing.max(1));
+                self.ask(user, job.map(|(job, _)| job), missing)?;
                 Ok(Spent::Short(self.short(user, needed, cut_off)))
             }
         }
@@ -188,14 +189,14 @@ impl Keeping {
             recent.renewed = Some(now.monotonic);
         }
         if lease.outstanding() < enough || renews {
-            self.ask(user, Credits::ZERO)?;
+            self.ask(user, None, Credits::ZERO)?;
         }
         Ok(())
     }
 
-    /// Asks the cloud for what is needed, which may be nothing, and wanted by recent use; unless
+    /// Asks the cloud for what a job needs, which may be nothing, and wanted by recent use; unless
     /// nobody would hear it, or it has just said no.
-    fn ask(&mut self, user: UserAlias, needed: Credits) -> Result<(), Error> {
+    fn ask(&mut self, user: UserAlias, job: Option<JobId>, needed: Credits) -> Result<(), Error> {
         let now = self.clock.now();
         let lease = self.device.lease(user);
         let known = lease.pending().is_some_and(|asked| asked.needed >= needed);
@@ -216,7 +217,7 @@ impl Keeping {
         }
         let used = i64::try_from(recent.used(now.monotonic)).unwrap_or(i64::MAX);
         let wanted = LEASE_MIN.max(Credits::from_thousandths(used));
-        let asked = unless_full(self.device.request_lease(now, user, needed, wanted));
+        let asked = unless_full(self.device.request_lease(now, (user, job), needed, wanted));
         if asked?.is_some() && needed > Credits::ZERO {
             self.seal(now)?; // somebody waits for it
         }

@@ -11,9 +11,11 @@ use crate::fold::Origin;
 use crate::planted::{Bug, planted};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
-use tallyroll_schema::event::counts::Charge;
-use tallyroll_schema::event::leases::{Backing, LeaseGranted, Right};
-use tallyroll_schema::{Credits, DeviceId, EpochId, Event, Position, SubjectId, UserAlias, Wall};
+use tallyroll_schema::event::counts::{Charge, CountSource};
+use tallyroll_schema::event::leases::{Backing, LeaseGranted, LeaseRequested, Right};
+use tallyroll_schema::{
+    Credits, DeviceId, EpochId, Event, JobId, Position, SubjectId, UserAlias, Wall,
+};
 
 /// Whose right, where, in which epoch of the device's ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -64,9 +66,6 @@ pub struct Lease {
     /// The same of the last that was refused.
     #[cbor(n(9), default)]
     pub refused: u64,
-    /// The seq in that epoch after the last charge that it backed.
-    #[cbor(n(10), default)]
-    pub spent_by: u64,
 }
 
 /// A decision by which credits left the pool.
@@ -100,6 +99,9 @@ pub struct Request {
     /// The request.
     #[n(3)]
     pub position: Position,
+    /// The job that cannot go on without.
+    #[n(4)]
+    pub job: Option<JobId>,
 }
 
 impl Lease {
@@ -113,14 +115,12 @@ impl Lease {
         self.answered = self.answered.max(asked.seq.saturating_add(1));
     }
 
-    /// Whether what was asked for last, and could not be done without, was refused: whoever asked stopped for
-    /// want of credits. A renewal that is refused stops nobody, and who spent since goes on.
-    pub fn is_refused(&self) -> bool {
+    /// What was asked for last, could not be done without, and was refused. A renewal that is refused stops
+    /// nobody.
+    pub fn refused_need(&self) -> Option<Request> {
         let refused = self.refused > 0 && self.refused == self.answered;
-        let asked = self.requested.filter(|asked| asked.needed > Credits::ZERO);
-        refused
-            && self.spent_by < self.refused
-            && asked.is_some_and(|asked| asked.seq.saturating_add(1) >= self.refused)
+        let asked = self.requested.filter(|asked| refused && asked.needed > Credits::ZERO);
+        asked.filter(|asked| asked.seq.saturating_add(1) >= self.refused)
     }
 
     /// The request that nobody answered yet.
@@ -150,6 +150,9 @@ pub struct Rights {
     /// Of those wanted back, up to which allocation nothing is kept for a job that runs.
     #[cbor(n(5), default)]
     pub(super) recalled_whole: BTreeMap<(DeviceId, UserAlias), u64>,
+    /// Where a user's last job at a device began, or was charged for.
+    #[cbor(n(6), default)]
+    pub(super) went_on: BTreeMap<(DeviceId, UserAlias), Place>,
 }
 
 /// How a lease is wanted back.
@@ -194,6 +197,15 @@ impl Rights {
         of_epoch.map(|(_, lease)| lease.overdrawn).sum()
     }
 
+    /// What a user asked for last at a device, if it was refused and they stopped for want of it: no job of
+    /// theirs began or was charged for since, with a right or without one.
+    pub fn stopped_by(&self, device: DeviceId, user: UserAlias) -> Option<Request> {
+        let epoch = *self.newest(device)?;
+        let refused = self.lease(&RightKey { device, epoch, user }).refused_need()?;
+        let went_on = self.went_on.get(&(device, user));
+        Some(refused).filter(|asked| went_on.is_none_or(|place| *place < (epoch, asked.seq)))
+    }
+
     /// The last allocation's number.
     pub fn allocations(&self) -> u64 {
         self.allocations
@@ -222,14 +234,19 @@ impl Rights {
 
     fn fold_of_device(&mut self, device: DeviceId, position: Position, event: &Event) {
         let epoch = position.epoch;
+        if let Some(user) = goes_on(event) {
+            let place = (epoch, position.seq);
+            let went_on = self.went_on.entry((device, user)).or_insert(place);
+            *went_on = place.max(*went_on);
+        }
         match event {
             Event::LogOpened(_) | Event::EpochOpened(_) => {
                 let newest = self.newest.entry(device).or_insert(epoch);
                 *newest = epoch.max(*newest);
             }
             Event::LeaseRequested(asked) => {
-                let (seq, needed, wanted) = (position.seq, asked.needed, asked.wanted);
-                let request = Request { seq, needed, wanted, position };
+                let LeaseRequested { needed, wanted, job, .. } = *asked;
+                let request = Request { seq: position.seq, needed, wanted, position, job };
                 let lease = self.lease_mut(device, epoch, asked.user);
                 lease.requested = lease.requested.max(Some(request));
             }
@@ -242,7 +259,6 @@ impl Rights {
             event => {
                 let Some((user, Backing { right, credits })) = backed(event) else { return };
                 let lease = self.lease_mut(device, epoch, user);
-                lease.spent_by = lease.spent_by.max(position.seq.saturating_add(1));
                 match right {
                     Right::Lease => lease.spent += positive(credits),
                     Right::Overdraft => lease.overdrawn += positive(credits),
@@ -309,6 +325,17 @@ impl Rights {
         user: UserAlias,
     ) -> &mut Lease {
         self.leases.entry(RightKey { device, epoch, user }).or_default()
+    }
+}
+
+/// Whose job begins or is charged for. What a spooler's log brings later is no job at hand.
+fn goes_on(event: &Event) -> Option<UserAlias> {
+    match event {
+        Event::JobBegun(e) => Some(e.user),
+        Event::PagesPrinted(e) if e.source == CountSource::PageLog => {
+            backed(event).map(|(user, _)| user)
+        }
+        event => charge(event).map(|(user, _)| user),
     }
 }
 

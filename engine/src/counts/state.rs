@@ -9,7 +9,7 @@ use super::accounts::Accounts;
 use super::balances::Balances;
 use super::books::Books;
 use super::job::{Job, RunningJob, Standing};
-use super::rights::{RightKey, Rights};
+use super::rights::Rights;
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
 use crate::fold::{Origin, View};
@@ -125,11 +125,13 @@ impl Counts {
     }
 
     /// Whether a job of a user runs at a device and has stopped, as far as is known: its device asked for
-    /// credits last and was refused.
+    /// credits for it last and was refused. It ends with that job.
     pub fn is_stopped(&self, device: DeviceId, user: UserAlias) -> bool {
-        let newest = self.rights.newest(device).copied();
-        let lease = newest.map(|epoch| self.rights.lease(&RightKey { device, epoch, user }));
-        self.is_running(device, user) && lease.is_some_and(|lease| lease.is_refused())
+        let Some(refused) = self.rights.stopped_by(device, user) else { return false };
+        match refused.job {
+            Some(job) => self.running.contains(&(device, user, job)),
+            None => self.is_running(device, user),
+        }
     }
 
     /// What devices were told of balances, and asked.
@@ -360,7 +362,7 @@ pub(super) fn newest<K: Ord, V>(
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 8;
+    const VERSION: u32 = 9;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

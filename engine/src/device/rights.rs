@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tallyroll_schema::event::leases::{Backing, LeaseClosed, LeaseRefused, LeaseRequested, Right};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{Credits, Event, Position, UserAlias};
+use tallyroll_schema::{Credits, Event, JobId, Position, UserAlias};
 
 impl<F: JournalFile, S: Store> Device<F, S> {
     /// A user's lease at this device, as it stands.
@@ -61,21 +61,21 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Some(event)
     }
 
-    /// Asks the cloud for rights, unless it was asked for as much and has not answered yet.
+    /// Asks the cloud for rights, for a job that cannot go on without, unless it was asked for as much and has not answered yet.
     ///
     /// # Errors
     /// As [`Device::commit`].
     pub fn request_lease(
         &mut self,
         now: Now,
-        user: UserAlias,
+        (user, job): (UserAlias, Option<JobId>),
         needed: Credits,
         wanted: Credits,
     ) -> Result<()> {
         let asked = self.lease(user).pending().is_some_and(|asked| asked.needed >= needed);
         if !asked {
             let wanted = wanted.max(needed);
-            let request = LeaseRequested { user, needed, wanted };
+            let request = LeaseRequested { user, needed, wanted, job };
             self.commit(now, &[(LogClass::Ledger, request.into())])?;
         }
         Ok(())

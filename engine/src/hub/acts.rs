@@ -3,7 +3,7 @@
 //! Invariant: the commit of an act reserves what it costs, and its position is the permission to act: an act
 //! that costs more than is there is refused whole, before anything happened. What is there is the pool, and
 //! what its own job holds, which comes free; leases that idle at devices are recalled first, if that
-//! suffices. An act with a request id is recorded once. A processing server elsewhere says what it costs, and
+//! suffices, and nobody else is lent what comes back while the act waits. An act with a request id is recorded once. A processing server elsewhere says what it costs, and
 //! is right about it, or nothing is done. Whose name a user bears is the rim's.
 
 use super::Hub;
@@ -16,12 +16,12 @@ use crate::store::rows::CloudRole;
 use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{Charge, DocumentSaved, DocumentSent, PagesConverted};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::ActOutcome;
 use tallyroll_schema::{
-    Act, Credits, DeviceId, Event, JobId, Position, RequestId, ServerAct, UserAlias,
+    Act, Credits, DeviceId, Event, JobId, Position, RequestId, ServerAct, SubjectId, UserAlias,
 };
 
 /// What is asked for.
@@ -68,7 +68,18 @@ impl Acted {
     }
 }
 
+/// Acts for which leases of an account are wanted back, and until when they wait, by the monotonic clock.
+pub(super) type Awaited = BTreeMap<AwaitedAct, (SubjectId, Duration)>;
+
+/// Which act waits: of two that are equal one will do.
+type AwaitedAct = (DeviceId, JobId, Option<RequestId>, Duration);
+
 impl<S: Store> Hub<S> {
+    /// Until when nobody is lent anything of an account: what comes back is for an act that waits for it.
+    pub(super) fn awaited(&self, account: SubjectId, now: Now) -> bool {
+        self.awaited.values().any(|(of, until)| *of == account && now.monotonic < *until)
+    }
+
     /// Whether this cloud only holds the accounts: nothing is asked for here.
     pub fn is_account_server(&self) -> bool {
         self.role.accounts_only
@@ -120,6 +131,22 @@ impl<S: Store> Hub<S> {
         reached: &BTreeSet<DeviceId>,
         since: Option<Duration>,
     ) -> Result<Acted> {
+        let first = since.unwrap_or(now.monotonic);
+        let key = asked.act.job().map(|job| (asked.device, job, asked.request, first));
+        let acted = self.act_or_wait(now, asked, reached, since);
+        if let (false, Some(key)) = (matches!(acted, Ok(Acted::Waits { .. })), key) {
+            self.awaited.remove(&key);
+        }
+        acted
+    }
+
+    fn act_or_wait(
+        &mut self,
+        now: Now,
+        asked: AskedAct,
+        reached: &BTreeSet<DeviceId>,
+        since: Option<Duration>,
+    ) -> Result<Acted> {
         let AskedAct { device, act, request, by } = asked;
         if let Some((asker, _)) = &by {
             self.may_act(Some(*asker))?;
@@ -142,8 +169,9 @@ impl<S: Store> Hub<S> {
                 "{name} is a processing server, which asks for nothing in jobs of its own; name the device whose job it is"
             )));
         }
-        let waits = Acted::Waits { since: since.unwrap_or(now.monotonic) };
-        let in_time = now.monotonic < since.unwrap_or(now.monotonic).saturating_add(RECALL);
+        let first = since.unwrap_or(now.monotonic);
+        let (waits, until) = (Acted::Waits { since: first }, first.saturating_add(RECALL));
+        let in_time = now.monotonic < until;
         let Some(payer) = self.counts().payer(device, job) else {
             return match in_time && reached.contains(&device) {
                 true => Ok(waits), // its pages may have come before the device's word
@@ -170,6 +198,8 @@ impl<S: Store> Hub<S> {
         let comes_back: i128 = reachable.iter().map(|(_, lease)| lease.outstanding()).sum();
         if in_time && cost <= pool.saturating_add(comes_back) {
             self.recall(now, &reachable, Some((device, payer, job)))?;
+            let key = (device, job, request, first);
+            self.awaited.extend(account.map(|account| (key, (account, until))));
             return Ok(waits);
         }
         Err(self.short(cost, pool, &lent, reached))

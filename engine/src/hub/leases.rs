@@ -125,6 +125,7 @@ impl<S: Store> Hub<S> {
         pending.sort_by_key(|(asked, key)| (self.waiting.get(&asked.position).copied(), *key));
         self.waiting
             .retain(|position, _| pending.iter().any(|(asked, _)| asked.position == *position));
+        self.awaited.retain(|_, (_, until)| now.monotonic < *until);
         for (asked, key) in pending {
             self.answer(now, asked, key, reached, anchor)?;
         }
@@ -143,7 +144,8 @@ impl<S: Store> Hub<S> {
         if self.recovery.frozen_since.is_some() {
             return None; // once it thaws
         }
-        self.waiting.values().min().map(|since| since.saturating_add(RECALL))
+        let recalled = self.waiting.values().map(|since| since.saturating_add(RECALL));
+        recalled.chain(self.awaited.values().map(|(_, until)| *until)).min()
     }
 
     /// Takes a lease off the books that will not come back: what is left of it returns to the pool. What its
@@ -200,6 +202,9 @@ impl<S: Store> Hub<S> {
             return self.refuse_lease(now, asked, key, 0, &[]); // nobody's pages are at it
         }
         let subject = self.counts().account(key.device, key.user);
+        if subject.is_some_and(|subject| self.awaited(subject, now)) {
+            return Ok(()); // an act goes first
+        }
         let funds = subject.and_then(|subject| self.funds().get(&subject).copied());
         let (pool, needed) = (funds.unwrap_or_default().pool(), thousandths(asked.needed).max(1));
         if let Some(subject) = subject.filter(|_| needed <= pool || planted(Bug::PoolUnchecked)) {

@@ -98,6 +98,8 @@ pub struct Hub<S> {
     allocated: u64,
     /// Requests for leases that wait for others', and since when.
     waiting: leases::Waiting,
+    /// Acts that wait for what was wanted back for them.
+    awaited: acts::Awaited,
     /// Whether something changed since devices were told of balances.
     untold: bool,
     /// Bursts that found a quarantine full, since the start.
@@ -147,6 +149,7 @@ impl<S: Store> Hub<S> {
             erasure,
             allocated: 0,
             waiting: leases::Waiting::new(),
+            awaited: acts::Awaited::new(),
             untold: true,
             quarantine_overflow: 0,
             entropy: nonces,

@@ -177,7 +177,7 @@ fn what_idles_at_a_device_is_recalled_for_an_act() {
     let (mut hub, one, mut two) = scanned(3_000);
     let lend = |hub: &mut Hub<MemoryStore>, two: &mut TestDevice| {
         let credits = Credits::from_thousandths(2_000);
-        two.request_lease(now(5), ALIAS, credits, credits).expect("asks");
+        two.request_lease(now(5), (ALIAS, None), credits, credits).expect("asks");
         sync(hub, two, 5);
         hub.answer_requests(now(5), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
         sync(hub, two, 5);
@@ -204,6 +204,49 @@ fn what_idles_at_a_device_is_recalled_for_an_act() {
     assert_eq!(figures(&hub), (2_500, 0, 500));
 }
 
+/// A device that waits for credits hears of what came back before the processing server asks again.
+#[test]
+fn what_comes_back_for_an_act_is_lent_to_nobody_else_meanwhile() {
+    let (mut hub, one, mut two) = scanned(3_000);
+    let ask = |hub: &mut Hub<MemoryStore>, two: &mut TestDevice, needed| {
+        let credits = Credits::from_thousandths(needed);
+        two.request_lease(now(5), (ALIAS, None), credits, credits).expect("asks");
+        sync(hub, two, 5);
+    };
+    let answer = |hub: &mut Hub<MemoryStore>, at| {
+        hub.answer_requests(now(at), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
+    };
+    ask(&mut hub, &mut two, 2_000);
+    answer(&mut hub, 5);
+    sync(&mut hub, &mut two, 5);
+    let reached = [two.id()];
+    let act = |hub: &mut Hub<MemoryStore>, at, since| {
+        act_at(hub, one.id(), (at, mail(5), Some(RequestId([4; 8]))), &reached, since)
+    };
+    let Ok(Acted::Waits { since }) = act(&mut hub, 6, None) else { panic!("waits") };
+    two.return_lease(now(6), ALIAS, Credits::ZERO).expect("gives back");
+    ask(&mut hub, &mut two, 1_000);
+    answer(&mut hub, 6);
+    assert_eq!(figures(&hub), (0, 1_000, 2_000), "it waits for the act");
+    assert!(hub.answers_due().is_some(), "and not for ever");
+    assert!(matches!(act(&mut hub, 7, Some(since)), Ok(Acted::At(_))));
+    answer(&mut hub, 7);
+    assert_eq!(figures(&hub), (2_500, 0, 500));
+    assert_eq!(hub.unanswered().len(), 0, "refused, at once: the act is done");
+
+    // Who asked does not come again: nobody waits longer than an act does.
+    let (mut hub, one, mut two) = scanned(3_000);
+    ask(&mut hub, &mut two, 2_000);
+    answer(&mut hub, 5);
+    sync(&mut hub, &mut two, 5);
+    let waits = act_at(&mut hub, one.id(), (6, mail(5), None), &reached, None);
+    assert!(matches!(waits, Ok(Acted::Waits { .. })));
+    two.return_lease(now(6), ALIAS, Credits::ZERO).expect("gives back");
+    ask(&mut hub, &mut two, 1_000);
+    answer(&mut hub, 60);
+    assert_eq!((figures(&hub), hub.answers_due()), ((0, 1_000, 1_000), None));
+}
+
 /// The rights that a job holds are used first, and its device keeps none of them for itself.
 #[test]
 fn what_its_own_job_holds_at_its_device_is_wanted_back_whole() {
@@ -211,7 +254,7 @@ fn what_its_own_job_holds_at_its_device_is_wanted_back_whole() {
     let reached = [one.id()];
     let ask = |hub: &mut Hub<MemoryStore>, device: &mut TestDevice, at, needed| {
         let credits = Credits::from_thousandths(needed);
-        device.request_lease(now(at), ALIAS, credits, credits).expect("asks");
+        device.request_lease(now(at), (ALIAS, None), credits, credits).expect("asks");
         sync(hub, device, at);
         hub.answer_requests(now(at), &reached.into(), &mut |_| Ok(())).expect("answers");
         sync(hub, device, at);

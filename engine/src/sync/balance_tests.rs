@@ -241,7 +241,7 @@ fn a_word_that_ends_a_stop_is_taken_in_at_once() {
         play.sync();
         play.shows(99_000, 107_000); // it runs, and has no need of it
         let much = Credits::from_thousandths(1_000_000);
-        play.device.request_lease(now(play.at), ALIAS, much, much).expect("asks");
+        play.device.request_lease(now(play.at), (ALIAS, None), much, much).expect("asks");
         play.sync();
         let hub = &mut play.hub;
         hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("refuses");
@@ -253,7 +253,7 @@ fn a_word_that_ends_a_stop_is_taken_in_at_once() {
         play.scan(1, MONO);
         play.shows(112_000, 114_000);
         let much = Credits::from_thousandths(1_000);
-        play.device.request_lease(now(play.at), ALIAS, much, much).expect("asks");
+        play.device.request_lease(now(play.at), (ALIAS, None), much, much).expect("asks");
         play.sync();
         let hub = &mut play.hub;
         hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("lends");
@@ -278,7 +278,7 @@ fn a_refused_renewal_is_no_stop() {
         play.sync();
         let much = Credits::from_thousandths(100_000);
         let ask = |play: &mut Play, needed| {
-            play.device.request_lease(now(play.at), ALIAS, needed, much).expect("asks");
+            play.device.request_lease(now(play.at), (ALIAS, None), needed, much).expect("asks");
             play.sync();
             let hub = &mut play.hub;
             hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
@@ -294,6 +294,39 @@ fn a_refused_renewal_is_no_stop() {
         play.sync();
         play.shows(99_000, 107_000);
         assert_eq!(play.is_flagged(), mode == SyncMode::Flag);
+    }
+}
+
+/// A stop ends with its job, and with what is done without a right.
+#[test]
+fn a_stop_ends_with_the_job_that_stopped() {
+    type Goes = fn(&mut Play);
+    let ends: [Goes; 3] = [
+        |play| play.end(1),
+        |play| {
+            play.end(1);
+            play.end(2);
+            play.begin(3);
+        },
+        |play| play.scan(1, MONO),
+    ];
+    for (way, ends) in ends.into_iter().enumerate() {
+        let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Flag);
+        let stopped = |play: &Play| play.hub.counts().is_stopped(play.device.id(), ALIAS);
+        play.begin(1);
+        play.begin(2);
+        play.scan(2, MONO);
+        play.sync();
+        let (much, job) = (Credits::from_thousandths(1_000_000), Some(JobId([1; 8])));
+        play.device.request_lease(now(play.at), (ALIAS, job), much, much).expect("asks");
+        play.sync();
+        let hub = &mut play.hub;
+        hub.answer_requests(now(play.at), &BTreeSet::new(), &mut |_| Ok(())).expect("refuses");
+        play.sync();
+        assert!(stopped(&play));
+        ends(&mut play);
+        play.sync();
+        assert!(!stopped(&play), "way {way}");
     }
 }
 

@@ -68,7 +68,7 @@ fn spend(device: &mut TestDevice, pages: u32, cut_off: bool) -> bool {
 }
 
 fn ask(device: &mut TestDevice, needed: i64, wanted: i64) {
-    device.request_lease(now(4), ALIAS, credits(needed), credits(wanted)).expect("asks");
+    device.request_lease(now(4), (ALIAS, None), credits(needed), credits(wanted)).expect("asks");
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn who_wants_more_for_later_takes_it_from_nobody() {
 fn who_has_yet_to_be_named_is_waited_for() {
     let (mut hub, mut one, _) = two_devices(4);
     let other = UserAlias([9; 16]);
-    one.request_lease(now(4), other, credits(1), credits(1)).expect("asks");
+    one.request_lease(now(4), (other, None), credits(1), credits(1)).expect("asks");
     sync(&mut hub, &mut one, &[], 10);
     assert!(one.lease(other).pending().is_some() && hub.answers_due().is_some());
     hub.link(now(11), vec![(one.id(), other, SUBJECT)]).expect("links");

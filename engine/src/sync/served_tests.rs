@@ -318,7 +318,7 @@ fn so_many_are_under_way_and_none_of_them_twice() {
 fn an_act_that_waits_for_a_recall_holds_nobody_up() {
     let mut three = three(3_000);
     let credits = Credits::from_thousandths(2_000);
-    three.branch.request_lease(now(5), ALIAS, credits, credits).expect("asks");
+    three.branch.request_lease(now(5), (ALIAS, None), credits, credits).expect("asks");
     three.sync();
     three.hub.answer_requests(now(5), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
     three.sync();
@@ -367,7 +367,7 @@ fn a_processing_server_is_lent_nothing_and_told_no_balances() {
     let mut three = three(100_000);
     three.hub.link(now(6), vec![(three.office.id(), ALIAS, SUBJECT)]).expect("links");
     let credits = Credits::from_thousandths(2_000);
-    three.office.request_lease(now(6), ALIAS, credits, credits).expect("asks");
+    three.office.request_lease(now(6), (ALIAS, None), credits, credits).expect("asks");
     let asks = Event::from(BalanceAsked { user: ALIAS });
     three.office.commit(now(6), &[(LogClass::Ledger, asks)]).expect("commits");
     three.sync();

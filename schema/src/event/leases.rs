@@ -50,6 +50,9 @@ body! {
         /// What it would like to have, by recent use.
         #[n(2)]
         pub wanted: Credits,
+        /// The job that cannot go on without. Absent in what was asked for before it was told.
+        #[n(3)]
+        pub job: Option<JobId>,
     }
 
     /// Credits left a balance for a device's lease.

@@ -99,7 +99,7 @@ impl World {
         let Some(event) = process.back(now, event, cut_off) else {
             let credits = |thousandths: i64| Credits::from_thousandths(thousandths);
             let (needed, wanted) = (credits(i64::from(pages) * 1000), credits(wanted * 1000));
-            let asked = process.request_lease(now, alias, needed, wanted);
+            let asked = process.request_lease(now, (alias, Some(job)), needed, wanted);
             self.trace.note(self.now, format_args!("device {index} asks for {needed}"));
             if self.device_outcome(index, asked)?.is_some() {
                 self.set_seal_timer(index);
@@ -116,7 +116,7 @@ impl World {
         let now = self.devices[index].clock.show(self.now);
         let Some(process) = &mut self.devices[index].process else { return Ok(()) };
         let needed = Credits::from_thousandths(i64::from(pages) * 1000);
-        let asked = process.request_lease(now, alias, needed, needed);
+        let asked = process.request_lease(now, (alias, None), needed, needed);
         if self.device_outcome(index, asked)?.is_some() {
             self.set_seal_timer(index);
         }

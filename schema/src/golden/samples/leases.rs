@@ -17,7 +17,7 @@ pub(in crate::golden) const BACKING: Backing =
 pub(super) fn samples() -> Vec<Event> {
     let (spent, returned) = (amount(12_345), amount(27_655));
     vec![
-        LeaseRequested { user: ALIAS, needed: amount(1_000), wanted: amount(40_000) }.into(),
+        LeaseRequested { job: Some(JOB), ..requested() }.into(),
         LeaseGranted {
             user: Some(ALIAS),
             epoch: Some(EPOCH),
@@ -50,12 +50,17 @@ pub(super) fn samples() -> Vec<Event> {
 pub(super) fn minimal_samples() -> Vec<Event> {
     let (spent, returned) = (amount(12_345), amount(27_655));
     vec![
+        requested().into(),
         granted().into(),
         recalled().into(),
         LeaseClosed { allocation: 70_000, spent, returned, user: None }.into(),
         written_off().into(),
         OfflinePolicyPublished { overdraft: None }.into(),
     ]
+}
+
+fn requested() -> LeaseRequested {
+    LeaseRequested { user: ALIAS, needed: amount(1_000), wanted: amount(40_000), job: None }
 }
 
 fn granted() -> LeaseGranted {
