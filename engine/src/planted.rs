@@ -170,6 +170,10 @@ bugs! {
     RightsReused,
     /// A lease is granted though the pool does not cover it.
     PoolUnchecked,
+    /// An act is recorded though the pool does not cover it.
+    ActUnchecked,
+    /// An act that is asked for again is done again.
+    ActDoneAgain,
     /// What a device gives back of a lease stays lent.
     ReturnUncounted,
     /// A member's credits are not the group's.

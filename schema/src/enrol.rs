@@ -14,6 +14,9 @@ use minicbor::{Decode, Encode};
 /// keys then tries an older one: the cloud may have lost that it did.
 pub const UNKNOWN_CERTIFICATE: &str = "no device with this certificate is enrolled here";
 
+/// What a cloud tells a device that is revoked, among other things: it is never believed again.
+pub const REVOKED: &str = "is revoked: nothing more is taken from it";
+
 /// The ALPN of an enrolment.
 pub const ALPN_ENROL: &[u8] = b"tallyroll-enrol/1";
 /// The name in every server's certificate, which devices ask for wherever the cloud may be.

@@ -112,8 +112,61 @@ fn a_processing_server_acts_by_its_link_and_nobody_else_does() {
     drop(cloud.run(&["revoke", "office"]).succeeded());
     office.start();
     wait_until(PATIENCE, "it is turned away", || office.json(&["status"])["refused"] == true);
-    let revoked = act(&office, &mail("00000000000000b6", "anna", 1)).failed(75);
-    assert!(revoked.contains("revoked"), "{revoked}");
+    let revoked = act(&office, &mail("00000000000000b6", "anna", 1)).failed(1);
+    assert!(
+        revoked.contains("nothing of this is done") && revoked.contains("revoked"),
+        "{revoked}"
+    );
+}
+
+#[test]
+fn a_processing_server_says_what_it_is_and_what_is_wrong_with_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let Three { cloud, office, branch } = three(dir.path());
+    let is = |at: &Branch| at.json(&["status"])["processing"].clone();
+    assert_eq!((is(&office), is(&branch)), (true.into(), false.into()));
+    assert!(office.run(&["status"]).succeeded().contains("role    a processing server"));
+    let page = br#"{"kind":"pages.captured","user":"anna","pages":1,"color":"color"}"#;
+    for told in [
+        office.run_with(&["record", "--leased"], page).failed(1),
+        office.run(&["balance", "anna", "--ask"]).failed(1),
+    ] {
+        assert!(told.contains("this is a processing server") && told.contains("act"), "{told}");
+    }
+
+    let long = "x".repeat(10 << 20);
+    for (command, at) in [("act", &office), ("record", &branch)] {
+        let told = at.run_with(&[command], format!("{long}\n").as_bytes()).failed(1);
+        assert!(told.contains("entry 1: a line of over 65536 bytes"), "{told}");
+        let ran = at.run_with(&[command, "--json"], b"\nnonsense\n{}\n");
+        let entries = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let entries: Vec<Value> = entries.map(|answer| answer["entry"].clone()).collect();
+        assert_eq!(entries, [1, 2]);
+    }
+
+    drop(cloud.run(&["revoke", "branch"]).succeeded());
+    let told = office.run_with(&["act"], mail("00000000000000b1", "anna", 1).as_bytes()).failed(1);
+    assert!(told.contains("no device branch") || told.contains("the device whose job"), "{told}");
+}
+
+/// Revoked before the answer came: what it asked for is listed as what it is.
+#[test]
+fn what_a_revoked_processing_server_asked_for_is_never_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let Three { cloud, office, .. } = three(dir.path());
+    let id = rustix::process::Pid::from_raw(cloud.process_id().unwrap().cast_signed()).unwrap();
+    let signal = |signal| rustix::process::kill_process(id, signal).unwrap();
+    signal(rustix::process::Signal::STOP);
+    let line = mail("00000000000000b1", "anna", 5);
+    let told = office.run_with(&["act"], line.as_bytes()).failed(75);
+    assert!(told.contains("not known"), "{told}");
+    signal(rustix::process::Signal::CONT);
+    drop(cloud.run(&["revoke", "office"]).succeeded());
+    wait_until(PATIENCE, "it is turned away", || office.json(&["status"])["revoked"] == true);
+    let shown = office.run(&["status"]).succeeded();
+    assert!(shown.contains("never answered any more"), "{shown}");
+    let told = office.run_with(&["act"], line.as_bytes()).failed(1);
+    assert!(told.contains("never answered here any more"), "{told}");
 }
 
 /// The account server is stopped in the middle, as by `kill -STOP`, so that the answer stays away.

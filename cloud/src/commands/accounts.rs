@@ -25,7 +25,7 @@ pub(crate) struct AllotArguments {
     #[arg(long)]
     group: bool,
     /// Keep what is left of a month in the next, up to so much in all if it is said; without this it lapses.
-    #[arg(long, value_name = "MAX", num_args = 0..=1)]
+    #[arg(long, value_name = "MAX", num_args = 0..=1, value_parser = most)]
     carry_over: Option<Option<Credits>>,
     /// The first month, as 2026-12; this one, if not said.
     #[arg(long, value_name = "MONTH", value_parser = month)]
@@ -51,6 +51,16 @@ pub(crate) struct BalanceArguments {
     /// As JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// What stands behind `--carry-over` is its MAX, also where it was meant as the name.
+fn most(text: &str) -> core::result::Result<Credits, String> {
+    text.parse().map_err(|why| {
+        format!(
+            "{why}; what follows --carry-over is the most that may be kept, in credits: say NAME and N before it, \
+             or `--carry-over=MAX`"
+        )
+    })
 }
 
 /// Lays down what an account is given each month.

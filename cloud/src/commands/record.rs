@@ -44,7 +44,7 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result {
 
 fn tell(json: bool, number: u64, kind: &str, text: &str) -> Result<()> {
     if json {
-        return print(json!({ kind: text }));
+        return print(json!({ kind: text, "entry": number }));
     }
     eprintln!("entry {number}: {}", super::table::printable(text));
     Ok(())
@@ -66,7 +66,9 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Result<Vec<u8>, String>>
         }
         if line.len() > LINE_BYTES_MAX && !line.ends_with(b"\n") {
             input.skip_until(b'\n').map_err(CommandError::Stdin)?;
-            return Ok(Some(Err(format!("a line of over {LINE_BYTES_MAX} bytes"))));
+            let why =
+                format!("a line of over {LINE_BYTES_MAX} bytes, which is the most that one has");
+            return Ok(Some(Err(why)));
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
             return Ok(Some(Ok(line)));

@@ -23,6 +23,7 @@ use tallyroll_engine::Error;
 use tallyroll_engine::hub::{DeviceRecord, Standing};
 use tallyroll_engine::merge::Refusal;
 use tallyroll_engine::sync::{Effect, Offer, Opening, Output, Reply, Role, Session, SessionConfig};
+use tallyroll_schema::enrol::REVOKED;
 use tallyroll_schema::limits::WINDOW_BYTES;
 use tallyroll_schema::limits::links::{
     DENIAL_TIMEOUT, LEAVING_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX,
@@ -62,9 +63,8 @@ fn refuse_if_revoked(device: &DeviceRecord) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Rejected(format!(
-        "this device, {}, is revoked: nothing more is taken from it, what it still has is kept apart for the cloud's \
-         administrator; to take part again it joins anew, with a new data directory and an invitation by \
-         `tallyroll enroll`",
+        "this device, {}, {REVOKED}, what it still has is kept apart for the cloud's administrator; to take part again \
+         it joins anew, with a new data directory and an invitation by `tallyroll enroll`",
         device.name
     )))
 }

@@ -53,7 +53,7 @@ fn ask_all(mut agent: UnixStream, lines: impl BufRead, json: bool) -> Result<Exi
                  \"request\":\"{request}\""
             ))
         });
-        refused |= matches!(answer, ActLine::Error(_));
+        refused |= matches!(answer, ActLine::Error(_) | ActLine::Never(_));
         again |= matches!(answer, ActLine::Busy(_) | ActLine::Unknown(_));
         tell(json, number, &request, &answer)?;
     }
@@ -94,13 +94,16 @@ fn ask(agent: &mut UnixStream, answers: &mut impl BufRead, line: &str) -> Option
 
 fn tell(json: bool, number: u64, request: &str, answer: &ActLine) -> Result<()> {
     if json {
-        let mut answer = serde_json::to_value(answer).into_diagnostic()?;
-        answer["request"] = json!(request);
-        return print(answer);
+        let mut told = serde_json::to_value(answer).into_diagnostic()?;
+        told["request"] = json!(request);
+        if !matches!(answer, ActLine::Position(_)) {
+            told["entry"] = json!(number);
+        }
+        return print(told);
     }
     match answer {
         ActLine::Position(position) => print(position),
-        ActLine::Error(why) | ActLine::Busy(why) | ActLine::Unknown(why) => {
+        ActLine::Error(why) | ActLine::Busy(why) | ActLine::Unknown(why) | ActLine::Never(why) => {
             eprintln!("entry {number}: {}", printable(why));
             Ok(())
         }

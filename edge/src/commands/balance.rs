@@ -34,12 +34,19 @@ pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> 
         eprintln!("the cloud was asked and has not answered yet; what is known here:");
     }
     let figure = |key: &str| printable(answer["balance"][key].as_str().unwrap_or("-"));
+    if answer["waits"] == true {
+        eprintln!(
+            "the cloud told a newer balance; a job of the user runs here, and it is taken in once that has ended; \
+             until then:"
+        );
+    }
     match &answer["balance"] {
+        Value::Null if answer["waits"] == true => Ok(()),
         Value::Null => print("no balance was told yet; ask the cloud with --ask"),
         known => {
             let (balance, held) = (figure("balance"), figure("held"));
             print(format!("balance {balance}, held {held}, available {}", figure("available")))?;
-            match known["flag"] == true {
+            match known["flag"] == true && answer["waits"] == false {
                 true => print("the cloud has a newer one; it is asked for after the user's job"),
                 false => Ok(()),
             }

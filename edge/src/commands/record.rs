@@ -91,13 +91,19 @@ fn print(answers: impl BufRead, json: bool) -> Result<Printed> {
     let (mut refused, mut busy) = (0, None);
     let mut answers = answers;
     let mut line = String::new();
-    let mut number = 0;
+    let mut number = 0_u64;
     // A stream that broke, also within a line, is one that ended: the missing answers tell.
     while matches!(answers.read_line(&mut line), Ok(1..)) && line.ends_with('\n') {
         number += 1;
         let answer: LineAnswer = serde_json::from_str(&line).into_diagnostic()?;
-        if json {
-            write!(out, "{line}").into_diagnostic()?;
+        match &answer {
+            LineAnswer::Error(_) | LineAnswer::Busy(_) if json => {
+                let mut told = serde_json::to_value(&answer).into_diagnostic()?;
+                told["entry"] = number.into();
+                writeln!(out, "{told}").into_diagnostic()?;
+            }
+            _ if json => write!(out, "{line}").into_diagnostic()?,
+            _ => {}
         }
         match answer {
             LineAnswer::Position(position) if !json => writeln!(out, "{position}"),

@@ -59,11 +59,17 @@ fn lease(row: &Value) -> String {
     format!("lease     {whose}: {left} left, {spent} spent{overdrawn}{until}{asked}")
 }
 
-/// A request without an answer.
-fn asked(row: &Value) -> String {
+/// A request without an answer; of a server that is revoked, for ever.
+fn asked(row: &Value, revoked: bool) -> String {
     let text = |key: &str| printable(row[key].as_str().unwrap_or_default());
+    let what = match revoked {
+        true => {
+            "it is never answered any more; `tallyroll log show` at the account server tells whether it is done"
+        }
+        false => "it may be done: send the same line again",
+    };
     format!(
-        "asked     request {} has no answer: {} in job {} at {}; it may be done: send the same line again",
+        "asked     request {} has no answer: {} in job {} at {}; {what}",
         text("request"),
         text("kind"),
         text("job"),
@@ -91,6 +97,11 @@ fn describe(status: &Value) -> String {
         format!("link    {link}"),
         format!("prices  by rate card {}; jobs settle by `{}`", status["card"], text("settlement")),
     ];
+    if status["processing"] == true {
+        let role =
+            "a processing server: it acts in other devices' jobs (`act`), and is lent no credits";
+        lines.push(format!("role    {role}"));
+    }
     if let Some(socket) = status["panel"]["socket"].as_str() {
         let url =
             status["panel"]["url"].as_str().map_or(String::new(), |url| format!(" and {url}"));
@@ -124,7 +135,8 @@ fn describe(status: &Value) -> String {
     }
     lines.extend(told);
     lines.extend(status["leases"].as_array().into_iter().flatten().map(lease));
-    lines.extend(status["asked"].as_array().into_iter().flatten().map(asked));
+    let (requests, revoked) = (status["asked"].as_array(), status["revoked"] == true);
+    lines.extend(requests.into_iter().flatten().map(|row| asked(row, revoked)));
     if status["unconfirmed"].as_bool() == Some(true) {
         lines.push(
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),

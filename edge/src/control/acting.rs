@@ -5,7 +5,7 @@
 //! again by itself. What an act costs by the card here is the engine's, whether it may be done the account server's.
 
 use super::Desk;
-use super::recording::read_line;
+use super::recording::{read_line, refuse_long};
 use crate::keeper::Gone;
 use crate::link::Heard;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub enum ActLine {
     Busy(String),
     /// Nobody knows whether it is done, why, and what to do.
     Unknown(String),
+    /// As before, and nobody here will ever know.
+    Never(String),
 }
 
 /// Asks for acts until the stream ends.
@@ -41,9 +43,9 @@ where
     let mut line = Vec::new();
     while read_line(&mut reader, &mut line).await? > 0 {
         if !line.iter().all(u8::is_ascii_whitespace) {
-            let (answer, noted) = match serde_json::from_slice(&line) {
+            let (answer, noted) = match parse(&line) {
                 Ok(act) => ask(desk, act).await.map_err(io::Error::other)?,
-                Err(why) => (ActLine::Error(why.to_string()), None),
+                Err(why) => (ActLine::Error(why), None),
             };
             let mut text = serde_json::to_vec(&answer)?;
             text.push(b'\n');
@@ -59,21 +61,35 @@ where
     writer.shutdown().await
 }
 
+fn parse(line: &[u8]) -> Result<ServerAct, String> {
+    refuse_long(line)?;
+    serde_json::from_slice(line).map_err(|why| why.to_string())
+}
+
 /// Asks for an act; returns its answer, and its request if it need not be noted any longer.
 async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>), Gone> {
     let refusal = match &desk.acts {
         Some(acts) => acts.refusal(),
-        None => Some("no agent runs here".into()),
+        None => Some(("no agent runs here".into(), false)),
     };
     let (Some(acts), None) = (&desk.acts, &refusal) else {
-        let why = refusal.unwrap_or_default();
+        let (why, ever) = refusal.unwrap_or_default();
         let asked = match act.request {
             Some(request) => desk.keeper.query(move |device| device.is_asked(request)).await?,
             None => Ok(false),
         };
         // What was asked before may have been done: to say that it is not would have it paid twice.
         let known = matches!(asked, Ok(false));
-        return Ok((if known { ActLine::Busy(why) } else { still_unknown(&why) }, None));
+        let answer = match (known, ever) {
+            (true, false) => ActLine::Busy(why),
+            (true, true) => ActLine::Error(format!("nothing of this is done: {why}")),
+            (false, false) => still_unknown(&why),
+            (false, true) => ActLine::Never(format!(
+                "it was asked before and is never answered here any more; `tallyroll log show` at the account server \
+                 tells whether it is done: {why}"
+            )),
+        };
+        return Ok((answer, None));
     };
     let Some(request) = act.request else {
         let why = "an act without `request`: 16 hex digits, new for each act";

@@ -104,6 +104,8 @@ pub enum Answer {
         balance: Option<KnownBalance>,
         /// Whether the cloud was asked and has not answered yet.
         asked: bool,
+        /// Whether a newer one was told, which holds once the user's last job here has ended.
+        waits: bool,
     },
     /// To [`Ask::Backup`].
     Backup(Box<Made>),
@@ -141,6 +143,10 @@ pub struct AgentStatus {
     pub leases: Vec<LeaseRow>,
     /// What it may charge beyond its leases while it is cut off, as far as it knows.
     pub overdraft: Credits,
+    /// Whether it is a processing server.
+    pub processing: bool,
+    /// Whether the cloud revoked it, as far as it has heard.
+    pub revoked: bool,
     /// As a processing server: requests without an answer, so that they may have been done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<Asked>,
@@ -191,20 +197,35 @@ impl Desk {
     async fn status(&self) -> Result<Result<Answer, String>, Gone> {
         let standing = |device: &mut DiskDevice| {
             let overdraft = device.counts().rights().overdraft();
-            Ok((device.status()?, leases::rows(device)?, overdraft, device.asked()?))
+            let (status, leases) = (device.status()?, leases::rows(device)?);
+            Ok((status, leases, overdraft, device.is_processing(), device.asked()?))
         };
         let standing: Result<_, Error> = self.keeper.query(standing).await?;
         let link = self.acts.as_ref().map(|acts| acts.link().borrow().clone());
         let enrolment = self.enrolment.clone();
         let panel = self.panel.clone();
-        let answer = |(status, leases, overdraft, asked)| {
-            let status = AgentStatus { enrolment, link, panel, status, leases, overdraft, asked };
-            Answer::Status(Box::new(status))
+        let revoked = link.as_ref().is_some_and(LinkState::is_revoked);
+        let answer = |(status, leases, overdraft, processing, asked)| {
+            Answer::Status(Box::new(AgentStatus {
+                enrolment,
+                link,
+                panel,
+                status,
+                leases,
+                overdraft,
+                processing,
+                revoked,
+                asked,
+            }))
         };
         Ok(standing.map(answer).map_err(|why| why.to_string()))
     }
 
     async fn balance(&self, user: String, ask: bool) -> Result<Result<Answer, String>, Gone> {
+        let none_here = self.keeper.query(|device| device.refuse_if_processing()).await?;
+        if let Err(why) = none_here {
+            return Ok(Err(why.to_string()));
+        }
         if ask {
             let login = Entry::Act(Act::Ask { user: user.clone() });
             match self.keeper.record(vec![login]).await?.pop() {
@@ -220,7 +241,8 @@ impl Desk {
                 )));
             };
             let asked = device.counts().balances().of(device.id(), alias).is_asked();
-            Ok(Answer::Balance { balance: device.known_balance(alias)?, asked })
+            let (balance, waits) = (device.known_balance(alias)?, device.balance_waits(alias));
+            Ok(Answer::Balance { balance, asked, waits })
         };
         Ok(self.keeper.query(read).await?.map_err(|why| why.to_string()))
     }

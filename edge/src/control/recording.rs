@@ -99,10 +99,18 @@ pub(super) async fn read_line<R: AsyncRead + Unpin>(
     Ok(read)
 }
 
-pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
-    if line.len() > LINE_BYTES_MAX {
-        return Err(format!("a line of over {LINE_BYTES_MAX} bytes"));
+/// Of a line that is too long only the beginning was read.
+pub(super) fn refuse_long(line: &[u8]) -> Result<(), String> {
+    match line.len() > LINE_BYTES_MAX {
+        true => {
+            Err(format!("a line of over {LINE_BYTES_MAX} bytes, which is the most that one has"))
+        }
+        false => Ok(()),
     }
+}
+
+pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
+    refuse_long(line)?;
     #[derive(Deserialize)]
     struct Kind {
         kind: String,

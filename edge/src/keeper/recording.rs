@@ -201,8 +201,12 @@ impl Recorder {
         };
         let mut terms = device.terms(job);
         terms.job = group.jobs.get(&job).copied().or(terms.job);
+        terms.over |= group.over.contains(&job);
         let event = decide(&terms, act, job, alias)?;
         device.refuse_without_room(&event)?;
+        if terms.job.is_none() && matches!(event, Event::JobEnded(_)) {
+            group.over.insert(job);
+        }
         if let Some(standing) = Standing::after(terms.job, &event) {
             group.jobs.insert(job, standing);
         }
@@ -293,6 +297,8 @@ struct Group {
     spool_jobs: BTreeMap<JobId, SpoolJob>,
     /// Jobs that began, as they stand after these events.
     jobs: BTreeMap<JobId, Standing>,
+    /// Jobs that never began and were ended by these events.
+    over: BTreeSet<JobId>,
 }
 
 impl Group {

@@ -148,6 +148,9 @@ impl Keeping {
                 Ok(answer.into())
             }
             Backed::Short(user, needed) => {
+                if let Err(why) = self.device.refuse_if_processing() {
+                    return Ok(Spent::Refused(why.to_string()));
+                }
                 self.spending.users.entry(user).or_default().last = now;
                 let left = i64::try_from(self.device.lease(user).outstanding().max(0));
                 let missing = needed.thousandths().saturating_sub(left.unwrap_or(i64::MAX));

@@ -23,7 +23,7 @@ use connect::{Line, Place, Transport};
 use core::time::Duration;
 use serde::Serialize;
 use session::Ended;
-use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
+use tallyroll_schema::enrol::{REVOKED, UNKNOWN_CERTIFICATE};
 use tls::Pinned;
 use tracing::{debug, info, warn};
 
@@ -67,6 +67,13 @@ pub enum LinkState {
         /// Whether the cloud does not believe this device: a person must look.
         refused: bool,
     },
+}
+
+impl LinkState {
+    /// Whether the cloud revoked this device, so that it never answers it again.
+    pub fn is_revoked(&self) -> bool {
+        matches!(self, Self::Down { why, refused: true } if why.contains(REVOKED))
+    }
 }
 
 /// Keeps the link up until the keeper ends.

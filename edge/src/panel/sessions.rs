@@ -176,14 +176,15 @@ impl Panel {
         let standing = self.keeper.query(|device| {
             let retired = device.refuse_if_retired().err().map(|why| why.to_string());
             let full = (!device.has_room()).then(|| device.refused().to_string());
-            (retired, full)
+            let processing = device.refuse_if_processing().err().map(|why| why.to_string());
+            (retired, processing, full)
         });
-        let (retired, full) = standing.await?;
+        let (retired, processing, full) = standing.await?;
         let down = (!self.is_linked()).then(|| {
             "the line to the cloud is down: what this device was lent can be spent".to_owned()
         });
         let stopped = jobs.iter().filter_map(|job| job.message().map(str::to_owned));
-        Ok([retired, full, down].into_iter().flatten().chain(stopped).collect())
+        Ok([retired, processing, full, down].into_iter().flatten().chain(stopped).collect())
     }
 }
 

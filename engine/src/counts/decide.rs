@@ -27,11 +27,18 @@ pub struct Terms {
     pub policy: SettlementPolicy,
     /// How the act's job stands, if it began.
     pub job: Option<Standing>,
+    /// Whether the act's job was ended and never began.
+    pub over: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { card: default_card(), policy: SettlementPolicy::ServerSettles, job: None }
+        Self {
+            card: default_card(),
+            policy: SettlementPolicy::ServerSettles,
+            job: None,
+            over: false,
+        }
     }
 }
 
@@ -184,12 +191,16 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
     })
 }
 
-/// An end always goes in; a beginning once; captures and conversions until the end.
+/// An end always goes in; a beginning once, and before the end; captures and conversions until the end.
 fn refuse_in_job(terms: &Terms, act: &Act, job: JobId) -> Result<()> {
     match (act, terms.job) {
         (Act::Begin { .. }, Some(_)) => {
             let why =
                 format!("job {job} began already; a job begins once, take a new id for another");
+            Err(Error::Rejected(why))
+        }
+        (Act::Begin { .. }, None) if terms.over => {
+            let why = format!("job {job} was ended before it began; take a new id for another");
             Err(Error::Rejected(why))
         }
         (Act::Capture { .. } | Act::Convert { .. }, Some(Standing { ended: true, .. })) => {

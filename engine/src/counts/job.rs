@@ -212,6 +212,11 @@ impl Job {
         })
     }
 
+    /// Whether it was ended and never began: what begins by its id would have ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && self.policy.is_none()
+    }
+
     /// The job, if it is running.
     pub(super) fn running(&self, job: JobId) -> Option<RunningJob> {
         let undecided = !self.discarded && self.delivered.is_empty();

@@ -40,7 +40,12 @@ fn again(event: &Event, seq: u64) -> Event {
 fn record(policy: SettlementPolicy, acts: &[Act]) -> Vec<Event> {
     let mut counts = Counts::default();
     let decided = |(seq, act): (u64, &Act)| {
-        let terms = Terms { policy, job: counts.standing(DEVICE, JOB), ..Terms::default() };
+        let terms = Terms {
+            policy,
+            job: counts.standing(DEVICE, JOB),
+            over: counts.is_over(DEVICE, JOB),
+            ..Terms::default()
+        };
         let event = decide(&terms, act.clone(), JOB, Some(USER)).expect("is decided");
         fold(&mut counts, &origin(4, seq), &event);
         event
@@ -221,10 +226,13 @@ fn a_job_begins_once_and_takes_no_pages_after_its_end() {
         for (seq, event) in (1..).zip(record(ServerSettles, acts)) {
             fold(&mut counts, &origin(4, seq), &event);
         }
-        Terms { job: counts.standing(DEVICE, JOB), ..Terms::default() }
+        let (job, over) = (counts.standing(DEVICE, JOB), counts.is_over(DEVICE, JOB));
+        Terms { job, over, ..Terms::default() }
     };
     let decide = |terms: &Terms, act| decide(terms, act, JOB, Some(USER));
     let refused = |terms: &Terms, act| decide(terms, act).expect_err("is refused").to_string();
+    assert!(refused(&terms(&[END]), begin()).contains("was ended before it began"));
+    assert!(!terms(&[DISCARD]).over && !terms(&[begin(), END]).over);
     let begun = terms(&[begin()]);
     assert!(refused(&begun, begin()).contains("take a new id"));
     let ended = terms(&[begin(), END]);

@@ -105,6 +105,11 @@ impl Counts {
         self.jobs.get(&(device, job)).and_then(Job::standing)
     }
 
+    /// Whether a device's job was ended and never began.
+    pub fn is_over(&self, device: DeviceId, job: JobId) -> bool {
+        self.jobs.get(&(device, job)).is_some_and(Job::is_over)
+    }
+
     /// A device's jobs that began and have not ended.
     pub fn running(&self, device: DeviceId) -> impl Iterator<Item = RunningJob> {
         let first = (device, UserAlias([0; UserAlias::LEN]), JobId([0; JobId::LEN]));

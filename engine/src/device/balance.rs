@@ -58,6 +58,12 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }))
     }
 
+    /// Whether one was told that holds here only once the user's last job has ended.
+    pub fn balance_waits(&self, user: UserAlias) -> bool {
+        let newest = self.counts().balances().of(self.id, user).told;
+        self.known_before.get(&user).is_some_and(|known| *known != newest)
+    }
+
     /// Asks the cloud for a user's balance, as at login; unless it was asked and has not answered yet.
     ///
     /// # Errors

@@ -264,8 +264,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// What an act in a job is decided by, as far as this device knows.
     pub fn terms(&self, job: JobId) -> Terms {
         let counts = self.counts.view();
-        let (policy, job) = (counts.settlement_policy(), counts.standing(self.id(), job));
-        Terms { card: self.card(), policy, job }
+        let (policy, over) = (counts.settlement_policy(), counts.is_over(self.id(), job));
+        Terms { card: self.card(), policy, job: counts.standing(self.id(), job), over }
     }
 
     /// The device's own figures, everything durable here included.

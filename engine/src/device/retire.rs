@@ -1,5 +1,6 @@
 //! A device that is retired: it records nothing new, gives back what it was lent, and closes its
-//! logs once it has written all it had. What the cloud decided about a device is folded here.
+//! logs once it has written all it had. What the cloud decided about a device is folded here, so also
+//! whether it is a processing server, which is lent nothing.
 //!
 //! Invariant: it is retired from the commit that holds the cloud's decision, restarts or
 //! not. A log's closing is its last record; it waits while the device may still have to
@@ -21,6 +22,10 @@ use tallyroll_schema::{Credits, Event, Position, Record, SubjectId, UserAlias};
 const RETIRED: &str = "this device is retired: it delivers what it has and records nothing new; to take part again \
     it joins anew, with a new data directory and an invitation by `tallyroll enroll`";
 
+/// What somebody is told who wants to spend, or to know a balance, at a processing server.
+const PROCESSING: &str = "this is a processing server: it is lent no credits and told no balances; it acts in other \
+    devices' jobs, with `tallyroll-edge act`, and pages that users pay for are recorded at those devices";
+
 /// How far a retired device has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,6 +40,8 @@ pub enum Retirement {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Decided {
     retired: Option<Position>,
+    /// Whether it was enrolled as a processing server.
+    processing: bool,
     /// The newest refusal of credits to each user, and where it stands.
     refused: BTreeMap<UserAlias, (Position, LeaseRefused)>,
     /// Whose names are to be erased, and which aliases of theirs the cloud knows.
@@ -59,6 +66,7 @@ impl View for Decided {
                     self.retired.map_or(origin.position, |known| known.min(origin.position));
                 self.retired = Some(first);
             }
+            Ok(Event::DeviceEnrolled(e)) => self.processing |= e.processing == Some(true),
             Ok(Event::LeaseRefused(refused)) => {
                 let known = self.refused.get(&refused.user);
                 if known.is_none_or(|(at, _)| *at < origin.position) {
@@ -92,6 +100,22 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         match self.decided.view().retired {
             Some(_) => Err(Error::Rejected(RETIRED.into())),
             None => Ok(()),
+        }
+    }
+
+    /// Whether it is a processing server, as far as it has heard.
+    pub fn is_processing(&self) -> bool {
+        self.decided.view().processing
+    }
+
+    /// Refuses what a processing server is not for: nobody's credits are here.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`], with what to do.
+    pub fn refuse_if_processing(&self) -> Result<()> {
+        match self.is_processing() {
+            true => Err(Error::Rejected(PROCESSING.into())),
+            false => Ok(()),
         }
     }
 

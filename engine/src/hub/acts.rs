@@ -6,11 +6,12 @@
 //! suffices, and nobody else is lent what comes back while the act waits. An act with a request id is recorded once. A processing server elsewhere says what it costs, and
 //! is right about it, or nothing is done. Whose name a user bears is the rim's.
 
-use super::Hub;
 use super::leases::RECALL;
+use super::{Hub, Standing as FleetStanding};
 use crate::counts::{Lease, RightKey, Standing, Terms, charge, decide};
 use crate::device::Now;
 use crate::fold::Origin;
+use crate::planted::{Bug, planted};
 use crate::store::Store;
 use crate::store::rows::CloudRole;
 use crate::{Error, Kind, Result};
@@ -163,7 +164,13 @@ impl<S: Store> Hub<S> {
             Some((asker, _)) => drop(self.fleet().active(*asker)?),
             None => self.may_act(None)?,
         }
-        let name = self.fleet().not_revoked(device)?.name.clone();
+        let of = self.fleet().known(device)?;
+        let name = of.name.clone();
+        if of.standing == FleetStanding::Revoked {
+            return Err(Error::Rejected(format!(
+                "{name}, the device whose job this is, is revoked: nothing more is done in its jobs"
+            )));
+        }
         if self.fleet().is_processing(device) {
             return Err(Error::Rejected(format!(
                 "{name} is a processing server, which asks for nothing in jobs of its own; name the device whose job it is"
@@ -189,7 +196,7 @@ impl<S: Store> Hub<S> {
         if cost > 0 {
             self.refuse_while_frozen()?;
         }
-        if cost <= pool.max(0) {
+        if cost <= pool.max(0) || planted(Bug::ActUnchecked) {
             return Ok(Acted::At(self.account(now, &[event])?));
         }
         let account = self.counts().account(device, payer);
@@ -235,7 +242,7 @@ impl<S: Store> Hub<S> {
         asked: Option<RequestId>,
     ) -> Result<Event> {
         let policy = self.counts().settlement_policy();
-        let terms = Terms { card: self.card(), policy, job: standing };
+        let terms = Terms { card: self.card(), policy, job: standing, over: false };
         let mut event = decide(&terms, act, job, Some(payer))?;
         let (of, request) = match &mut event {
             Event::PagesConverted(e) => (&mut e.device, &mut e.request),
@@ -259,6 +266,7 @@ impl<S: Store> Hub<S> {
         request: Option<RequestId>,
         act: &Act,
     ) -> Result<Option<Position>> {
+        let request = request.filter(|_| !planted(Bug::ActDoneAgain));
         let known = request.and_then(|request| self.counts().requested(device, request));
         let Some(known) = known else { return Ok(None) };
         let Some(payer) = self.counts().payer(device, known.job) else { return Ok(None) };

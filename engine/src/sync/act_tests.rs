@@ -297,5 +297,7 @@ fn what_is_not_the_servers_or_not_known_is_refused() {
     let acted = act_at(&mut hub, one.id(), (7, save, None), &[one.id()], Some(since));
     assert!(matches!(acted, Ok(Acted::At(_))));
     hub.revoke(now(8), one.id(), String::new()).expect("revokes");
-    act_at(&mut hub, one.id(), (9, mail(1), None), &[], None).expect_err("is revoked");
+    let revoked = act_at(&mut hub, one.id(), (9, mail(1), None), &[], None);
+    let told = revoked.expect_err("is revoked").to_string();
+    assert!(told.contains("one, the device whose job this is, is revoked"), "{told}");
 }

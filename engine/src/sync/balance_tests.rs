@@ -134,6 +134,23 @@ fn example_1_mailed_to_five() {
 }
 
 #[test]
+fn a_word_that_waits_for_a_job_is_known_to_wait() {
+    let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Wait);
+    play.begin(1);
+    play.scan(1, MONO);
+    play.sync();
+    play.mail(1, 5, MONO);
+    assert!(!play.device.balance_waits(ALIAS));
+    play.device.ask_balance(now(play.at), ALIAS).expect("asks");
+    play.sync();
+    play.shows(99_000, 97_500);
+    assert!(play.device.balance_waits(ALIAS), "told, and not taken in");
+    play.end(1);
+    assert!(!play.device.balance_waits(ALIAS));
+    play.shows(97_500, 97_500);
+}
+
+#[test]
 fn example_2_the_sync_waits_for_the_second_job() {
     for mode in [SyncMode::Wait, SyncMode::Flag] {
         let mut play = Play::login(SettlementPolicy::ServerSettles, mode);

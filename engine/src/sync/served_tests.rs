@@ -368,6 +368,7 @@ fn a_processing_server_is_lent_nothing_and_told_no_balances() {
     three.hub.link(now(6), vec![(three.office.id(), ALIAS, SUBJECT)]).expect("links");
     let credits = Credits::from_thousandths(2_000);
     three.office.request_lease(now(6), (ALIAS, None), credits, credits).expect("asks");
+    assert!(three.office.refuse_if_processing().is_err() && !three.branch.is_processing());
     let asks = Event::from(BalanceAsked { user: ALIAS });
     three.office.commit(now(6), &[(LogClass::Ledger, asks)]).expect("commits");
     three.sync();

@@ -18,7 +18,7 @@ pub fn finder(bug: Bug) -> &'static str {
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
-        RightsReused | PoolUnchecked => "never-overspends",
+        RightsReused | PoolUnchecked | ActUnchecked | ActDoneAgain => "never-overspends",
         ReturnUncounted | MembersApart | GiftGivenAgain => "every-credit-has-a-place",
         SnapshotWithoutGrants
         | ImportsNotStored

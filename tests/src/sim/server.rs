@@ -131,7 +131,7 @@ impl World {
         let counts = process.counts();
         let Some(payer) = counts.payer(device, job) else { return Ok(None) };
         let (policy, standing) = (counts.settlement_policy(), counts.standing(device, job));
-        let terms = Terms { card: process.card(), policy, job: standing };
+        let terms = Terms { card: process.card(), policy, job: standing, over: false };
         let Ok(event) = decide(&terms, act.clone(), job, Some(payer)) else { return Ok(None) };
         let event = of_server(event, device, payer, request);
         if is_new {
