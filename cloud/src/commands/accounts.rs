@@ -140,6 +140,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_behind_carry_over_is_told_to_stand_before_it() {
+        assert_eq!(most("150").map(|most| most.to_string()), Ok("150.000".into()));
+        let told = most("office").unwrap_err();
+        assert!(told.contains("say NAME and N before it"), "{told}");
+    }
+
+    #[test]
     fn a_month_is_written_as_people_write_it() {
         assert_eq!(month("2026-12"), Ok(2026 * 12 + 11));
         assert_eq!(month("1970-01"), Ok(1970 * 12));
