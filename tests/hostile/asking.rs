@@ -16,7 +16,7 @@ use tallyroll_schema::wire::{
     ActAnswer, ActOutcome, ActRequest, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION, StreamKind,
 };
 use tallyroll_schema::{
-    Act, Credits, DeviceId, Hash, JobId, RequestId, ServerAct, SubjectId, TenantId, UserAlias,
+    Act, Credits, DeviceId, Hash, JobId, RequestId, ServerAct, SubjectId, UserAlias,
 };
 use tallyroll_tests::hostile::image::Image;
 use tallyroll_tests::hostile::place::{Party, cloud_session, now, talk};
