@@ -99,3 +99,54 @@ fn verify(key: &PublicKey, bytes: &[u8], signature: &Signature) -> bool {
         key.verify_strict(bytes, &signature).is_ok()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(signer: &Signer, name: &str, tls_fingerprint: &[u8; 32]) -> JoinRequest {
+        JoinRequest {
+            name: name.into(),
+            pin: "ABCD-EFGH".into(),
+            signing_key: signer.public_key(),
+            proof: signer.sign_enrolment(name, tls_fingerprint),
+            agent: String::new(),
+        }
+    }
+
+    #[test]
+    fn an_enrolment_vouches_for_one_name_one_tls_key_and_its_own_signing_key() {
+        let (signer, other) = (Signer::from_seed(&[1; 32]), Signer::from_seed(&[2; 32]));
+        let request = request(&signer, "lobby", &[3; 32]);
+        assert!(verify_enrolment(&request, &[3; 32]));
+        assert!(!verify_enrolment(&request, &[4; 32]), "another TLS key");
+        let renamed = JoinRequest { name: "cellar".into(), ..request.clone() };
+        assert!(!verify_enrolment(&renamed, &[3; 32]), "another name");
+        let taken = JoinRequest { signing_key: other.public_key(), ..request };
+        assert!(!verify_enrolment(&taken, &[3; 32]), "somebody else's proof");
+    }
+
+    #[test]
+    fn a_derived_secret_is_of_one_key_one_use_and_one_material() {
+        let (signer, other) = (Signer::from_seed(&[1; 32]), Signer::from_seed(&[2; 32]));
+        let secret = signer.derive_secret("tallyroll test one", b"material");
+        assert_eq!(
+            secret,
+            Signer::from_seed(&[1; 32]).derive_secret("tallyroll test one", b"material")
+        );
+        for another in [
+            other.derive_secret("tallyroll test one", b"material"),
+            signer.derive_secret("tallyroll test two", b"material"),
+            signer.derive_secret("tallyroll test one", b"materia"),
+            signer.seed(),
+        ] {
+            assert_ne!(secret, another);
+        }
+    }
+
+    #[test]
+    fn a_signer_shows_its_public_half_only() {
+        let signer = Signer::from_seed(&[1; 32]);
+        assert_eq!(format!("{signer:?}"), format!("Signer({})", signer.public_key().short()));
+    }
+}

@@ -9,10 +9,11 @@ them fails: the unit tests of schema and engine, the hostile inputs, and the sim
 of `const fn`, and of functions that return `impl Trait`, cannot be switched: they are built one at a time.
 
     cargo install cargo-mutants --locked
-    tests/mutants/run.py WORK [--only TEXT] [--again]
+    tests/mutants/run.py WORK [--quick] [--only TEXT] [--again]
 
 WORK is a directory for the copy, its build (some GiB) and `results.jsonl`, which a later run goes on from;
---only takes mutants whose name contains TEXT, --again asks the survivors anew after new tests.
+--quick leaves out the slow suites, --only takes mutants whose name contains TEXT, --again asks the
+survivors anew, after new tests or a quick run.
 Nothing but the standard library.
 """
 import argparse
@@ -64,7 +65,7 @@ pub mod mutant {
 extern crate self as tallyroll_schema;
 """
 MEMORY_BYTES_MAX = 6 << 30
-SIMULATED = ["--histories", "60", "--seed", "3"]
+SIMULATED = ["--histories", "80", "--seed", "3"]
 
 
 def mutants():
@@ -72,8 +73,13 @@ def mutants():
         ["cargo", "mutants", "--list", "--json", "--colors", "never", *(a for p in MUTATED for a in ("-p", p))],
         cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(listed.stdout)
+    alike = collections.Counter()
     for number, mutant in enumerate(found):
         mutant["id"] = number
+        # Without the line, which other changes move: the how-many-eth of its kind in its file.
+        said = mutant["name"].replace(re.search(r":\d+:\d+:", mutant["name"])[0], ":", 1)
+        alike[said] += 1
+        mutant["key"] = f"{said} #{alike[said]}"
     return found
 
 
@@ -194,7 +200,7 @@ def blamed(messages, ranges):
     return ids, elsewhere
 
 
-def build(copy, found, unviable):
+def build(copy, found, unviable, quick):
     """Leaves out what does not compile until the rest does."""
     targets = ["-p", "tallyroll-schema", "-p", "tallyroll-engine", "--lib"]
     while True:
@@ -219,19 +225,24 @@ def build(copy, found, unviable):
         for message in messages:
             if message.get("executable"):
                 binaries[message["target"]["name"]] = message["executable"]
-    return [
+    suites = [
         ("schema", [binaries["tallyroll_schema"], "-q"], "schema"),
         ("engine", [binaries["tallyroll_engine"], "-q"], "engine"),
-        ("simulator", [binaries["simulate"], *SIMULATED], "."),
-        ("hostile", [binaries["hostile"], "-q"], "tests"),
+        ("simulator", [binaries["simulate"], "--histories", "12", "--seed", "2"], "."),
+        ("hostile", [binaries["hostile"], "-q", "--skip", "decoders", "--skip", "damage"], "tests"),
     ]
+    slow = [
+        ("simulator, longer", [binaries["simulate"], *SIMULATED], "."),
+        ("damage", [binaries["hostile"], "-q", "damage"], "tests"),
+    ]
+    return suites if quick else suites + slow
 
 
 def run(copy, command, directory, seconds, **environment):
     """How it ended: `ok`, `failed` or `timeout`."""
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
     settings = os.environ | {"RUST_TEST_THREADS": "1", "RUST_BACKTRACE": "0", "CARGO_MANIFEST_DIR": str(copy / directory)}
-    settings |= {"PROPTEST_FAILURE_PERSISTENCE": "off"} | environment
+    settings |= {"PROPTEST_MAX_SHRINK_ITERS": "0"} | environment
     try:
         done = subprocess.run(
             command, cwd=copy / directory, env=settings, timeout=seconds, preexec_fn=limit,
@@ -245,7 +256,7 @@ def reach(copy, suites, work):
     """Of each suite: which mutants it reaches, and how long it may take."""
     reached = []
     for name, command, directory in suites:
-        path = work / f"reached-{name}"
+        path = work / f"reached-{name.replace(', ', '-')}"
         path.unlink(missing_ok=True)
         if run(copy, command, directory, 3600, MUTANTS_REACHED=str(path)) != "ok":
             sys.exit(f"{name} fails without any mutant: {' '.join(command)}")
@@ -302,25 +313,31 @@ def main():
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--switched", action="store_true", help="only those that need no build of their own")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     work = arguments.work.resolve()
     copy, results = work / "copy", work / "results.jsonl"
     found = mutants()
-    shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("target", ".git"))
+    # Those are written below, and only if they changed: cargo goes by the time of a file.
+    mutated = {str(ROOT / mutant["file"]) for mutant in found} | {str(ROOT / SWITCHED)}
+    ignored = lambda folder, names: [
+        name for name in names if name in ("target", ".git") or f"{folder}/{name}" in mutated]
+    shutil.copytree(ROOT, copy, dirs_exist_ok=True, ignore=ignored)
     known = {}
     if results.exists():
-        known = {row["name"]: row["met"] for row in map(json.loads, results.read_text().splitlines())}
+        known = {row["key"]: row["met"] for row in map(json.loads, results.read_text().splitlines())}
     if arguments.again:
-        known = {name: met for name, met in known.items() if not met.startswith("survived")}
-    unviable = {mutant["id"] for mutant in found if known.get(mutant["name"]) == "unviable"}
-    suites = reach(copy, build(copy, found, unviable), work)
+        known = {key: met for key, met in known.items() if not met.startswith("survived")}
+    unviable = {mutant["id"] for mutant in found if known.get(mutant["key"]) == "unviable"}
+    suites = reach(copy, build(copy, found, unviable, arguments.quick), work)
     with results.open("a") as file:
         def note(mutant, met):
-            known[mutant["name"]] = met
-            file.write(json.dumps({"name": mutant["name"], "met": met}) + "\n")
+            known[mutant["key"]] = met
+            file.write(json.dumps({"key": mutant["key"], "name": mutant["name"], "met": met}) + "\n")
             file.flush()
-        todo = [m for m in found if m["name"] not in known and arguments.only in m["name"]]
+        todo = [m for m in found if m["key"] not in known and arguments.only in m["name"]]
         for mutant in todo:
             if mutant["id"] in unviable:
                 note(mutant, "unviable")
@@ -333,11 +350,10 @@ def main():
                 if done % 100 == 0:
                     print(f"{done} of {len(switched)}", flush=True)
         for mutant in todo:
-            if not switchable(mutant):
+            if not switchable(mutant) and not arguments.switched:
                 note(mutant, one_at_a_time(copy, found, mutant))
-    names = {mutant["name"] for mutant in found}
-    met = collections.Counter(met for name, met in known.items() if name in names)
-    survivors = sorted(name for name, met in known.items() if name in names and met.startswith("survived"))
+    met = collections.Counter(known[mutant["key"]] for mutant in found if mutant["key"] in known)
+    survivors = [m["name"] for m in found if known.get(m["key"], "").startswith("survived")]
     print("\n".join(survivors))
     for kind, count in met.most_common():
         print(f"{count:6} {kind}")

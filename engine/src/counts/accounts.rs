@@ -244,6 +244,17 @@ fn month_number(year: u16, month: u8) -> u32 {
 }
 
 #[cfg(test)]
+impl Accounts {
+    /// Those of one group.
+    pub(super) fn with_group(group: SubjectId, members: &[SubjectId]) -> Self {
+        let epoch = tallyroll_schema::EpochId { counter: 0, nonce: [0; 16] };
+        let joined = |member: &SubjectId| (*member, ((epoch, 0), Some(group)));
+        let members = members.iter().map(joined).collect();
+        Self { groups: [group].into(), members, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use tallyroll_schema::event::log::LogClass;
@@ -297,5 +308,39 @@ mod tests {
         for order in [[4, 3, 2, 1, 0], [3, 1, 4, 0, 2], [1, 3, 0, 2, 4]] {
             assert_eq!(fold(&order), (accounts.clone(), granted.clone()), "{order:?}");
         }
+    }
+
+    #[test]
+    fn who_is_to_be_forgotten_is_pending_until_each_device_did_what_it_was_told_last() {
+        use tallyroll_schema::event::people::{SubjectErased, SubjectForgotten};
+        let (here, there) = (DeviceId([7; 16]), DeviceId([8; 16]));
+        let alias = UserAlias([9; 16]);
+        let told = |seq, device| {
+            (at(seq), SubjectForgotten { subject: ADA, device, aliases: Some(vec![alias]) }.into())
+        };
+        let erased = |seq, decision| {
+            let origin = Origin { device: Some(here), class: LogClass::Ledger, ..at(seq) };
+            (origin, SubjectErased { subject: ADA, decision: at(decision).position }.into())
+        };
+        let known = |events: &[(Origin, Event)]| {
+            let mut accounts = Accounts::default();
+            for (origin, event) in events {
+                assert!(accounts.fold(origin, event).is_empty());
+            }
+            accounts
+        };
+        let accounts = known(&[told(1, None)]);
+        assert!(accounts.is_forgotten(ADA) && !accounts.is_forgotten(OFFICE));
+        assert!(!accounts.is_pending(here, ADA), "nobody was told");
+        let accounts = known(&[told(1, Some(here))]);
+        assert!(accounts.is_pending(here, ADA) && !accounts.is_pending(there, ADA));
+        assert!(accounts.was_told(here, alias) && !accounts.was_told(there, alias));
+        assert!(accounts.told(ADA).eq([here]) && accounts.told(OFFICE).next().is_none());
+        let accounts = known(&[told(2, Some(here)), erased(1, 1)]);
+        assert!(accounts.is_pending(here, ADA), "it did what it was told before");
+        let accounts = known(&[told(2, Some(here)), erased(1, 2)]);
+        assert!(!accounts.is_pending(here, ADA));
+        let accounts = known(&[told(2, Some(here)), erased(5, 2), told(3, Some(here))]);
+        assert!(accounts.is_pending(here, ADA), "told once more");
     }
 }

@@ -228,6 +228,36 @@ mod tests {
     }
 
     #[test]
+    fn every_act_has_its_own_price_and_color_its_own_where_it_may() {
+        let amount = Credits::from_thousandths;
+        let card = RateCard {
+            print_color: amount(1),
+            print_monochrome: amount(2),
+            capture: amount(3),
+            conversion: amount(4),
+            send_color: amount(5),
+            send_monochrome: amount(6),
+            save: amount(7),
+            ..default_card()
+        };
+        for (act, color, monochrome) in [
+            (PricedAct::Print, 1, 2),
+            (PricedAct::Capture, 3, 3),
+            (PricedAct::Conversion, 4, 4),
+            (PricedAct::Send, 5, 6),
+            (PricedAct::Save, 7, 7),
+        ] {
+            let unit = PricedUnit::Page;
+            let of = |color| {
+                price(&card, &Priced { act, unit, ..impression(color, None) }).thousandths()
+            };
+            assert_eq!(of(ColorMode::Color), color, "{act:?}");
+            assert_eq!(of(ColorMode::Monochrome), monochrome, "{act:?}");
+            assert_eq!(of(ColorMode::Unknown), monochrome, "{act:?}, of a color nobody knows");
+        }
+    }
+
+    #[test]
     fn a_sheet_costs_nothing_until_it_is_priced() {
         let sheet = Priced { unit: PricedUnit::Sheet, ..impression(ColorMode::Color, None) };
         assert_eq!(price(&default_card(), &sheet), Credits::ZERO);

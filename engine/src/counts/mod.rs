@@ -7,6 +7,8 @@
 
 mod accounts;
 mod balances;
+#[cfg(test)]
+mod balances_tests;
 mod base;
 mod books;
 pub mod card;
@@ -15,6 +17,8 @@ mod job;
 #[cfg(test)]
 mod job_tests;
 mod line;
+#[cfg(test)]
+mod line_tests;
 mod meter;
 #[cfg(test)]
 mod meter_tests;

@@ -244,6 +244,7 @@ fn order(row: &TotalsRow) -> impl Ord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::accounts::Accounts;
     use tallyroll_schema::limits::GRANT_THOUSANDTHS_MAX;
 
     /// Sums beyond an amount's 64 bits were shown as its end, so that granted less charged was not the balance.
@@ -264,5 +265,116 @@ mod tests {
         assert_eq!(row.granted.to_string(), "100000000000000000.000");
         assert_eq!(row.charged.to_string(), "27670116110564327.421");
         assert_eq!(row.balance.to_string(), "72329883889435672.579");
+    }
+
+    fn place(seq: u64) -> (tallyroll_schema::EpochId, u64) {
+        (tallyroll_schema::EpochId { counter: 0, nonce: [4; 16] }, seq)
+    }
+
+    /// A member's use stands in the group's row and in their own line of it; grants and corrections count
+    /// for whose row it is, and nobody's figures get into another's.
+    #[test]
+    fn a_group_has_one_row_with_its_members_and_everybody_else_their_own() {
+        let device = DeviceId([1; 16]);
+        let [ada, bob, carl, office] = [2, 3, 4, 5].map(|byte| SubjectId([byte; 16]));
+        let alias = |subject: SubjectId| UserAlias(subject.0);
+        let mut counts = Counts::default();
+        for (seq, subject) in (1..).zip([ada, bob, carl]) {
+            counts.links.insert((device, alias(subject)), (place(seq), subject));
+        }
+        counts.granted.extend([(office, 10_000), (carl, 500), (ada, 70)]);
+        counts.accounts = Accounts::with_group(office, &[bob, ada]);
+        let used = |charged, held, unbacked| Usage { charged, held, unbacked, ..Usage::default() };
+        let used = [(ada, used(100, 7, 1)), (bob, used(30, 0, 0)), (carl, used(2, 1, 2))];
+        for (subject, usage) in used {
+            for month in [1, 2] {
+                counts.usage.insert(UsageKey { device, user: alias(subject), month }, usage);
+            }
+        }
+        for (subject, thousandths) in [(office, 5), (carl, -3)] {
+            counts.books.correct(&tallyroll_schema::event::counts::ChargeCorrected {
+                subject,
+                corrects: tallyroll_schema::Position {
+                    log: tallyroll_schema::LogId([6; 32]),
+                    epoch: place(1).0,
+                    seq: 1,
+                },
+                credits: tallyroll_schema::Credits::from_thousandths(thousandths),
+                reason: String::new(),
+                by: None,
+            });
+        }
+        let name = |_, alias: UserAlias| match alias {
+            UserAlias(id) if id == ada.0 => Some("ada".to_owned()),
+            UserAlias(id) if id == bob.0 => Some("bob".to_owned()),
+            _ => None,
+        };
+        let rows = Report { counts: &counts, user_name: &name, device_name: &|_| None }.balances();
+        let shown = |row: &BalanceRow| {
+            let sums = [row.granted, row.charged, row.corrected, row.balance, row.held];
+            let sums = sums.into_iter().chain([row.available, row.unbacked]);
+            (row.who, sums.map(CreditSum::thousandths).collect::<Vec<_>>())
+        };
+        let rows_shown: Vec<_> = rows.iter().map(shown).collect();
+        assert_eq!(
+            rows_shown,
+            [
+                (Who::Subject(carl), vec![500, 4, -3, 493, 2, 491, 4]),
+                (Who::Subject(office), vec![10_070, 260, 5, 9_815, 14, 9_801, 2]),
+            ]
+        );
+        assert!(rows[0].members.is_none(), "a person has none");
+        let members: Vec<_> = rows[1].members.iter().flatten().collect();
+        let members = members.iter().map(|member| {
+            (member.name.as_deref(), member.charged.thousandths(), member.held.thousandths())
+        });
+        assert_eq!(members.collect::<Vec<_>>(), [(Some("ada"), 200, 14), (Some("bob"), 60, 0)]);
+    }
+
+    #[test]
+    fn totals_are_by_month_device_and_person_and_an_alias_stands_for_who_is_not_known() {
+        let (here, there, ada) = (DeviceId([1; 16]), DeviceId([2; 16]), SubjectId([3; 16]));
+        let aliases = [4, 5, 6].map(|byte| UserAlias([byte; 16]));
+        let mut counts = Counts::default();
+        for alias in [aliases[0], aliases[1]] {
+            counts.links.insert((here, alias), (place(1), ada));
+        }
+        let usage = Usage {
+            impressions: 1,
+            sheets: 2,
+            captured: 3,
+            converted: 4,
+            sent: 5,
+            saved: 6,
+            charged: 7,
+            unbacked: 8,
+            held: 9,
+        };
+        let month = 2026 * 12 + 10;
+        for (device, user, month) in [
+            (here, aliases[0], month),
+            (here, aliases[1], month),
+            (here, aliases[0], month + 1),
+            (there, aliases[2], month),
+        ] {
+            counts.usage.insert(UsageKey { device, user, month }, usage);
+        }
+        let report = Report { counts: &counts, user_name: &|_, _| None, device_name: &|_| None };
+        let shown = |row: &TotalsRow| {
+            let counted = [row.impressions, row.sheets, row.captured, row.converted];
+            let delivered = [row.sent, row.saved];
+            let sums = [row.charged.thousandths(), row.unbacked.thousandths()];
+            (row.month.clone(), row.device, row.who, counted, delivered, sums)
+        };
+        let alias = Who::Alias { device: there, alias: aliases[2] };
+        let once = ([1, 2, 3, 4], [5, 6], [7, 8]);
+        assert_eq!(
+            report.totals().iter().map(shown).collect::<Vec<_>>(),
+            [
+                ("2026-11".into(), here, Who::Subject(ada), [2, 4, 6, 8], [10, 12], [14, 16]),
+                ("2026-11".into(), there, alias, once.0, once.1, once.2),
+                ("2026-12".into(), here, Who::Subject(ada), once.0, once.1, once.2),
+            ]
+        );
     }
 }

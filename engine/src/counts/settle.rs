@@ -149,7 +149,7 @@ impl Counts {
 }
 
 /// The job of an event, and the device that it says it is of.
-fn job_of(event: &Event) -> Option<(Option<DeviceId>, JobId)> {
+pub(super) fn job_of(event: &Event) -> Option<(Option<DeviceId>, JobId)> {
     match event {
         Event::PagesCaptured(e) => Some((None, e.job)),
         Event::PagesConverted(e) => Some((e.device, e.job)),

@@ -174,7 +174,7 @@ mod tests {
     fn counts() -> Counts {
         let key = UsageKey { device: DeviceId([1; 16]), user: UserAlias([2; 16]), month: 24_322 };
         let usage = Usage { impressions: 3, charged: -5, unbacked: -2, ..Usage::default() };
-        let mut counts = Counts { incomplete: 7, ..Counts::default() };
+        let mut counts = Counts { incomplete: 7, misplaced: 8, ..Counts::default() };
         counts.usage.insert(key, usage);
         let place = (EpochId { counter: 1, nonce: [6; 16] }, 9);
         counts.links.insert((key.device, key.user), (place, SubjectId([4; 16])));

@@ -80,5 +80,7 @@ mod tests {
     #[test]
     fn a_number_that_was_given_again_is_another_job() {
         assert_eq!(count(&[(0, Some(5)), (0, Some(2)), (0, Some(3))]), 8);
+        // Pages after a total are the next ones of the same job: a total over them says no less.
+        assert_eq!(count(&[(0, Some(5)), (1, None), (0, Some(6))]), 6);
     }
 }

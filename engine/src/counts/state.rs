@@ -337,7 +337,7 @@ pub struct Requested {
     pub kind: u16,
 }
 
-fn request_of(event: &Event) -> Option<(DeviceId, JobId, RequestId)> {
+pub(super) fn request_of(event: &Event) -> Option<(DeviceId, JobId, RequestId)> {
     let (device, job, request) = match event {
         Event::PagesConverted(e) => (e.device, e.job, e.request),
         Event::DocumentSent(e) => (e.device, e.job, e.request),

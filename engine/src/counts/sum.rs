@@ -95,5 +95,7 @@ mod tests {
         }
         let beyond = CreditSum::from_thousandths(i128::from(i64::MAX) * 3);
         assert_eq!(beyond.to_string(), "27670116110564327.421");
+        let zero = |thousandths| CreditSum::from_thousandths(thousandths).is_zero();
+        assert!(zero(0) && !zero(1) && !zero(-1));
     }
 }

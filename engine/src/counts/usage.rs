@@ -91,4 +91,39 @@ mod tests {
         assert_eq!(month_of(Wall(1_795_910_400_000)), 2026 * 12 + 10, "29 November 2026");
         assert_eq!(month_of(Wall(u64::MAX)), 9999 * 12 + 11);
     }
+
+    fn all(count: u64, amount: i128) -> Usage {
+        Usage {
+            impressions: count,
+            sheets: count + 1,
+            captured: count + 2,
+            converted: count + 3,
+            sent: count + 4,
+            saved: count + 5,
+            charged: amount,
+            unbacked: amount + 1,
+            held: amount + 2,
+        }
+    }
+
+    #[test]
+    fn figures_are_added_and_taken_away_each_by_itself() {
+        let mut sum = all(10, -20);
+        sum.add(&all(3, 50));
+        let both = Usage {
+            impressions: 13,
+            sheets: 15,
+            captured: 17,
+            converted: 19,
+            sent: 21,
+            saved: 23,
+            charged: 30,
+            unbacked: 32,
+            held: 34,
+        };
+        assert_eq!(sum, both);
+        assert_eq!(sum.less(&all(3, 50)), all(10, -20));
+        let fewer = Usage::default().less(&all(3, 50));
+        assert_eq!((fewer.impressions, fewer.charged), (0, -50), "counts only grow");
+    }
 }

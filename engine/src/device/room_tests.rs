@@ -293,3 +293,38 @@ fn a_sync_that_found_no_room_closes_the_device() {
     disk.1.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(store.commit(changes()).expect_err("is not tried again").kind(), Kind::Closed);
 }
+
+/// A full store is written to by itself, for nothing else would tell that there is room again.
+#[test]
+fn a_full_disk_is_found_out_to_have_room_without_anything_to_seal() {
+    use core::time::Duration;
+    let at = |seconds| Now { monotonic: Duration::from_secs(seconds), ..Now::default() };
+    let (disk, journal) = (Disk::default(), Entries::default());
+    let mut device = open(&disk, &journal).expect("there is room");
+    device.seal(at(1)).expect("there is room");
+    assert!(device.has_room() && !device.is_full());
+    assert_eq!(device.seal_due(true), None, "there is nothing to seal");
+    device.refuse_without_room(&page(1).1).expect("there is room");
+
+    disk.fill_after(Some(0));
+    let names: Vec<_> = (0..40).map(name).collect();
+    assert!(unless_full(device.mint(names)).is_none());
+    assert!(device.is_full() && !device.has_room());
+    assert_eq!(device.seal_due(true), Some(Duration::from_secs(6)), "tried five seconds ago");
+    let refused = device.refuse_without_room(&page(1).1).expect_err("no room").to_string();
+    assert!(refused.contains("free some space"), "{refused}");
+    device.refuse_without_room(&end(1).1).expect("the end of what runs goes in");
+
+    disk.fill_after(None);
+    assert!(device.is_full(), "nobody tried yet");
+    assert!(!device.seal(at(7)).expect("tries"), "there is nothing to seal");
+    assert!(!device.is_full() && device.has_room());
+    assert_eq!(device.seal_due(true), None);
+
+    // What the rim keeps aside is another matter: the store has room, and new work is refused all the same.
+    device.set_reserve(false);
+    assert!(!device.is_full() && !device.has_room());
+    device.refuse_without_room(&page(1).1).expect_err("no room");
+    device.refuse_without_room(&end(1).1).expect("the end of what runs goes in");
+    assert_eq!(device.seal_due(false), Some(Duration::from_secs(12)));
+}

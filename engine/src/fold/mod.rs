@@ -266,3 +266,6 @@ fn fingerprint<V: View>() -> Hash {
     let text = format!("tallyroll view {} v{} rkyv-0.8 little-endian", V::NAME, V::VERSION);
     Hash(*blake3::hash(text.as_bytes()).as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,4 +177,11 @@ mod tests {
             assert!(refused.contains(told), "{refused}");
         }
     }
+
+    #[test]
+    fn a_text_is_as_long_as_it_may_be_and_no_longer() {
+        check_text("reason", &"x".repeat(TEXT_BYTES_MAX)).expect("fits");
+        let told = check_text("reason", &"x".repeat(TEXT_BYTES_MAX + 1)).expect_err("does not");
+        assert_eq!(told.to_string(), "reason: at most 1024 bytes");
+    }
 }

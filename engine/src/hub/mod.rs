@@ -315,22 +315,4 @@ impl<S: Store + Clone> Hub<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::MemoryStore;
-
-    /// The simulator cut the power between the two commits of a cloud's first start: its logs were
-    /// there, so the next start took it for complete, and the rate card was never published.
-    #[test]
-    fn a_first_start_cut_short_is_completed_by_the_next() {
-        let signer = Signer::from_seed(&[2; 32]);
-        let (tenant, directory_key) = (TenantId([1; 16]), PublicKey([3; 32]));
-        let config = HubConfig { tenant, signer, directory_key, anchor: None };
-        let mut store = MemoryStore::default();
-        create_logs(&config, &mut store, Now::default(), [4; 32]).expect("creates");
-        let hub = Hub::open(config, store, Now::default(), [5; 32]).expect("opens");
-        assert!(hub.counts().newest_card().is_some());
-        let again = hub.restart(Now::default());
-        assert_eq!(again.last_commit(), hub.last_commit(), "and published once");
-    }
-}
+mod tests;

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     rows: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// Bytes of keys and values.
+    used: u64,
+    /// The most of them since it was shrunk, as a file grows and stays.
+    file: u64,
 }
 
 impl Store for MemoryStore {
@@ -38,11 +42,29 @@ impl Store for MemoryStore {
 
     fn commit(&mut self, changes: Changes) -> Result<()> {
         for (key, value) in changes {
-            match value {
+            let key_bytes = key.1.len();
+            let bytes = |value: &Vec<u8>| (key_bytes + value.len()) as u64;
+            let more = value.as_ref().map_or(0, bytes);
+            let before = match value {
                 Some(value) => self.rows.insert(key, value),
                 None => self.rows.remove(&key),
             };
+            self.used = self.used + more - before.as_ref().map_or(0, bytes);
         }
+        self.file = self.file.max(self.used);
+        Ok(())
+    }
+
+    fn file_bytes(&self) -> Result<u64> {
+        Ok(self.file)
+    }
+
+    fn used_bytes(&self) -> Result<u64> {
+        Ok(self.used)
+    }
+
+    fn shrink(&mut self) -> Result<()> {
+        self.file = self.used;
         Ok(())
     }
 }

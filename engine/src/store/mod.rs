@@ -143,26 +143,20 @@ pub trait Store {
     ///
     /// # Errors
     /// Storage failed.
-    fn file_bytes(&self) -> Result<u64> {
-        Ok(0) // in memory
-    }
+    fn file_bytes(&self) -> Result<u64>;
 
     /// Of these, bytes in use. Reads all of it.
     ///
     /// # Errors
     /// Storage failed.
-    fn used_bytes(&self) -> Result<u64> {
-        Ok(0)
-    }
+    fn used_bytes(&self) -> Result<u64>;
 
     /// Gives what is free within the file back to the disk, as far as nobody reads it. Nothing
     /// that is committed changes.
     ///
     /// # Errors
     /// As [`Store::commit`].
-    fn shrink(&mut self) -> Result<()> {
-        Ok(())
-    }
+    fn shrink(&mut self) -> Result<()>;
 }
 
 /// One persisted thing: its table, its key, its bytes.

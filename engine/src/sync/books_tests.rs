@@ -5,8 +5,11 @@
 
 use super::pair::{TestDevice, capture, enrol, hub, now, talk_at};
 use crate::counts::Month;
-use crate::hub::{Correction, Hub};
+use crate::hub::{Correction, Hub, Named};
 use crate::store::MemoryStore;
+use tallyroll_schema::event::counts::MeterRead;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use tallyroll_schema::{Credits, Position, SubjectId, UserAlias};
 
 const SUBJECT: SubjectId = SubjectId([7; 16]);
@@ -51,8 +54,21 @@ fn what_is_given_back_may_be_lent_and_no_more_than_was_taken() {
     assert!(told.contains("the same correction stands at"), "{told}");
     let told = refused(hub.correct(now(11), correction(position, 501)));
     assert!(told.contains("1.500 were given back before"), "{told}");
+    hub.correct(now(11), correction(position, 500)).expect("all that is left of it");
     hub.correct(now(11), correction(position, -250)).expect("takes more");
-    assert_eq!(pool(&hub), Some(9_250));
+    assert_eq!(pool(&hub), Some(9_750));
+    let beyond = Correction { beyond: true, ..correction(position, 251) };
+    hub.correct(now(11), beyond).expect("was told to");
+    let again = Correction { again: true, ..correction(position, -250) };
+    hub.correct(now(11), again).expect("was told to");
+    assert_eq!(pool(&hub), Some(9_751));
+    let longest = "x".repeat(NAME_BYTES_MAX);
+    let longest = Correction { by: longest, ..correction(position, -1) };
+    hub.correct(now(11), longest.clone()).expect("is a name");
+    let longer = Correction { by: format!("{}x", longest.by), ..longest };
+    assert!(refused(hub.correct(now(11), longer)).contains("1 to 255 bytes"));
+    let wordy = Correction { reason: "x".repeat(TEXT_BYTES_MAX + 1), ..correction(position, -2) };
+    assert_eq!(refused(hub.correct(now(11), wordy)), "reason: at most 1024 bytes");
     let nobody = Correction { by: String::new(), ..correction(position, 1) };
     assert!(refused(hub.correct(now(11), nobody)).contains("--by"));
     let silent = Correction { reason: " ".into(), ..correction(position, 1) };
@@ -69,11 +85,86 @@ fn a_closed_month_is_its_cut() {
     };
     let early = hub.close_month(now(10), november).expect_err("is not over").to_string();
     assert!(early.contains("from 2026-12-01 on"), "{early}");
-    let commit = hub.close_month(now(20 * DAY), november).expect("closes");
+    let begins = (november.next().begins().0 - now(0).wall.0) / 1000;
+    hub.close_month(now(begins - 1), november).expect_err("is not over");
+    let december = now(november.next().next().begins().0 / 1000 - now(0).wall.0 / 1000);
+    let why = hub.close_month(december, november.next()).expect_err("comes later").to_string();
+    assert_eq!(why, "2026-11 has figures and is not closed; close it first");
+    let commit = hub.close_month(now(begins), november).expect("closes");
     assert_eq!(hub.counts().books().closed(november), Some(commit));
     capture(&mut device, 3, 12);
     deliver(&mut device, &mut hub, 20 * DAY + 1);
     assert_eq!((captured(&hub, november), captured(&hub, november.next())), (2, 5));
     let again = hub.close_month(now(20 * DAY), november).expect_err("is closed").to_string();
     assert!(again.contains("closed already"), "{again}");
+}
+
+#[test]
+fn months_are_closed_one_after_the_other_and_those_without_figures_need_not_be() {
+    let (mut hub, mut device, _) = charged();
+    let at =
+        |month: Month| now((month.next().begins().0 / 1000).saturating_sub(now(0).wall.0 / 1000));
+    let november = Month::of(2026, 11).expect("is a month");
+    let october = Month::of(2026, 10).expect("is a month");
+    hub.close_month(at(october), october).expect("nothing is in it");
+    hub.close_month(at(november), november).expect("follows");
+    let why = hub.close_month(at(november), Month::of(2026, 9).expect("is one"));
+    let why = why.expect_err("is before").to_string();
+    assert!(why.starts_with("2026-09 lies before 2026-11, which is closed"), "{why}");
+    // What arrives late of a closed month keeps no later one open.
+    capture(&mut device, 3, 12);
+    deliver(&mut device, &mut hub, 20 * DAY);
+    let january = november.next().next();
+    hub.close_month(at(january), january).expect("nothing but november has figures");
+}
+
+#[test]
+fn meters_are_held_against_what_was_counted() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch", 21);
+    assert_eq!(hub.reconcile().expect("reads"), []);
+    for (at, impressions) in [(5, 100), (7, 140)] {
+        let read = MeterRead { impressions, sheets: None };
+        device.commit(now(at), &[(LogClass::Ledger, read.into())]).expect("commits");
+    }
+    deliver(&mut device, &mut hub, 9);
+    let rows = hub.reconcile().expect("reads");
+    let [row] = &rows[..] else { panic!("one device, one month: {rows:?}") };
+    assert_eq!(
+        (row.device, row.metered, row.counted, row.difference),
+        (device.id(), Some(40), 0, 40)
+    );
+}
+
+#[test]
+fn a_groups_statement_is_of_its_members_alone_and_opens_where_it_is_asked_to() {
+    let (mut hub, mut device, position) = charged();
+    let other = SubjectId([9; 16]);
+    let group = SubjectId([10; 16]);
+    let office = Named {
+        subject: group,
+        alias: UserAlias([10; 16]),
+        sealed: vec![1],
+        mail: None,
+        founds_group: true,
+    };
+    hub.name(now(12), vec![office], Vec::new()).expect("founds");
+    hub.grant(now(12), other, Credits::from_thousandths(77), String::new()).expect("grants");
+    let before = hub.last_commit();
+    hub.join_group(now(13), group, SUBJECT).expect("joins");
+    capture(&mut device, 1, 14);
+    deliver(&mut device, &mut hub, 15);
+    let (stated, counts) = hub.statement(group, None, hub.last_commit()).expect("is stated");
+    assert_eq!(
+        (stated.opening.balance.thousandths(), stated.closing.balance.thousandths()),
+        (0, 7_000)
+    );
+    assert!(counts.accounts().is_group(group));
+    let whats: Vec<_> = stated.lines.iter().map(|line| line.what).collect();
+    assert_eq!(whats, ["group.joined", "pages.captured"]);
+    assert_eq!(stated.lines[0].moved.thousandths(), 8_000, "with all that was theirs");
+    let (person, _) = hub.statement(SUBJECT, Some(before), hub.last_commit()).expect("is stated");
+    assert_eq!(person.opening.balance.thousandths(), 8_000);
+    let positions: Vec<_> = person.lines.iter().map(|line| line.position).collect();
+    assert!(!positions.contains(&position) && !positions.is_empty(), "{positions:?}");
 }

@@ -68,6 +68,11 @@ fn a_perfect_copy_is_found_at_first_contact_and_its_tail_recorded_again() {
     seal_and_talk(&mut device, &mut hub);
     assert_eq!(captured(&hub), (31, 28_000));
     assert_alike(&hub, &device);
+    let forks = hub.forks().expect("reads");
+    let ledgers = forks.iter().filter(|fork| fork.class == LogClass::Ledger);
+    let told = ledgers.map(|fork| (fork.device, fork.resubmitted, fork.unbacked.thousandths()));
+    let told: Vec<_> = told.collect();
+    assert_eq!(told, [(copy.id(), 2, 12_000), (device.id(), 1, 16_000)]);
     for round in 0..3 {
         capture(&mut device, 1, 30 + round);
         capture(&mut copy, 1, 30 + round);

@@ -27,7 +27,7 @@ mod own;
 #[cfg(test)]
 mod page_tests;
 #[cfg(test)]
-mod pair;
+pub(crate) mod pair;
 #[cfg(test)]
 mod pair_tests;
 #[cfg(test)]
@@ -38,6 +38,8 @@ mod quarantine_tests;
 mod rebuilt_tests;
 #[cfg(test)]
 mod rotation_tests;
+#[cfg(test)]
+mod seal_tests;
 #[cfg(test)]
 mod served_tests;
 mod session;

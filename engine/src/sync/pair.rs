@@ -15,8 +15,9 @@ use std::collections::VecDeque;
 use tallyroll_schema::enrol::JoinRequest;
 use tallyroll_schema::event::counts::ColorMode;
 use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::{Bytes, UnknownEvent};
 use tallyroll_schema::wire::{Message, StreamKind};
-use tallyroll_schema::{Act, DeviceId, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
+use tallyroll_schema::{Act, DeviceId, Event, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
 
 pub(super) const TENANT: TenantId = TenantId([1; 16]);
 
@@ -25,7 +26,7 @@ pub(super) fn now(seconds: u64) -> Now {
     Now { wall, monotonic: Duration::from_secs(seconds), ..Now::default() }
 }
 
-pub(super) fn hub() -> Hub<MemoryStore> {
+pub(crate) fn hub() -> Hub<MemoryStore> {
     let config = HubConfig {
         tenant: TENANT,
         signer: Signer::from_seed(&[2; 32]),
@@ -35,7 +36,7 @@ pub(super) fn hub() -> Hub<MemoryStore> {
     Hub::open(config, MemoryStore::default(), now(0), [4; 32]).expect("opens")
 }
 
-pub(super) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDevice {
+pub(crate) fn enrol(hub: &mut Hub<MemoryStore>, name: &str, seed: u8) -> TestDevice {
     enrol_as(hub, name, seed, false)
 }
 
@@ -80,11 +81,18 @@ pub(super) fn capture(device: &mut TestDevice, pages: u32, at: u64) {
     device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
 }
 
+/// An event of some 40 KB that no compression makes smaller.
+pub(super) fn noise(number: u64) -> Event {
+    let mut body = vec![0; 40_000];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut body);
+    Event::Unknown(UnknownEvent { code: 0x7fff, version: 9, body: Bytes(body) })
+}
+
 pub(super) fn config(role: Role, device: DeviceId) -> SessionConfig {
     SessionConfig { role, tenant: TENANT, device, window: 1 << 20, agent: String::new() }
 }
 
-pub(super) type TestDevice = Device<MemoryFile, MemoryStore>;
+pub(crate) type TestDevice = Device<MemoryFile, MemoryStore>;
 type Wire = VecDeque<(StreamKind, Message)>;
 
 /// Runs sessions until neither end has anything to say and none is to start over; returns every

@@ -4,29 +4,21 @@
 //! Invariant: no figure and no counted line changes by it, what no receipt covers stays, and what is
 //! gone is said to be gone, never to be another history.
 
-use super::pair::{TestDevice, capture, enrol, hub, now, talk, talk_at};
+use super::pair::{TestDevice, capture, enrol, hub, noise, now, talk, talk_at};
 use crate::counts::{Counts, decide};
 use crate::device::{LogStatus, Retention};
 use crate::hub::Hub;
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store};
 use core::time::Duration;
 use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::counts::{ColorMode, CountSource};
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::event::{Bytes, UnknownEvent};
 use tallyroll_schema::wire::{ErrorCode, Message};
 use tallyroll_schema::{Act, Event, Hash, JobId, UserAlias};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const KEEP_ALL: Retention = Retention { keep: Duration::MAX, limit: None };
 const JOB: JobId = JobId([40; 8]);
-
-/// An event of some 40 KB that no compression makes smaller.
-fn noise(number: u64) -> Event {
-    let mut body = vec![0; 40_000];
-    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut body);
-    Event::Unknown(UnknownEvent { code: 0x7fff, version: 9, body: Bytes(body) })
-}
 
 fn record(device: &mut TestDevice, at: u64, class: LogClass, event: Event) {
     device.commit(now(at), &[(class, event)]).expect("commits");
@@ -124,6 +116,84 @@ fn telemetry_goes_first_then_the_ledger_and_never_what_no_receipt_covers() {
     assert_eq!(hub.counts(), hub.restart(now(1000)).counts());
     let [ledger, telemetry] = logs(&device);
     assert_eq!((ledger.durable_cloud, telemetry.durable_cloud), (126, 66));
+}
+
+/// 40 KB for each of so many events, all receipted.
+fn filled(events: u64) -> (TestDevice, Hub<MemoryStore>) {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    for number in 0..events {
+        record(&mut device, 10, LogClass::Ledger, noise(number));
+    }
+    talk(&mut device, &mut hub);
+    (device, hub)
+}
+
+#[test]
+fn a_store_beyond_its_limit_is_pruned_to_seven_eighths_of_it_and_measured_when_it_grew() {
+    const LIMIT: u64 = 1_600_000; // 40 events; a sixteenth is two and a half
+    let retention = Retention { keep: Duration::MAX, limit: Some(LIMIT) };
+    let used = |device: &TestDevice| device.store().used_bytes().expect("asks");
+    let (mut device, mut hub) = filled(38);
+    device.set_retention(retention);
+    assert!(used(&device) < LIMIT);
+    assert_eq!(device.prune(now(100)).expect("prunes"), 0, "below its limit");
+    assert_eq!(device.prune_due(), None, "and that changes with what is recorded only");
+
+    for (at, number) in (200..).zip(38..40) {
+        record(&mut device, at, LogClass::Ledger, noise(number));
+        talk(&mut device, &mut hub);
+        assert_eq!(device.prune(now(at * 10)).expect("prunes"), 0, "not measured again so soon");
+    }
+    record(&mut device, 300, LogClass::Ledger, noise(40));
+    assert!(used(&device) > LIMIT);
+    talk(&mut device, &mut hub);
+    assert!(device.prune(now(3000)).expect("prunes") > 0, "it grew by more than a sixteenth");
+    let left = used(&device);
+    assert!((LIMIT / 8 * 7 - 100_000..=LIMIT / 8 * 7 + 10_000).contains(&left), "{left}");
+    let [ledger, telemetry] = pruned(&device);
+    assert!(ledger > 0 && telemetry == 0, "{ledger} and {telemetry} events");
+    assert_eq!(device.pruned_from_view().expect("reads"), ledger);
+    assert_eq!(device.prune_due(), None, "nothing is owed any more");
+    let file = device.store().file_bytes().expect("asks");
+    assert!(file > LIMIT, "what was freed is used again: the file stays as long as it was");
+}
+
+#[test]
+fn a_file_of_more_than_twice_the_limit_is_given_back_when_something_went() {
+    let (mut device, _hub) = filled(50);
+    let sizes = |device: &TestDevice| {
+        let store = device.store();
+        (store.file_bytes().expect("asks"), store.used_bytes().expect("asks"))
+    };
+    let (file, used) = sizes(&device);
+    assert_eq!(file, used);
+    let limit = |bytes| Retention { keep: Duration::MAX, limit: Some(bytes) };
+    device.set_retention(limit(file / 2));
+    assert!(device.prune(now(100)).expect("prunes") > 0);
+    assert_eq!(sizes(&device).0, file, "twice the limit, and no more");
+    device.set_retention(limit(file / 3));
+    assert!(device.prune(now(200)).expect("prunes") > 0);
+    let (shorter, used) = sizes(&device);
+    assert!(shorter == used && used < file / 3 && used > file / 4, "{file} {shorter} {used}");
+    device.set_retention(limit(1));
+    device.prune(now(300)).expect("prunes");
+    assert_eq!(sizes(&device).0, sizes(&device).1);
+}
+
+#[test]
+fn what_is_owed_is_tried_again_after_a_pause_and_only_when_somebody_said_what_to_keep() {
+    let (mut device, _hub) = filled(3);
+    device.set_reserve(false);
+    assert_eq!(device.prune_due(), None, "everything is kept until it is said");
+    device.set_retention(KEEP_ALL);
+    assert_eq!(device.prune_due(), Some(Duration::ZERO), "a full disk");
+    device.set_reserve(true);
+    assert_eq!(device.prune_due(), None, "there is room");
+    // Beyond its limit, and nothing that may go: one batch is all that was receipted.
+    device.set_retention(Retention { keep: Duration::MAX, limit: Some(1) });
+    device.prune(now(1000)).expect("prunes");
+    assert_eq!(device.prune_due(), Some(now(1000).monotonic + Duration::from_secs(5)));
 }
 
 #[test]

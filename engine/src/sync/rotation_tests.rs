@@ -3,14 +3,16 @@
 //! Invariant: whatever is interrupted or lost, what the device recorded is at the cloud, counted
 //! once; and who has only the old key adds nothing once the change is taken in.
 
-use super::pair::{TENANT, TestDevice, capture, enrol, hub, now, talk};
+use super::pair::{TENANT, TestDevice, capture, enrol, hub, noise, now, talk};
 use super::{Effect, Fetch, Reply};
 use crate::device::Rotation;
 use crate::hub::{Hub, mark_restored};
 use crate::keys::Signer;
 use crate::log::{Tip, seal};
 use crate::merge::{Burst, Refusal};
-use crate::store::MemoryStore;
+use crate::store::rows::HeadRow;
+use crate::store::{MemoryStore, Rows};
+use core::ops::ControlFlow;
 use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::log::{KeyRotated, LogClass};
 use tallyroll_schema::{Event, Hash, Record, Timestamp};
@@ -296,5 +298,38 @@ fn a_cloud_that_lost_the_change_is_refilled() {
     let mut device = device.restart(now(32));
     sync(&mut device, &mut hub);
     assert_eq!(captured(&hub), 5);
+    assert_verifies(&hub);
+}
+
+/// What the old key has to sign is cut into bursts that the cloud takes, some batches each.
+#[test]
+fn a_long_history_that_was_never_sent_is_signed_by_the_old_key_in_pieces() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    sync(&mut device, &mut hub);
+    for number in 0..80 {
+        device.commit(now(10), &[(LogClass::Ledger, noise(number))]).expect("commits");
+        device.seal(now(10)).expect("seals");
+    }
+    capture(&mut device, 2, 11);
+    rotate(&mut device, 12);
+    let ledger = device.status().expect("reads").logs[0].log;
+    let (mut heads, rows) = (Vec::new(), Rows::new(TENANT, device.store()));
+    rows.scan::<HeadRow>(ledger.as_bytes(), ledger.as_bytes(), &mut |_, HeadRow(head)| {
+        heads.push(head.head.position.seq);
+        Ok(ControlFlow::Continue(()))
+    })
+    .expect("reads");
+    let unsent: Vec<_> = heads.iter().filter(|seq| **seq > 1).collect();
+    assert!((7..=9).contains(&unsent.len()), "half a burst each, and the change: {heads:?}");
+    let pieces = unsent.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(pieces.is_some_and(|batches| (11..=14).contains(&batches)), "{heads:?}");
+
+    let mut device = device.restart(now(13));
+    capture(&mut device, 4, 14);
+    sync(&mut device, &mut hub);
+    assert_eq!(captured(&hub), 6);
+    let durable = device.status().expect("reads").logs[0].clone();
+    assert_eq!(durable.durable_cloud, durable.durable_local);
     assert_verifies(&hub);
 }

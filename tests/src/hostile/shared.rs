@@ -37,4 +37,13 @@ impl Store for Shared {
     fn commit(&mut self, changes: Changes) -> Result<()> {
         self.0.borrow_mut().commit(changes)
     }
+    fn file_bytes(&self) -> Result<u64> {
+        self.0.borrow().file_bytes()
+    }
+    fn used_bytes(&self) -> Result<u64> {
+        self.0.borrow().used_bytes()
+    }
+    fn shrink(&mut self) -> Result<()> {
+        self.0.borrow_mut().shrink()
+    }
 }

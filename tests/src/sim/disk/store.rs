@@ -71,21 +71,21 @@ impl Store for SimStore {
 
     fn file_bytes(&self) -> Result<u64> {
         match self {
-            Self::Memory { .. } => Ok(0),
+            Self::Memory { rows, .. } => rows.file_bytes(),
             Self::Redb(store) => store.file_bytes(),
         }
     }
 
     fn used_bytes(&self) -> Result<u64> {
         match self {
-            Self::Memory { .. } => Ok(0),
+            Self::Memory { rows, .. } => rows.used_bytes(),
             Self::Redb(store) => store.used_bytes(),
         }
     }
 
     fn shrink(&mut self) -> Result<()> {
         match self {
-            Self::Memory { .. } => Ok(()),
+            Self::Memory { rows, .. } => rows.shrink(),
             Self::Redb(store) => store.shrink(),
         }
     }

@@ -1,0 +1,177 @@
+//! A cloud's first start, and its store when that fails.
+//!
+//! Invariant: what a store refuses is either none of it and tried again, or nobody knows and nothing more is done.
+//! What the cloud decides is tested beside the decisions.
+
+use super::*;
+use crate::store::{MemoryStore, Table, Visit};
+use crate::sync::pair;
+use tallyroll_schema::{Credits, SubjectId, Wall};
+
+/// The simulator cut the power between the two commits of a cloud's first start: its logs were
+/// there, so the next start took it for complete, and the rate card was never published.
+#[test]
+fn a_first_start_cut_short_is_completed_by_the_next() {
+    let signer = Signer::from_seed(&[2; 32]);
+    let (tenant, directory_key) = (TenantId([1; 16]), PublicKey([3; 32]));
+    let config = HubConfig { tenant, signer, directory_key, anchor: None };
+    let mut store = MemoryStore::default();
+    create_logs(&config, &mut store, Now::default(), [4; 32]).expect("creates");
+    let hub = Hub::open(config, store, Now::default(), [5; 32]).expect("opens");
+    assert!(hub.counts().newest_card().is_some());
+    let again = hub.restart(Now::default());
+    assert_eq!(again.last_commit(), hub.last_commit(), "and published once");
+}
+
+/// Fails as it is told.
+#[derive(Default)]
+struct Failing(MemoryStore, Option<Kind>);
+
+impl Store for Failing {
+    fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.0.read(table, key)
+    }
+    fn scan(&self, of: Table, from: &[u8], to: &[u8], visit: &mut Visit<'_>) -> Result<()> {
+        self.0.scan(of, from, to, visit)
+    }
+    fn last(&self, of: Table, from: &[u8], to: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        self.0.last(of, from, to)
+    }
+    fn commit(&mut self, changes: Changes) -> Result<()> {
+        match self.1 {
+            None => self.0.commit(changes),
+            Some(Kind::Full) => Err(Error::Full("no room".into())),
+            Some(_) => Err(Error::corrupt("row", "a bit is another one")),
+        }
+    }
+    fn file_bytes(&self) -> Result<u64> {
+        self.0.file_bytes()
+    }
+    fn used_bytes(&self) -> Result<u64> {
+        self.0.used_bytes()
+    }
+    fn shrink(&mut self) -> Result<()> {
+        self.0.shrink()
+    }
+}
+
+fn failing() -> (Hub<Failing>, impl Fn(&mut Hub<Failing>) -> Result<()>) {
+    let (signer, directory_key) = (Signer::from_seed(&[2; 32]), PublicKey([3; 32]));
+    let config = HubConfig { tenant: TenantId([1; 16]), signer, directory_key, anchor: None };
+    let hub = Hub::open(config, Failing::default(), Now::default(), [5; 32]).expect("opens");
+    let credits = Credits::from_thousandths(1);
+    let grant = move |hub: &mut Hub<Failing>| {
+        hub.grant(Now::default(), SubjectId([6; 16]), credits, String::new()).map(drop)
+    };
+    (hub, grant)
+}
+
+#[test]
+fn a_full_store_is_tried_again_and_goes_on_when_there_is_room() {
+    let (mut hub, grant) = failing();
+    grant(&mut hub).expect("there is room");
+    assert!(!hub.is_full() && !hub.is_closed());
+    hub.store.1 = Some(Kind::Full);
+    hub.try_room().expect("nothing was full yet");
+    assert_eq!(grant(&mut hub).expect_err("no room").kind(), Kind::Full);
+    assert!(hub.is_full() && !hub.is_closed());
+    assert_eq!(hub.try_room().expect_err("no room yet").kind(), Kind::Full);
+    hub.store.1 = None;
+    assert!(hub.is_full(), "nobody tried");
+    hub.try_room().expect("there is room");
+    assert!(!hub.is_full());
+    grant(&mut hub).expect("there is room");
+    assert_eq!(hub.counts().granted().values().sum::<i128>(), 2);
+}
+
+#[test]
+fn after_any_other_error_nothing_more_is_done() {
+    let (mut hub, grant) = failing();
+    hub.store.1 = Some(Kind::Closed);
+    grant(&mut hub).expect_err("fails");
+    assert!(hub.is_closed() && !hub.is_full());
+    hub.store.1 = None;
+    assert_eq!(grant(&mut hub).expect_err("is closed").kind(), Kind::Closed);
+    assert_eq!(hub.try_room().expect_err("is closed").kind(), Kind::Closed);
+}
+
+fn opened(store: MemoryStore, anchor: Option<Hash>, at: u64) -> Hub<MemoryStore> {
+    let (signer, directory_key) = (Signer::from_seed(&[2; 32]), PublicKey([3; 32]));
+    let config = HubConfig { tenant: TenantId([1; 16]), signer, directory_key, anchor };
+    let now = Now { wall: Wall(at), ..Now::default() };
+    Hub::open(config, store, now, [u8::try_from(at % 251).expect("fits"); 32]).expect("opens")
+}
+
+#[test]
+fn the_past_is_found_by_time_and_told_by_commit() {
+    let mut hub = opened(MemoryStore::default(), None, 1_000);
+    let none = hub.commit_at(Wall(999)).expect_err("there was none").to_string();
+    assert_eq!(none, "nothing was committed by that time");
+    let first = hub.last_commit();
+    let credits = Credits::from_thousandths(1);
+    let mut grant = |at| {
+        let now = Now { wall: Wall(at), ..Now::default() };
+        hub.grant(now, SubjectId([6; 16]), credits, String::new()).expect("grants");
+        hub.last_commit()
+    };
+    let (second, third) = (grant(2_000), grant(3_000));
+    for (at, commit) in [
+        (1_000, first),
+        (1_999, first),
+        (2_000, second),
+        (2_999, second),
+        (3_000, third),
+        (u64::MAX, third),
+    ] {
+        assert_eq!(hub.commit_at(Wall(at)).expect("was committed"), commit, "at {at}");
+    }
+    assert_eq!(hub.committed_at(second).expect("reads"), Wall(2_000));
+    let granted = |commit| hub.counts_at(commit).expect("reads").granted().values().sum::<i128>();
+    assert_eq!([first, second, third].map(granted), [0, 1, 2]);
+}
+
+#[test]
+fn the_fleet_of_the_past_lacks_who_came_later() {
+    let mut hub = pair::hub();
+    pair::enrol(&mut hub, "one", 11);
+    let then = hub.last_commit();
+    pair::enrol(&mut hub, "two", 12);
+    let names =
+        |fleet: &Fleet| fleet.devices().values().map(|one| one.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&hub.fleet_at(then).expect("reads")), ["one"]);
+    assert_eq!(names(&hub.fleet_at(hub.last_commit()).expect("reads")).len(), 2);
+}
+
+/// What stands outside a store is remembered in it: another place freezes, once.
+#[test]
+fn a_store_that_is_found_in_another_place_freezes_until_the_loss_is_accepted() {
+    let [here, there] = [7, 8].map(|byte| Some(Hash([byte; 32])));
+    let now = |at| Now { wall: Wall(at), ..Now::default() };
+    let mut hub = pair::hub();
+    pair::enrol(&mut hub, "one", 11); // without devices there is nobody to wait for
+    assert!(hub.recovery().is_none());
+    let hub = opened(hub.store().clone(), here, 2);
+    assert!(hub.recovery().is_none(), "it is learnt where it is");
+    let hub = opened(hub.store().clone(), None, 3);
+    assert!(hub.recovery().is_none(), "nobody says where it is");
+
+    let mut hub = opened(hub.store().clone(), there, 4);
+    let frozen = hub.recovery().expect("is frozen");
+    assert_eq!(frozen.why, "its data was found on another machine or in another place");
+    assert_eq!((frozen.since, frozen.awaiting), (Wall(4), false));
+    hub.await_devices(now(5)).expect("waits");
+    assert!(hub.recovery().expect("is frozen").awaiting);
+    let mut hub = opened(hub.store().clone(), here, 6);
+    assert_eq!(hub.recovery().expect("is frozen still").since, Wall(4));
+    hub.accept_loss(now(7)).expect("thaws");
+    assert!(hub.recovery().is_none());
+    assert_eq!(
+        hub.accept_loss(now(8)).expect_err("is not frozen").to_string(),
+        "nothing is frozen"
+    );
+
+    let hub = opened(hub.store().clone(), here, 10);
+    assert!(hub.recovery().is_none(), "that is where it is now");
+    let hub = opened(hub.store().clone(), there, 11);
+    assert!(!hub.recovery().expect("is frozen").awaiting, "nobody asked to wait this time");
+}
