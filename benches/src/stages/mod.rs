@@ -1,0 +1,8 @@
+//! The stages of an event's way, each with a line of output for each of its figures.
+//!
+//! Owns their order. Invariant: a stage makes what it needs, or is given it by the one before; it leaves nothing behind.
+
+pub mod append;
+pub mod backlog;
+pub mod replay;
+pub mod writers;
