@@ -4,6 +4,8 @@
 //! names machine, versions and load. One line for each figure, so that lines of two days can be compared.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -19,6 +21,8 @@ pub struct Plan {
     pub only: Option<String>,
     /// Where files are put: on the disk that is measured.
     pub dir: PathBuf,
+    /// Where figures are noted, one a line of JSON, for who compares.
+    pub out: Option<PathBuf>,
 }
 
 impl Plan {
@@ -30,12 +34,34 @@ impl Plan {
             runs: number("TALLYROLL_BENCH_RUNS").map_or(3, |runs: u64| runs.max(1) as usize),
             only: std::env::var("TALLYROLL_BENCH_ONLY").ok(),
             dir: std::env::var_os("TALLYROLL_BENCH_DIR").map_or_else(target, PathBuf::from),
+            out: std::env::var_os("TALLYROLL_BENCH_OUT").map(PathBuf::from),
         }
     }
 
     /// Whether a stage is wanted.
     pub fn wants(&self, stage: &str) -> bool {
         self.only.as_ref().is_none_or(|only| stage.contains(only.as_str()))
+    }
+
+    /// Notes a figure, for who compares.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn note(
+        &self,
+        stage: &str,
+        system: &str,
+        unit: &str,
+        durable: &str,
+        of: Spread,
+    ) -> std::io::Result<()> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let Spread { min, median, max } = of;
+        let line = serde_json::json!({
+            "stage": stage, "system": system, "unit": unit, "durable": durable,
+            "median": median, "min": min, "max": max,
+        });
+        writeln!(OpenOptions::new().create(true).append(true).open(out)?, "{line}")
     }
 
     /// A directory that goes with its handle.

@@ -6,7 +6,7 @@
 use crate::Outcome;
 use crate::bare::write_and_sync;
 use crate::disk::{Counter, Journal, StoreFile};
-use crate::measure::{Plan, Spread, seconds, short};
+use crate::measure::{Plan, Spread, seconds};
 use crate::site::{at, for_commit};
 use crate::workload::Office;
 use std::path::Path;
@@ -91,6 +91,9 @@ fn append(plan: &Plan, per_commit: usize, commits: u64) -> Outcome {
         ours.median / bare.median,
         record_bytes as f64 / (all_commits * per_commit as f64),
     );
+    let stage = format!("append {per_commit} a commit");
+    plan.note(&stage, "tallyroll", "events/s", "fdatasync before each answer", ours)?;
+    plan.note(&stage, "bare write+fdatasync", "events/s", "fdatasync before each answer", bare)?;
     Ok(())
 }
 
@@ -114,9 +117,4 @@ fn bytes_of(events: &[(LogClass, Event)]) -> u64 {
         Record::encode(event, Timestamp::default()).map_or(0, |record| record.len() as u64)
     };
     events.iter().map(bytes).sum()
-}
-
-/// Of the record bytes, how many an event has.
-pub fn described(bytes: u64, events: u64) -> String {
-    short(bytes as f64 / events.max(1) as f64)
 }

@@ -63,16 +63,32 @@ pub fn run(plan: &Plan) -> Outcome<Option<After>> {
     }
     let floor = Columns::of(office.happenings().take(plan.events as usize)).floor();
     let each = |bytes: u64| bytes as f64 / plan.events as f64;
+    if let Some(floor) = floor {
+        plan.note(
+            "wire",
+            "floor: xz -9 of columns",
+            "bytes/event",
+            "no protocol",
+            Spread::of(vec![each(floor)]),
+        )?;
+    }
     let floor = floor.map_or("unknown: no xz here".into(), |bytes| format!("{:.1}", each(bytes)));
     let (ours, bare) = (Spread::of(rates), Spread::of(bare_rates));
-    println!("seal: {} events/s, durable in the store, 64 KiB at a time", Spread::of(seals));
+    let (seals, wire) = (Spread::of(seals), Spread::of(wire_each));
+    let durable = "fsync before the receipt, verified, in the views";
+    plan.note("backlog", "tallyroll", "events/s", durable, ours)?;
+    plan.note("backlog", "bare quinn loop", "events/s", "fdatasync before the ack", bare)?;
+    plan.note("wire", "tallyroll", "bytes/event", "all of UDP/IP, both ways", wire)?;
+    let at_rest = Spread::of(vec![each(sizes.used)]);
+    plan.note("at rest", "tallyroll", "bytes/event", "in use in the store", at_rest)?;
+    plan.note("sealing", "tallyroll", "events/s", "durable in the store", seals)?;
+    println!("seal: {seals} events/s, durable in the store, 64 KiB at a time");
     println!(
         "backlog of {} events: {ours} events/s durable, receipted and in the views; bare quinn → blake3 → \
-         append+fdatasync → ack {bare}; ratio {:.2}; bytes an event on the wire {}, bare {}; floor by xz -9 of the \
+         append+fdatasync → ack {bare}; ratio {:.2}; bytes an event on the wire {wire}, bare {}; floor by xz -9 of the \
          columns {floor}",
         short(plan.events as f64),
         ours.median / bare.median,
-        Spread::of(wire_each),
         Spread::of(bare_each),
     );
     println!(

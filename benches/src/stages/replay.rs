@@ -64,10 +64,10 @@ pub fn run(plan: &Plan, after: Option<After>) -> Outcome {
         }
         rates.push(after.events as f64 / took);
     }
-    println!(
-        "replay to balances and totals: {} events/s a core, without the chain",
-        Spread::of(rates)
-    );
+    let rates = Spread::of(rates);
+    let checked = "one core, from stored batches, rows and framing checked";
+    plan.note("replay", "tallyroll", "events/s", checked, rates)?;
+    println!("replay to balances and totals: {rates} events/s a core, without the chain");
     let opened =
         |row: BatchRow| Ok::<Opened, Box<dyn std::error::Error + Send + Sync>>(open(row.batch)?);
     let layers: [Layer<'_>; 4] = [

@@ -61,9 +61,10 @@ pub fn run(plan: &Plan) -> Outcome {
             })
         })?);
     }
+    let rates = Spread::of(rates);
+    plan.note("64 writers", "tallyroll", "events/s", "fdatasync before each answer", rates)?;
     println!(
-        "writers: {WRITERS} through one agent, acts as JSON, pipelined: {} events/s, each answered once durable",
-        Spread::of(rates)
+        "writers: {WRITERS} through one agent, acts as JSON, pipelined: {rates} events/s, each answered once durable"
     );
     Ok(())
 }

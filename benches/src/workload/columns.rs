@@ -95,16 +95,27 @@ impl Columns {
     pub fn dump(&self, to: &mut impl Write) -> io::Result<()> {
         let before = self.at.first().into_iter().chain(&self.at);
         let gaps = self.at.iter().zip(before).map(|(at, before)| at - before);
-        put(to, self.at.first().copied().into_iter().chain(gaps).map(u64::to_le_bytes))?;
-        put(to, self.device.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.user.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.job.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.kind.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.pages.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.detail.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.color.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.number.iter().map(|n| n.to_le_bytes()))?;
-        put(to, self.credits.iter().map(|n| n.to_le_bytes()))
+        to.write_all(&bytes(
+            self.at.first().copied().into_iter().chain(gaps).map(u64::to_le_bytes),
+        ))?;
+        let others = self.named().into_iter().filter(|(name, _)| *name != "at");
+        { others }.try_for_each(|(_, bytes)| to.write_all(&bytes))
+    }
+
+    /// Each column's name and bytes.
+    pub fn named(&self) -> [(&'static str, Vec<u8>); 10] {
+        [
+            ("device", bytes(self.device.iter().map(|n| n.to_le_bytes()))),
+            ("user", bytes(self.user.iter().map(|n| n.to_le_bytes()))),
+            ("at", bytes(self.at.iter().map(|n| n.to_le_bytes()))),
+            ("job", bytes(self.job.iter().map(|n| n.to_le_bytes()))),
+            ("kind", bytes(self.kind.iter().map(|n| n.to_le_bytes()))),
+            ("pages", bytes(self.pages.iter().map(|n| n.to_le_bytes()))),
+            ("detail", bytes(self.detail.iter().map(|n| n.to_le_bytes()))),
+            ("color", bytes(self.color.iter().map(|n| n.to_le_bytes()))),
+            ("number", bytes(self.number.iter().map(|n| n.to_le_bytes()))),
+            ("credits", bytes(self.credits.iter().map(|n| n.to_le_bytes()))),
+        ]
     }
 
     /// Bytes of `xz -9` of the dump, by the program of that name; none, where there is no such program.
@@ -122,10 +133,6 @@ impl Columns {
     }
 }
 
-fn put<const N: usize>(
-    to: &mut impl Write,
-    column: impl Iterator<Item = [u8; N]>,
-) -> io::Result<()> {
-    let bytes: Vec<u8> = column.flatten().collect();
-    to.write_all(&bytes)
+fn bytes<const N: usize>(column: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
+    column.flatten().collect()
 }
