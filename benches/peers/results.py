@@ -66,6 +66,7 @@ def main(work, benches):
         versions = [line.strip() for line in lines if line.strip()]
     machine = next(line for line in said if line.startswith("machine:"))
     loads = [line.rsplit("load ", 1)[1] for line in said if line.startswith("machine:")]
+    busy = any(float(load) > 1.0 for load in loads)
     plots = os.path.join(benches, "plots")
     os.makedirs(plots, exist_ok=True)
     text = [
@@ -75,6 +76,7 @@ def main(work, benches):
         f"{os.environ['TALLYROLL_BENCH_RUNS']} runs with the least and the most. What is durable, and how, stands beside each figure.",
         "",
         f"- {machine.rsplit(', load', 1)[0]}; load before the stages of ours: {', '.join(loads)}",
+        *(["- **The machine had other work to do: figures are noisy, and ratios with them.**"] if busy else []),
         f"- {next(line for line in said if line.startswith('versions:'))}",
         f"- {next(line for line in said if line.startswith('durable ='))}",
         *[f"- {line}" for line in versions],

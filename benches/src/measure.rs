@@ -17,7 +17,7 @@ pub struct Plan {
     pub events: u64,
     /// How often each figure is taken.
     pub runs: usize,
-    /// Only stages whose name holds this.
+    /// Only stages whose name holds this, or one of these with commas between them.
     pub only: Option<String>,
     /// Where files are put: on the disk that is measured.
     pub dir: PathBuf,
@@ -40,7 +40,7 @@ impl Plan {
 
     /// Whether a stage is wanted.
     pub fn wants(&self, stage: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| stage.contains(only.as_str()))
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|part| stage.contains(part)))
     }
 
     /// Notes a figure, for who compares.

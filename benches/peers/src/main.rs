@@ -46,7 +46,9 @@ fn main() -> Outcome {
 /// What the lock file says of the peers that are built in.
 fn print_versions() -> Outcome {
     let lock = include_str!("../Cargo.lock");
-    for name in ["libsqlite3-sys", "rusqlite", "fjall", "redb", "heed", "lmdb-master-sys", "automerge"] {
+    for name in
+        ["libsqlite3-sys", "rusqlite", "fjall", "redb", "heed", "lmdb-master-sys", "automerge"]
+    {
         let found = lock.split_once(&format!("name = \"{name}\"\nversion = \""));
         if let Some(version) = found.and_then(|(_, after)| after.split('"').next()) {
             println!("{name} {version}");
@@ -68,7 +70,14 @@ fn read_records(mut bytes: &[u8]) -> Outcome<Vec<Vec<u8>>> {
 
 impl Plan {
     /// Tells a figure, and notes it for who compares.
-    fn tell(&self, stage: &str, system: &str, unit: &str, durable: &str, mut values: Vec<f64>) -> Outcome {
+    fn tell(
+        &self,
+        stage: &str,
+        system: &str,
+        unit: &str,
+        durable: &str,
+        mut values: Vec<f64>,
+    ) -> Outcome {
         values.sort_by(f64::total_cmp);
         let [min, median, max] = [values[0], values[values.len() / 2], values[values.len() - 1]];
         println!("{stage}: {system} {median:.1} [{min:.1}..{max:.1}] {unit}; {durable}");

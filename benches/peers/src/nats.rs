@@ -5,7 +5,7 @@
 //! bytes are those of the protocol, both ways, without TCP's and IP's headers, which favours it.
 
 use crate::{Outcome, Plan};
-use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::TcpStream;
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -29,7 +29,11 @@ pub(super) fn run(plan: &Plan, place: &str) -> Outcome {
     }
     let name = if syncs { "NATS JetStream, sync always" } else { "NATS JetStream" };
     plan.tell("backlog", name, "events/s", durable, rates)?;
-    if syncs { Ok(()) } else { plan.tell("wire", name, "bytes/event", "without TCP/IP headers", sizes) }
+    if syncs {
+        Ok(())
+    } else {
+        plan.tell("wire", name, "bytes/event", "without TCP/IP headers", sizes)
+    }
 }
 
 fn publish(at: &str, stream: &str, records: &[Vec<u8>]) -> Outcome<(f64, u64)> {

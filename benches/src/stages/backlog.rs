@@ -82,7 +82,7 @@ pub fn run(plan: &Plan) -> Outcome<Option<After>> {
     let at_rest = Spread::of(vec![each(sizes.used)]);
     plan.note("at rest", "tallyroll", "bytes/event", "in use in the store", at_rest)?;
     plan.note("sealing", "tallyroll", "events/s", "durable in the store", seals)?;
-    println!("seal: {seals} events/s, durable in the store, 64 KiB at a time");
+    println!("seal: {seals} events/s, durable in the store, as it falls due: at 64 KiB or hourly");
     println!(
         "backlog of {} events: {ours} events/s durable, receipted and in the views; bare quinn → blake3 → \
          append+fdatasync → ack {bare}; ratio {:.2}; bytes an event on the wire {wire}, bare {}; floor by xz -9 of the \

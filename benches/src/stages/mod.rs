@@ -1,6 +1,7 @@
 //! The stages of an event's way, each with a line of output for each of its figures.
 //!
-//! Owns their order. Invariant: a stage makes what it needs, or is given it by the one before; it leaves nothing behind.
+//! Owns nothing but their list. Invariant: a stage makes what it needs, or is given it by the one before; it
+//! leaves nothing behind. What is common to them lies beside this folder.
 
 pub mod append;
 pub mod backlog;
