@@ -19,7 +19,7 @@ const REGISTRY_HOSTS: [&str; 7] = [
 
 fn findings(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, text) in tree.texts().filter(|(path, _)| *path != "Cargo.lock") {
+    for (path, text) in tree.texts().filter(|(path, _)| !is_lock(path)) {
         for (number, line) in numbered(text) {
             for folder in MACHINE_FOLDERS.iter().filter(|folder| names_folder(line, folder)) {
                 let what = format!(
@@ -37,6 +37,10 @@ fn findings(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn is_lock(path: &str) -> bool {
+    path.rsplit('/').next() == Some("Cargo.lock")
 }
 
 /// Whether the line holds the absolute path `folder` or one below it, not only a longer word around it.

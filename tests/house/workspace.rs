@@ -47,20 +47,29 @@ impl Package {
     }
 }
 
-/// The packages of the tree, by name.
+/// The packages of the tree, by name: those of its workspace, and of others that lie within it.
 pub(crate) fn packages(tree: &Tree) -> Vec<Package> {
+    let is_workspace = |text: &str| text.lines().any(|line| line.trim() == "[workspace]");
+    let manifests = tree.texts().filter(|(path, text)| {
+        *path == "Cargo.toml" || (path.ends_with("/Cargo.toml") && is_workspace(text))
+    });
+    let mut packages: Vec<_> =
+        manifests.flat_map(|(manifest, _)| packages_of(tree, manifest)).collect();
+    packages.sort_by(|one, other| one.name.cmp(&other.name));
+    packages
+}
+
+fn packages_of(tree: &Tree, manifest: &str) -> Vec<Package> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--offline", "--no-deps", "--format-version", "1"])
+        .args(["--manifest-path", manifest])
         .current_dir(&tree.root)
         .output()
         .expect("cargo starts, as it started this test");
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut packages: Vec<_> =
-        list(&metadata["packages"]).map(|package| read_package(tree, package)).collect();
-    packages.sort_by(|one, other| one.name.cmp(&other.name));
-    packages
+    list(&metadata["packages"]).map(|package| read_package(tree, package)).collect()
 }
 
 fn read_package(tree: &Tree, package: &Value) -> Package {
