@@ -70,3 +70,32 @@ impl Books {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::{EpochId, LogId};
+
+    #[test]
+    fn the_last_decision_about_a_month_holds_in_whatever_order_they_come() {
+        let position = |seq| {
+            let epoch = EpochId { counter: 0, nonce: [1; 16] };
+            Position { log: LogId([2; 32]), epoch, seq }
+        };
+        let closed = |index| PeriodClosed {
+            year: 2026,
+            month: 11,
+            cut: Vec::new(),
+            commit: Some(CommitPosition { epoch: 1, index }),
+        };
+        let november = Month::of(2026, 11).expect("is a month");
+        for order in [[3, 4], [4, 3]] {
+            let mut books = Books::default();
+            for seq in order {
+                books.close(position(seq), &closed(seq * 10));
+            }
+            books.close(position(4), &closed(7)); // one place holds one decision
+            assert_eq!(books.closed(november).map(|commit| commit.index), Some(40), "{order:?}");
+        }
+    }
+}

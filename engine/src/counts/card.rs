@@ -258,6 +258,33 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_conversion_has_its_own_price_and_a_card_so_many_prices() {
+        let of = |conversion, price| FinerPrice {
+            conversion,
+            ..finer(PricedAct::Conversion, PricedUnit::Page, price)
+        };
+        let one = card(vec![of(Some(Conversion::Resize), 5), of(None, 6)]);
+        let price = |conversion| {
+            let (act, unit) = (PricedAct::Conversion, PricedUnit::Page);
+            let plain = impression(ColorMode::Color, None);
+            price(&one, &Priced { act, unit, conversion, ..plain }).thousandths()
+        };
+        assert_eq!(price(Some(Conversion::Resize)), 5);
+        assert_eq!(price(Some(Conversion::Resolution)), 6);
+        assert_eq!(price(None), 6);
+
+        let sized = |number| {
+            let media = Some(format!("size{number}"));
+            FinerPrice { media, ..finer(PricedAct::Print, PricedUnit::Impression, 1) }
+        };
+        let most: Vec<_> = (0..FINER_PRICES_MAX).map(sized).collect();
+        check(&card(most.clone())).expect("is a card");
+        let more: Vec<_> = most.into_iter().chain([sized(FINER_PRICES_MAX)]).collect();
+        let why = check(&card(more)).expect_err("too many").to_string();
+        assert!(why.contains(&format!("at most {FINER_PRICES_MAX}")), "{why}");
+    }
+
+    #[test]
     fn a_sheet_costs_nothing_until_it_is_priced() {
         let sheet = Priced { unit: PricedUnit::Sheet, ..impression(ColorMode::Color, None) };
         assert_eq!(price(&default_card(), &sheet), Credits::ZERO);

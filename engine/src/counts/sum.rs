@@ -7,6 +7,8 @@
 use core::fmt;
 use serde::{Serialize, Serializer};
 
+use tallyroll_schema::Credits;
+
 /// A sum of credits in thousandths. Text form: `-2.500`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct CreditSum(i128);
@@ -20,6 +22,12 @@ impl CreditSum {
     /// Whether it is nothing.
     pub fn is_zero(&self) -> bool {
         self.0 == 0
+    }
+
+    /// As an amount, or the nearest one that an event can tell.
+    pub fn nearest(self) -> Credits {
+        let most = if self.0 < 0 { i64::MIN } else { i64::MAX };
+        Credits::from_thousandths(i64::try_from(self.0).unwrap_or(most))
     }
 
     /// In thousandths.
@@ -85,7 +93,6 @@ pub(super) mod wide {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallyroll_schema::Credits;
 
     #[test]
     fn text_is_that_of_an_amount_and_goes_on_beyond_it() {
@@ -95,6 +102,11 @@ mod tests {
         }
         let beyond = CreditSum::from_thousandths(i128::from(i64::MAX) * 3);
         assert_eq!(beyond.to_string(), "27670116110564327.421");
+        let nearest =
+            |thousandths| CreditSum::from_thousandths(thousandths).nearest().thousandths();
+        assert_eq!([-7, 0, 7].map(nearest), [-7, 0, 7]);
+        assert_eq!(nearest(i128::from(i64::MAX) + 1), i64::MAX);
+        assert_eq!(nearest(i128::from(i64::MIN) - 1), i64::MIN);
         let zero = |thousandths| CreditSum::from_thousandths(thousandths).is_zero();
         assert!(zero(0) && !zero(1) && !zero(-1));
     }

@@ -7,7 +7,7 @@
 
 use super::Hub;
 use super::funds::Funds;
-use crate::counts::{Accounts, Allotment, Gift, month_of};
+use crate::counts::{Accounts, Allotment, CreditSum, Gift, month_of};
 use crate::device::Now;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
@@ -173,8 +173,7 @@ fn thousandths(credits: Credits) -> i128 {
 }
 
 fn amount(thousandths: i128) -> Credits {
-    let most = if thousandths < 0 { i64::MIN } else { i64::MAX };
-    Credits::from_thousandths(i64::try_from(thousandths).unwrap_or(most))
+    CreditSum::from_thousandths(thousandths).nearest()
 }
 
 #[cfg(test)]
@@ -218,6 +217,30 @@ mod tests {
         hub.lay_down_allotment(at(0), ADA, allotment).expect("lays down");
         assert_eq!(pool(&hub, ADA), 100, "it begins this month");
         (hub, allotment)
+    }
+
+    #[test]
+    fn who_cannot_join_is_told_why() {
+        let mut hub = hub();
+        let [office, other] = [OFFICE, SubjectId([3; 16])];
+        let named = [office, other].map(|subject| Named {
+            subject,
+            alias: UserAlias(subject.0),
+            sealed: vec![1],
+            mail: None,
+            founds_group: true,
+        });
+        hub.name(at(0), named.to_vec(), Vec::new()).expect("founds");
+        let mut join = |group, member| {
+            hub.join_group(at(0), group, member).map(drop).map_err(|why| why.to_string())
+        };
+        let refused = |why: &str| Err(why.to_owned());
+        assert_eq!(join(ADA, ADA), refused("this is no group"));
+        assert_eq!(join(office, other), refused("a group joins no group"));
+        assert_eq!(join(office, ADA), Ok(()));
+        assert_eq!(join(office, ADA), refused("they are a member of it already"));
+        let another = "they are a member of another group; let them leave that one first";
+        assert_eq!(join(other, ADA), refused(another));
     }
 
     #[test]

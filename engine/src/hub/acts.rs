@@ -8,7 +8,7 @@
 
 use super::leases::RECALL;
 use super::{Hub, Standing as FleetStanding};
-use crate::counts::{Lease, RightKey, Standing, Terms, charge, decide};
+use crate::counts::{CreditSum, Lease, RightKey, Standing, Terms, charge, decide};
 use crate::device::Now;
 use crate::fold::Origin;
 use crate::planted::{Bug, planted};
@@ -22,7 +22,7 @@ use tallyroll_schema::event::counts::{Charge, DocumentSaved, DocumentSent, Pages
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::ActOutcome;
 use tallyroll_schema::{
-    Act, Credits, DeviceId, Event, JobId, Position, RequestId, ServerAct, SubjectId, UserAlias,
+    Act, DeviceId, Event, JobId, Position, RequestId, ServerAct, SubjectId, UserAlias,
 };
 
 /// What is asked for.
@@ -308,7 +308,7 @@ impl<S: Store> Hub<S> {
         lent: &[(RightKey, Lease)],
         reached: &BTreeSet<DeviceId>,
     ) -> Error {
-        let credits = |sum: i128| Credits::from_thousandths(i64::try_from(sum).unwrap_or(i64::MAX));
+        let credits = |sum: i128| CreditSum::from_thousandths(sum).nearest();
         let (needed, left) = (credits(cost), credits(pool.max(0)));
         let mut why = format!(
             "{needed} credits needed beyond what its job holds, {left} left: nothing of this is done"

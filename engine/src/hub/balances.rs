@@ -8,7 +8,7 @@
 
 use super::Hub;
 use crate::Result;
-use crate::counts::Acquaintance;
+use crate::counts::{Acquaintance, CreditSum};
 use crate::device::Now;
 use crate::store::Store;
 use std::collections::BTreeMap;
@@ -131,6 +131,5 @@ fn is_served(now: Now, known: &Acquaintance) -> bool {
 }
 
 fn credits(thousandths: i128) -> Credits {
-    let most = if thousandths < 0 { i64::MIN } else { i64::MAX };
-    Credits::from_thousandths(i64::try_from(thousandths).unwrap_or(most))
+    CreditSum::from_thousandths(thousandths).nearest()
 }

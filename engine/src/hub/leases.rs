@@ -8,7 +8,7 @@
 use super::Hub;
 use super::decide::check_text;
 use super::funds::Funds;
-use crate::counts::{Lease, Recall, Request, RightKey};
+use crate::counts::{CreditSum, Lease, Recall, Request, RightKey};
 use crate::device::Now;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
@@ -274,7 +274,7 @@ impl<S: Store> Hub<S> {
             allocation,
             device: key.device,
             subject,
-            credits: Credits::from_thousandths(i64::try_from(much).unwrap_or(i64::MAX)),
+            credits: CreditSum::from_thousandths(much).nearest(),
             spend_until: Wall(now.wall.0.saturating_add(LEASE_DAYS * 86_400_000)),
             user: Some(key.user),
             epoch: Some(key.epoch),
@@ -296,7 +296,7 @@ impl<S: Store> Hub<S> {
         pool: i128,
         elsewhere: &[(RightKey, Lease)],
     ) -> Result<()> {
-        let credits = |sum: i128| Credits::from_thousandths(i64::try_from(sum).unwrap_or(i64::MAX));
+        let credits = |sum: i128| CreditSum::from_thousandths(sum).nearest();
         let held = elsewhere.iter().map(|(key, lease)| LeaseHeld {
             device: key.device,
             credits: credits(lease.outstanding()),

@@ -354,3 +354,21 @@ fn two_members_never_overspend_their_group_together() {
     let Funds { charged, leased, .. } = funds(&hub);
     assert_eq!((charged, leased, funds(&hub).pool()), (10_000, 0, 0));
 }
+
+/// What is charged twice is shown twice: the lease that both spent tells how much.
+#[test]
+fn what_a_perfect_copy_spends_of_the_same_right_is_told_apart() {
+    let (mut hub, mut one, _) = two_devices(100);
+    ask(&mut one, 1, 10);
+    sync(&mut hub, &mut one, &[], 10);
+    let mut copy = one.copy(now(11));
+    assert!(spend(&mut one, 4, true) && spend(&mut copy, 3, true) && spend(&mut copy, 2, true));
+    for device in [&mut one, &mut copy] {
+        device.seal(now(20)).expect("seals");
+        talk_at(device, &mut hub, 20);
+    }
+    let leases = hub.counts().rights().leases().values();
+    let (spent, copied) =
+        leases.fold((0, 0), |(spent, copied), lease| (spent + lease.spent, copied + lease.copied));
+    assert_eq!((spent, copied, funds(&hub).charged), (4_000, 5_000, 9_000));
+}
