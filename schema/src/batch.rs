@@ -182,11 +182,6 @@ impl Batch {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    /// The whole batch, verbatim.
-    pub fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
 }
 
 /// The chain's next value: BLAKE3 over domain, tenant, place, previous hash and

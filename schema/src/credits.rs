@@ -46,11 +46,6 @@ impl Credits {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, or `None` beyond the range.
-    pub fn checked_sub(self, other: Self) -> Option<Self> {
-        self.0.checked_sub(other.0).map(Self)
-    }
-
     /// This price, `count` times, or `None` beyond the range.
     pub fn checked_mul(self, count: u64) -> Option<Self> {
         self.0.checked_mul(i64::try_from(count).ok()?).map(Self)

@@ -126,3 +126,33 @@ fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, DecodeError> {
     }
     from_cbor(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_a_pin_are_as_long_as_they_may_be_and_no_longer() {
+        let request = |name: usize, pin: usize| JoinRequest {
+            name: "n".repeat(name),
+            pin: "P".repeat(pin),
+            signing_key: PublicKey([1; 32]),
+            proof: Signature([2; 64]),
+            agent: String::new(),
+        };
+        // A request is shown to nobody, for its PIN: its lengths are enough here.
+        let read = |request: &JoinRequest| {
+            decode_request(&encode(request)).map(|read| (read.name.len(), read.pin.len()))
+        };
+        let longest = request(NAME_BYTES_MAX, PIN_BYTES_MAX);
+        assert_eq!(read(&longest), Ok((NAME_BYTES_MAX, PIN_BYTES_MAX)));
+        let too_long = Err(DecodeError::Malformed("enrolment: name or PIN too long"));
+        assert_eq!(read(&request(NAME_BYTES_MAX + 1, 1)), too_long);
+        assert_eq!(read(&request(1, PIN_BYTES_MAX + 1)), too_long);
+        let limit = ENROLMENT_BYTES_MAX as u64;
+        let refused = |len| decode_answer(&vec![0; len]).map(drop).expect_err("is none");
+        assert!(!matches!(refused(ENROLMENT_BYTES_MAX), DecodeError::Limit { .. }));
+        let (what, found) = ("enrolment message", limit + 1);
+        assert_eq!(refused(ENROLMENT_BYTES_MAX + 1), DecodeError::Limit { what, found, limit });
+    }
+}

@@ -318,3 +318,6 @@ fn within(what: &'static str, found: usize, limit: usize) -> Result<(), DecodeEr
     }
     Err(DecodeError::Limit { what, found: found as u64, limit: limit as u64 })
 }
+
+#[cfg(test)]
+mod tests;

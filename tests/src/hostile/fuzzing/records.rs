@@ -148,7 +148,9 @@ impl BatchDecoder {
     /// Continues the log that is held.
     fn sealed(&self, count: u32, records: &[u8]) -> Vec<u8> {
         let (log, epoch, tip) = self.at;
-        seal(log, epoch, tip.next_seq, count, records).map(Batch::into_bytes).unwrap_or_default()
+        seal(log, epoch, tip.next_seq, count, records)
+            .map(|batch| batch.bytes().to_vec())
+            .unwrap_or_default()
     }
 
     /// Signs for it, as its writer would, and takes it in.
