@@ -30,8 +30,8 @@ impl Counts {
         Some((device, payer))
     }
 
-    /// What an event of a device's, or of the cloud's in a job of a device, would add to what is charged and held, thousandths: with a delivery,
-    /// its conversions, less what was held until then.
+    /// What an event of a device's, or of the cloud's in a job of a device, would add to what is charged and
+    /// held, thousandths: with a delivery, its conversions, less what was held until then.
     pub fn would_add(&self, origin: &Origin, event: &Event) -> i128 {
         let mut apart = Self::default();
         let job = job_of(event).and_then(|(about, job)| {

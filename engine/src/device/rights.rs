@@ -61,7 +61,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Some(event)
     }
 
-    /// Asks the cloud for rights, for a job that cannot go on without, unless it was asked for as much and has not answered yet.
+    /// Asks the cloud for rights, for a job that cannot go on without, unless it was asked for as much and
+    /// has not answered yet.
     ///
     /// # Errors
     /// As [`Device::commit`].

@@ -3,8 +3,9 @@
 //! Invariant: the commit of an act reserves what it costs, and its position is the permission to act: an act
 //! that costs more than is there is refused whole, before anything happened. What is there is the pool, and
 //! what its own job holds, which comes free; leases that idle at devices are recalled first, if that
-//! suffices, and nobody else is lent what comes back while the act waits. An act with a request id is recorded once. A processing server elsewhere says what it costs, and
-//! is right about it, or nothing is done. Whose name a user bears is the rim's.
+//! suffices, and nobody else is lent what comes back while the act waits. An act with a request id is
+//! recorded once. A processing server elsewhere says what it costs, and is right about it, or nothing is
+//! done. Whose name a user bears is the rim's.
 
 use super::leases::RECALL;
 use super::{Hub, Standing as FleetStanding};
