@@ -192,9 +192,7 @@ impl Keeping {
                         work(&mut self.replica)?;
                         self.tell_balances()?;
                         self.say_full();
-                        if self.announce()? != before {
-                            self.decided.send_replace(self.replica.hub.last_commit());
-                        }
+                        self.announce(before)?;
                     }
                     Job::Stop => return self.perform(group),
                 }
@@ -225,10 +223,7 @@ impl Keeping {
             }
             done => done?,
         }
-        if self.announce()? != before {
-            self.decided.send_replace(self.replica.hub.last_commit());
-        }
-        Ok(())
+        self.announce(before)
     }
 
     /// One commit for all, then a reply for each.
@@ -263,6 +258,7 @@ impl Keeping {
         for (reply, answer) in replies.into_iter().zip(answers) {
             drop(reply.send(answer)); // the session may be gone
         }
+        let before = self.replica.hub.last_commit();
         self.names.append(&mut names);
         let Replica { hub, people, .. } = &mut self.replica;
         match people::take_in(hub, people, now, self.names.iter().cloned()) {
@@ -272,13 +268,9 @@ impl Keeping {
                 self.names.clear();
             }
         }
-        let before = self.replica.hub.last_commit();
         self.tell_balances()?;
         self.say_full();
-        if self.announce()? != before {
-            self.decided.send_replace(self.replica.hub.last_commit());
-        }
-        Ok(())
+        self.announce(before)
     }
 
     /// Tells devices what changed for their users.
@@ -300,7 +292,9 @@ impl Keeping {
         }
     }
 
-    fn announce(&mut self) -> Result<CommitPosition, Error> {
+    /// Tells who listens of what was committed; sessions, if this cloud wrote some of it after `before`:
+    /// what it decides may concern any device.
+    fn announce(&mut self, before: CommitPosition) -> Result<(), Error> {
         let frozen = self.replica.hub.may_readmit();
         if core::mem::replace(&mut self.frozen, frozen) != frozen {
             match self.replica.hub.recovery() {
@@ -313,7 +307,10 @@ impl Keeping {
         }
         let last = self.replica.hub.last_commit();
         self.committed.send_if_modified(|known| core::mem::replace(known, last) != last);
-        Ok(last)
+        if last != before {
+            self.decided.send_replace(last);
+        }
+        Ok(())
     }
 }
 
