@@ -41,7 +41,7 @@ enum Job {
 pub struct Keeper {
     jobs: mpsc::Sender<Job>,
     commits: watch::Receiver<CommitPosition>,
-    decisions: watch::Receiver<CommitPosition>,
+    decisions: watch::Receiver<u64>,
     full: watch::Receiver<bool>,
 }
 
@@ -81,7 +81,7 @@ impl Running {
 pub fn start(replica: Replica, live: Option<Live>) -> (Keeper, Running) {
     let (jobs, queue) = mpsc::channel(QUEUE_LEN);
     let (committed, commits) = watch::channel(replica.hub.last_commit());
-    let (decided, decisions) = watch::channel(replica.hub.last_commit());
+    let (decided, decisions) = watch::channel(replica.hub.decided());
     let (said_full, full) = watch::channel(false);
     let frozen = replica.hub.may_readmit();
     let names = Vec::new();
@@ -148,8 +148,8 @@ impl Keeper {
         self.commits.clone()
     }
 
-    /// Watches for commits that may hold decisions: new offers, another standing.
-    pub fn decisions(&self) -> watch::Receiver<CommitPosition> {
+    /// Watches for what this cloud decided: new offers, another standing.
+    pub fn decisions(&self) -> watch::Receiver<u64> {
         self.decisions.clone()
     }
 
@@ -167,7 +167,7 @@ impl Keeper {
 struct Keeping {
     replica: Replica,
     committed: watch::Sender<CommitPosition>,
-    decided: watch::Sender<CommitPosition>,
+    decided: watch::Sender<u64>,
     said_full: watch::Sender<bool>,
     /// As it was told last.
     frozen: bool,
@@ -188,11 +188,10 @@ impl Keeping {
                     Job::Perform { device, effect, reply } => group.push((device, effect, reply)),
                     Job::Run(work) => {
                         self.perform(core::mem::take(&mut group))?;
-                        let before = self.replica.hub.last_commit();
                         work(&mut self.replica)?;
                         self.tell_balances()?;
                         self.say_full();
-                        self.announce(before)?;
+                        self.announce()?;
                     }
                     Job::Stop => return self.perform(group),
                 }
@@ -216,14 +215,13 @@ impl Keeping {
     /// Answers devices that asked for credits, where any can be reached.
     fn answer_requests(&mut self) -> Result<(), Error> {
         let Some(live) = &self.live else { return Ok(()) };
-        let before = self.replica.hub.last_commit();
         match self.replica.answer_requests(&live.devices()) {
             Err(Error::Full(why)) if !self.replica.hub.is_closed() => {
                 warn!(why, "devices that ask for credits wait for room");
             }
             done => done?,
         }
-        self.announce(before)
+        self.announce()
     }
 
     /// One commit for all, then a reply for each.
@@ -258,7 +256,6 @@ impl Keeping {
         for (reply, answer) in replies.into_iter().zip(answers) {
             drop(reply.send(answer)); // the session may be gone
         }
-        let before = self.replica.hub.last_commit();
         self.names.append(&mut names);
         let Replica { hub, people, .. } = &mut self.replica;
         match people::take_in(hub, people, now, self.names.iter().cloned()) {
@@ -270,7 +267,7 @@ impl Keeping {
         }
         self.tell_balances()?;
         self.say_full();
-        self.announce(before)
+        self.announce()
     }
 
     /// Tells devices what changed for their users.
@@ -292,9 +289,8 @@ impl Keeping {
         }
     }
 
-    /// Tells who listens of what was committed; sessions, if this cloud wrote some of it after `before`:
-    /// what it decides may concern any device.
-    fn announce(&mut self, before: CommitPosition) -> Result<(), Error> {
+    /// Tells who listens of what was committed; sessions, if it holds something of this cloud's own.
+    fn announce(&mut self) -> Result<(), Error> {
         let frozen = self.replica.hub.may_readmit();
         if core::mem::replace(&mut self.frozen, frozen) != frozen {
             match self.replica.hub.recovery() {
@@ -307,9 +303,8 @@ impl Keeping {
         }
         let last = self.replica.hub.last_commit();
         self.committed.send_if_modified(|known| core::mem::replace(known, last) != last);
-        if last != before {
-            self.decided.send_replace(last);
-        }
+        let decided = self.replica.hub.decided();
+        self.decided.send_if_modified(|known| core::mem::replace(known, decided) != decided);
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ use tallyroll_schema::limits::links::{
     DENIAL_TIMEOUT, LEAVING_TIMEOUT, STALL_TIMEOUT, UNDER_WAY_MAX,
 };
 use tallyroll_schema::wire::{Message, StreamKind};
-use tallyroll_schema::{CommitPosition, DeviceId, EpochId, Fingerprint, Hash, LogId, TenantId};
+use tallyroll_schema::{DeviceId, EpochId, Fingerprint, Hash, LogId, TenantId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
@@ -130,12 +130,7 @@ struct Came {
     said: Option<Message>,
 }
 
-async fn attend(
-    links: &Links,
-    came: Came,
-    known: Known,
-    decisions: watch::Receiver<CommitPosition>,
-) {
+async fn attend(links: &Links, came: Came, known: Known, decisions: watch::Receiver<u64>) {
     let span = info_span!("session", device = known.name);
     let Came { from, by, .. } = came;
     let session = async {
@@ -158,7 +153,7 @@ async fn run(
     links: &Links,
     Came { streams, said, .. }: Came,
     known: Known,
-    decisions: watch::Receiver<CommitPosition>,
+    decisions: watch::Receiver<u64>,
     told: oneshot::Receiver<Told>,
 ) -> String {
     let config = SessionConfig {
@@ -221,7 +216,7 @@ struct Driver<'a> {
     streams: Streams,
     under_way: VecDeque<oneshot::Receiver<Reply>>,
     acting: Acting,
-    decisions: watch::Receiver<CommitPosition>,
+    decisions: watch::Receiver<u64>,
     told: oneshot::Receiver<Told>,
     stops_told: usize,
 }

@@ -8,11 +8,11 @@
 
 use super::line::inner;
 use super::month::Month;
-use crate::fold::Origin;
+use crate::fold::{Again, Origin, recorded_again};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{CountSource, PagesPrinted};
-use tallyroll_schema::{DeviceId, EpochId, Event, Hash, Position, Record, Wall};
+use tallyroll_schema::{DeviceId, EpochId, Event, Position, Record, Wall};
 
 /// Where meters begin again: decimal counters of 5 to 9 digits, and 32 bits.
 const ROLLOVERS: [u64; 6] = [100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 1 << 32];
@@ -157,7 +157,7 @@ pub struct Reconciliation {
     sorted: BTreeMap<DeviceId, Vec<Reading>>,
     /// By device, readings before it, and month.
     counted: BTreeMap<(DeviceId, usize, Month), Counted>,
-    again: BTreeSet<(Position, Hash)>,
+    again: BTreeSet<Again>,
 }
 
 impl Reconciliation {
@@ -181,11 +181,10 @@ impl Reconciliation {
         let Some((device, Event::PagesPrinted(e), written_at)) = own(origin, record) else {
             return;
         };
-        if let Ok(Event::EventResubmitted(again)) = record.event() {
-            let hash = Hash(*blake3::hash(&again.record.0).as_bytes());
-            if !self.again.insert((again.resubmitted_from, hash)) {
-                return;
-            }
+        if let Ok(Event::EventResubmitted(again)) = record.event()
+            && !self.again.insert(recorded_again(&again))
+        {
+            return;
         }
         let acted_at = e.acted_at.unwrap_or(written_at);
         let readings = self.sorted.get(&device).map_or(&[][..], Vec::as_slice);

@@ -12,14 +12,14 @@ use super::job::{Job, RunningJob, Standing};
 use super::rights::Rights;
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
-use crate::fold::{Origin, View};
+use crate::fold::{Again, Origin, View, recorded_again};
 use crate::planted::{Bug, planted};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::{
-    DecodeError, DeviceId, EpochId, Event, Hash, JobId, Position, Record, RequestId, SubjectId,
+    DecodeError, DeviceId, EpochId, Event, JobId, Position, Record, RequestId, SubjectId,
     UserAlias, Wall, Writer,
 };
 
@@ -48,7 +48,7 @@ pub struct Counts {
     /// Groups, allotments, and who is forgotten.
     pub(super) accounts: Accounts,
     /// Events recorded again: where they stood, and their records' hashes.
-    pub(super) resubmitted: BTreeSet<(Position, Hash)>,
+    pub(super) resubmitted: BTreeSet<Again>,
     pub(super) incomplete: u64,
     pub(super) misplaced: u64,
 }
@@ -165,7 +165,7 @@ impl Counts {
     }
 
     /// Events of histories that were set aside, counted where they were recorded again.
-    pub fn resubmitted(&self) -> &BTreeSet<(Position, Hash)> {
+    pub fn resubmitted(&self) -> &BTreeSet<Again> {
         &self.resubmitted
     }
 
@@ -214,8 +214,7 @@ impl Counts {
             self.misplaced += 1;
             return;
         };
-        let hash = Hash(*blake3::hash(bytes).as_bytes());
-        let first = self.resubmitted.insert((event.resubmitted_from, hash));
+        let first = self.resubmitted.insert(recorded_again(event));
         if first || planted(Bug::ResubmittedCountedAgain) {
             if let (Some(device), Ok(inner)) = (origin.device, record.event()) {
                 self.rights.fold_again(device, event.resubmitted_from, &inner);
@@ -373,6 +372,10 @@ impl View for Counts {
 
     fn fold(&mut self, origin: &Origin, record: &Record<'_>) {
         self.fold_record(origin, record, false);
+    }
+
+    fn recorded_again(&self) -> Option<&BTreeSet<Again>> {
+        Some(&self.resubmitted)
     }
 
     fn archive(&self) -> Vec<u8> {

@@ -51,10 +51,15 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let Some(tip) = rows.get::<TipRow>(&key)?.map(Tip::from) else {
             return Ok(Reply::StartOver);
         };
-        // Twice at the same place: the cloud does not even hold what it receipted; it lost its
-        // tail, and another copy of this device was there first.
-        let deeper = before.is_some_and(|row| row.pending);
-        let parent = if deeper { first_batch(&rows, log)? } else { receipted(&rows, key)? };
+        // Twice at the same place, or with nothing beyond the receipt: the cloud does not even hold what it
+        // receipted; it lost its tail, and another copy of this device was there first.
+        let receipt = receipted(&rows, key)?;
+        let again = before.is_some_and(|row| row.pending);
+        let nothing_new = before.is_some()
+            && self.log(class).epoch != key
+            && receipt.position == (Position { log, epoch, seq: tip.next_seq.saturating_sub(1) });
+        let deeper = again || nothing_new;
+        let parent = if deeper { first_batch(&rows, log)? } else { receipt };
         let kept = if parent.position.epoch == epoch {
             Tip { next_seq: parent.position.seq + 1, hash: parent.hash }
         } else {
@@ -65,7 +70,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             let from = kept.next_seq; // what was there can neither be set aside nor sent
             return Ok(Reply::NotFetched(log, epoch, Refusal::Pruned { from, end }));
         }
-        if let Some(row) = before.filter(|_| deeper) {
+        if let Some(row) = before.filter(|_| again) {
             set_aside(&mut rows, key, row.number, kept)?;
             rows.delete::<ReceiptRow>(&key);
             let from = row.from.min(kept.next_seq);
@@ -85,6 +90,9 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             logs.push(self.next_epoch(&mut rows, now, class, parent, reason, divergent)?);
         }
         set_aside(&mut rows, key, number, kept)?;
+        if deeper {
+            rows.delete::<ReceiptRow>(&key);
+        }
         let (from, pending, resubmitted) = (kept.next_seq, true, 0);
         rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
         let unconfirmed = !planted(Bug::DivergedStaysConfirmed);

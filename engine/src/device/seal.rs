@@ -75,6 +75,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.telemetry.sealed(telemetry);
         self.imports = Imports::default();
         self.last_seal = Some(now.monotonic);
+        self.settle_counts()?;
         Ok(true)
     }
 }

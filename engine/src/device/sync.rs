@@ -70,8 +70,17 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     pub fn perform(&mut self, now: Now, effect: Effect) -> Result<Reply> {
         self.refuse_if_closed()?;
         let reply = self.carry_out(now, effect)?;
+        self.settle_counts()?;
         self.close_if_retired(now)?; // it may have been what that waited for
         Ok(reply)
+    }
+
+    /// What may have been counted twice is counted anew, from the store: once nothing waits to be sealed.
+    pub(super) fn settle_counts(&mut self) -> Result<()> {
+        if self.counts.is_doubtful() && self.ledger.tail_count + self.telemetry.tail_count == 0 {
+            self.counts.settle(&Rows::new(self.config.tenant, &self.store))?;
+        }
+        Ok(())
     }
 
     fn carry_out(&mut self, now: Now, effect: Effect) -> Result<Reply> {
@@ -188,6 +197,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             .get::<ReceiptRow>(&key)?
             .is_none_or(|ReceiptRow(held)| held.head.position.seq < seq);
         let signed = || verify_receipt(self.config.tenant, &self.config.cloud_key, &receipt);
+        // More than we have of what we are writing: another copy of this device writes it, too.
+        let open = [self.ledger.epoch, self.telemetry.epoch].contains(&key);
+        if open && !ours && signed() {
+            return self.diverged(now, log, epoch);
+        }
         let newer = newer || planted(Bug::OlderReceiptKept);
         if !ours || !newer || !(signed() || planted(Bug::ReceiptUnverified)) {
             return Ok(Reply::Done);

@@ -5,8 +5,10 @@
 //! arrival across logs. A snapshot is a cache of that and dropped when in doubt.
 //! What each view means is left to its domain.
 
+mod again;
 mod walk;
 
+pub use again::{Again, recorded_again};
 pub use walk::{Committed, walk};
 
 use crate::log::{Opened, open};
@@ -16,7 +18,7 @@ use crate::store::rows::{epoch_key, split_epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
     CommitPosition, DecodeError, DeviceId, EpochId, Hash, LogId, Position, Record, Records,
@@ -46,7 +48,8 @@ pub trait View: Default {
     /// The logs it reads.
     const CLASSES: &'static [LogClass];
 
-    /// Takes in one record. Records of one epoch come in order, each once.
+    /// Takes in one record. Records of one epoch come in order, each once; of two places of one event,
+    /// that where it was recorded again.
     fn fold(&mut self, origin: &Origin, record: &Record<'_>);
 
     /// The state as bytes.
@@ -54,6 +57,11 @@ pub trait View: Default {
 
     /// The state back from bytes, or `None` when this build cannot use them.
     fn restore(archive: &[u8]) -> Option<Self>;
+
+    /// What it knows to be recorded again; nothing, if it reads no such logs.
+    fn recorded_again(&self) -> Option<&BTreeSet<Again>> {
+        None
+    }
 
     /// What it holds of pruned records, for ever: a view of logs that are pruned has it.
     fn to_base(&self) -> Vec<u8> {
@@ -75,6 +83,10 @@ pub struct Replay<V> {
     view: V,
     cut: Cut,
     since_snapshot: u64,
+    /// While it is folded anew: what is known to be recorded again further on.
+    elsewhere: BTreeSet<Again>,
+    /// Recorded again, where the old place had been folded before.
+    doubtful: Vec<Again>,
 }
 
 /// A view is stored again after so many records: what a restart folds at most.
@@ -94,15 +106,45 @@ impl<V: View> Replay<V> {
         };
         let snapshot = snapshot.and_then(Self::from_snapshot).filter(reaches);
         let mut replay = snapshot.unwrap_or(base);
-        let mut epochs = Vec::new();
-        rows.scan::<TipRow>(&[], &[], &mut |key, _| {
-            epochs.extend(split_epoch_key(key));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        for (log, epoch) in epochs {
-            replay.catch_up(rows, log, epoch)?;
-        }
+        replay.catch_up_all(rows)?;
+        replay.settle(rows)?;
         Ok(replay)
+    }
+
+    /// After everything that is stored was folded: folds it anew, if something was counted before it was
+    /// found to be recorded again. What was pruned at its old place stays counted there.
+    ///
+    /// # Errors
+    /// Storage failed or a batch is corrupt.
+    pub fn settle<S: Store>(&mut self, rows: &Rows<'_, S>) -> Result<()> {
+        if !self.take_doubts(rows)? {
+            return Ok(());
+        }
+        let elsewhere = self.view.recorded_again().cloned().unwrap_or_default();
+        let mut replay = Self { elsewhere, ..Self::base(rows)? };
+        replay.catch_up_all(rows)?;
+        *self = replay.known();
+        Ok(())
+    }
+
+    /// Whether something may have been counted twice until [`Self::settle`].
+    pub fn is_doubtful(&self) -> bool {
+        !self.doubtful.is_empty()
+    }
+
+    /// Whether one of the doubtful events was folded at its old place.
+    fn take_doubts<S: Store>(&mut self, rows: &Rows<'_, S>) -> Result<bool> {
+        for doubtful in core::mem::take(&mut self.doubtful) {
+            if again::is_held(rows, &doubtful)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// All of it is folded: what is recorded again, its view knows.
+    fn known(self) -> Self {
+        Self { elsewhere: BTreeSet::new(), doubtful: Vec::new(), ..self }
     }
 
     /// The view at what was pruned, and at nothing else.
@@ -135,10 +177,17 @@ impl<V: View> Replay<V> {
     /// # Errors
     /// Storage failed, a batch is corrupt, or the position was never reached.
     pub fn at<S: Store>(rows: &Rows<'_, S>, until: CommitPosition) -> Result<Self> {
-        let mut replay = Self::default();
-        walk::commits(rows, until, &mut |_, row| {
-            replay.fold_stored(rows, row.log, row.epoch, row.first_seq)
-        })?;
+        let through = |mut replay: Self| {
+            walk::commits(rows, until, &mut |_, row| {
+                replay.fold_stored(rows, row.log, row.epoch, row.first_seq)
+            })?;
+            Ok::<_, Error>(replay)
+        };
+        let mut replay = through(Self::default())?;
+        if replay.take_doubts(rows)? {
+            let elsewhere = replay.view.recorded_again().cloned().unwrap_or_default();
+            replay = through(Self { elsewhere, ..Self::default() })?.known();
+        }
         Ok(replay)
     }
 
@@ -177,17 +226,35 @@ impl<V: View> Replay<V> {
             return;
         }
         let device = writer_device(tenant, genesis);
-        let next = self.cut.entry((log, epoch)).or_insert(0);
+        let mut next = self.cut.get(&(log, epoch)).copied().unwrap_or(0);
         for (seq, record) in (first_seq..).zip(Records::new(records).flatten()) {
-            if seq < *next {
+            if seq < next {
                 continue;
             }
-            debug_assert_eq!(seq, *next, "records of an epoch are folded without a gap");
-            let position = Position { log, epoch, seq };
-            self.view.fold(&Origin { device, class: genesis.class, position }, &record);
-            *next = seq + 1;
+            debug_assert_eq!(seq, next, "records of an epoch are folded without a gap");
+            next = seq + 1;
             self.since_snapshot += 1;
+            let position = Position { log, epoch, seq };
+            self.fold_record(&Origin { device, class: genesis.class, position }, &record);
         }
+        self.cut.insert((log, epoch), next);
+    }
+
+    fn fold_record(&mut self, origin: &Origin, record: &Record<'_>) {
+        if let Some(known) = self.view.recorded_again() {
+            let elsewhere = [known, &self.elsewhere].into_iter();
+            let mut elsewhere = elsewhere.filter(|known| !known.is_empty());
+            if elsewhere.any(|known| again::counts_elsewhere(known, origin.position, record)) {
+                return;
+            }
+            if let Some(again) = again::source(record).filter(|again| !known.contains(again)) {
+                let Position { log, epoch, seq } = again.0;
+                if self.cut.get(&(log, epoch)).is_some_and(|next| seq < *next) {
+                    self.doubtful.push(again);
+                }
+            }
+        }
+        self.view.fold(origin, record);
     }
 
     /// Writes the view into a commit that makes everything folded durable, if
@@ -209,7 +276,16 @@ impl<V: View> Replay<V> {
         let view = V::restore(&row.archive)?;
         let cut = row.cut.into_iter().map(|(log, epoch, next)| ((log, epoch), next)).collect();
         let cut = if planted(Bug::SnapshotWithoutCut) { Cut::new() } else { cut };
-        Some(Self { view, cut, since_snapshot: 0 })
+        Some(Self { view, cut, ..Self::default() })
+    }
+
+    fn catch_up_all<S: Store>(&mut self, rows: &Rows<'_, S>) -> Result<()> {
+        let mut epochs = Vec::new();
+        rows.scan::<TipRow>(&[], &[], &mut |key, _| {
+            epochs.extend(split_epoch_key(key));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        epochs.into_iter().try_for_each(|(log, epoch)| self.catch_up(rows, log, epoch))
     }
 
     fn catch_up<S: Store>(&mut self, rows: &Rows<'_, S>, log: LogId, epoch: EpochId) -> Result<()> {

@@ -4,12 +4,13 @@
 //! the commit asked for, and a commit that was never reached is an error and no shorter walk. What is
 //! made of the records is left to who visits: a view at a past moment, a statement.
 
-use super::{Origin, genesis, writer_device};
+use super::{Again, Origin, again, genesis, writer_device};
 use crate::log::open;
 use crate::store::rows::{BatchRow, CommitRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
+use std::collections::BTreeSet;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{CommitPosition, Position, Record, Records, Wall};
 
@@ -45,11 +46,30 @@ pub(super) fn commits<S: Store>(
     Ok(())
 }
 
-/// Visits each record of some classes of logs, up to a commit.
+/// Visits each record of some classes of logs, up to a commit; of two places of one event, that where it
+/// was recorded again. `known` are those, as far as anybody knows by now.
 ///
 /// # Errors
 /// Storage failed, a batch is corrupt, or the position was never reached.
 pub fn walk<S: Store>(
+    rows: &Rows<'_, S>,
+    until: CommitPosition,
+    classes: &[LogClass],
+    known: &BTreeSet<Again>,
+    visit: &mut dyn FnMut(Committed, &Origin, &Record<'_>),
+) -> Result<()> {
+    let mut by_then = BTreeSet::new();
+    if !known.is_empty() {
+        through(rows, until, classes, &mut |_, _, record| by_then.extend(again::source(record)))?;
+    }
+    through(rows, until, classes, &mut |committed, origin, record| {
+        if !again::counts_elsewhere(&by_then, origin.position, record) {
+            visit(committed, origin, record);
+        }
+    })
+}
+
+fn through<S: Store>(
     rows: &Rows<'_, S>,
     until: CommitPosition,
     classes: &[LogClass],

@@ -66,21 +66,27 @@ impl<S: Store> Hub<S> {
         let holder = match self.counts().accounts().is_group(subject) {
             false => Holder::Person(subject),
             true => {
-                walk(&self.rows(), until, &[LogClass::Accounts], &mut |_, _, record| {
-                    if let Ok(Event::GroupJoined(joined)) = record.event()
-                        && joined.group == subject
-                    {
-                        ever.insert(joined.member);
-                    }
-                })?;
+                walk(
+                    &self.rows(),
+                    until,
+                    &[LogClass::Accounts],
+                    &BTreeSet::new(),
+                    &mut |_, _, record| {
+                        if let Ok(Event::GroupJoined(joined)) = record.event()
+                            && joined.group == subject
+                        {
+                            ever.insert(joined.member);
+                        }
+                    },
+                )?;
                 ever.remove(&subject);
                 Holder::Group(subject, ever.clone())
             }
         };
         let theirs = self.counts().links().filter(|(_, linked)| ever.contains(linked));
         let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias));
-        let classes = <Counts as View>::CLASSES;
-        walk(&self.rows(), until, classes, &mut |committed, origin, record| {
+        let (classes, again) = (<Counts as View>::CLASSES, self.counts().resubmitted());
+        walk(&self.rows(), until, classes, again, &mut |committed, origin, record| {
             statement.take_in(committed, origin, record);
         })?;
         let counts = statement.counts().clone();
@@ -235,10 +241,11 @@ impl<S: Store> Hub<S> {
     pub fn reconcile(&self) -> Result<Vec<Reconciled>> {
         let mut reconciliation = Reconciliation::default();
         let (rows, ledgers) = (self.rows(), &[LogClass::Ledger]);
-        walk(&rows, self.last_commit, ledgers, &mut |_, origin, record| {
+        let again = self.counts().resubmitted();
+        walk(&rows, self.last_commit, ledgers, again, &mut |_, origin, record| {
             reconciliation.note(origin, record);
         })?;
-        walk(&rows, self.last_commit, ledgers, &mut |_, origin, record| {
+        walk(&rows, self.last_commit, ledgers, again, &mut |_, origin, record| {
             reconciliation.count(origin, record);
         })?;
         Ok(reconciliation.rows())

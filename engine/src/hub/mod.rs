@@ -57,7 +57,7 @@ use crate::store::rows::{
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Hash, HybridTime, LogId, PublicKey, TenantId,
@@ -91,6 +91,8 @@ pub struct Hub<S> {
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
     recovery: CloudRecovery,
+    /// Devices that told, since the start, of all that they hold of this cloud's logs.
+    surveyed: BTreeSet<DeviceId>,
     role: CloudRole,
     /// What is left to erase of people who are forgotten.
     erasure: CloudErasure,
@@ -102,6 +104,8 @@ pub struct Hub<S> {
     awaited: acts::Awaited,
     /// Whether something changed since devices were told of balances.
     untold: bool,
+    /// Commits since the start that hold something of our own logs.
+    decided: u64,
     /// Bursts that found a quarantine full, since the start.
     quarantine_overflow: u64,
     /// For the nonces of epochs to come.
@@ -145,12 +149,14 @@ impl<S: Store> Hub<S> {
             fleet,
             counts,
             recovery,
+            surveyed: BTreeSet::new(),
             role,
             erasure,
             allocated: 0,
             waiting: leases::Waiting::new(),
             awaited: acts::Awaited::new(),
             untold: true,
+            decided: 0,
             quarantine_overflow: 0,
             entropy: nonces,
             store,

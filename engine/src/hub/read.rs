@@ -59,6 +59,12 @@ pub struct Verified {
 }
 
 impl<S: Store> Hub<S> {
+    /// Grows with each commit that holds something of this cloud's own logs: living sessions are to look
+    /// what there is for their devices.
+    pub fn decided(&self) -> u64 {
+        self.decided
+    }
+
     /// The counts at a past commit position.
     ///
     /// # Errors

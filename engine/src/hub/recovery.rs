@@ -99,11 +99,12 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 
-    /// Begins to recover: commits and accounts go on in new epochs.
+    /// Begins to recover: commits and accounts go on in new epochs. Who told of all it holds since the
+    /// start need not do so again: a store loses nothing while a process has it open.
     pub(super) fn freeze(&mut self, now: Now, why: &str) -> Result<()> {
         let frozen_since = Some(Wall(now.wall.0.max(1)));
         let anchor = self.recovery.anchor;
-        let (why, reported) = (why.to_owned(), Vec::new());
+        let (why, reported) = (why.to_owned(), self.surveyed.iter().copied().collect());
         let recovery =
             CloudRecovery { anchor, frozen_since, why, reported, ..self.recovery.clone() };
         let commit_epoch = match planted(Bug::CommitEpochKept) {
@@ -139,6 +140,7 @@ impl<S: Store> Hub<S> {
 
     /// A device told of all it holds of our logs, and it is here.
     pub(super) fn reported(&mut self, now: Now, device: DeviceId) -> Result<Reply> {
+        self.surveyed.insert(device);
         if self.recovery.frozen_since.is_none() {
             return Ok(Reply::Done);
         }

@@ -151,12 +151,17 @@ impl<S: Store> Hub<S> {
         self.last_commit = staged.commit;
         self.hybrid = staged.hybrid;
         let counted = if planted(Bug::FirstOfCommitCounted) { 1 } else { staged.folds.len() };
+        let ours = staged.folds.iter().any(|(genesis, _)| genesis.writer == staged.own);
+        self.decided += u64::from(ours);
         for (genesis, opened) in &staged.folds {
             self.fleet.fold_batch(self.config.tenant, genesis, opened);
         }
         for (genesis, opened) in staged.folds.iter().take(counted) {
             self.counts.fold_batch(self.config.tenant, genesis, opened);
             self.note_untold(genesis);
+        }
+        if self.counts.is_doubtful() {
+            self.counts.settle(&Rows::new(self.config.tenant, &self.store))?;
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ impl<S: Store> Hub<S> {
         self.refuse_if_closed()?;
         let mut rows = self.rows();
         let (mut staged, mut new_logs) = (self.stage(), NewLogs::new());
-        let mut reported = Vec::new();
+        let (mut reported, mut brought) = (Vec::new(), Vec::new());
         let mut replies = Vec::with_capacity(effects.len());
         for (device, effect) in effects {
             if self.is_revoked(device) && !matches!(effect, Effect::Persist(_)) {
@@ -113,6 +113,7 @@ impl<S: Store> Hub<S> {
             }
             replies.push(match effect {
                 Effect::Persist(burst) => {
+                    brought.push((device, burst.epoch()));
                     self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
                 }
                 Effect::Fetch(ask) => fetch(&rows, &[&self.config.signer], ask)?,
@@ -148,6 +149,11 @@ impl<S: Store> Hub<S> {
             });
         }
         let changes = rows.into_changes();
+        for (_, place) in staged.given_back() {
+            // They tell when that was all.
+            let giving = brought.iter().filter(|(_, epoch)| *epoch == place);
+            self.surveyed.retain(|device| !giving.clone().any(|(one, _)| one == device));
+        }
         self.finish_taking_in(now, changes, staged, new_logs)?;
         for device in reported {
             self.reported(now, device)?;
@@ -179,6 +185,7 @@ impl<S: Store> Hub<S> {
             let why = "a device held more of this cloud's logs than the cloud did";
             // Unfrozen, nothing may be written: also without room only a start helps.
             self.freeze(now, why).inspect_err(|_| self.closed = true)?;
+            self.thaw_if_all_reported(now)?;
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ mod incoming;
 mod lease_tests;
 #[cfg(test)]
 mod loss_tests;
+#[cfg(test)]
+mod lost_copy_tests;
 mod names;
 mod outgoing;
 mod own;

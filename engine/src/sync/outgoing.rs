@@ -1,7 +1,7 @@
 //! The sending half: what we offer, what the peer asked for, what it has room for.
 //!
-//! Invariant: at most one fetch is under way; ledgers and decisions go before
-//! telemetry; no batch is sent that the peer gave no credit for (the last of a
+//! Invariant: at most one fetch is under way; what the peer lost of its own goes first,
+//! for it waits for that, and telemetry last; no batch is sent that the peer gave no credit for (the last of a
 //! burst may pass it by less than its own size).
 
 use super::{Fetch, Offer, OfferKind, Role};
@@ -102,11 +102,16 @@ impl Outgoing {
         if self.fetching || (self.credit <= 0 && !planted(Bug::CreditIgnored)) {
             return None;
         }
-        let waiting = self.epochs.iter().find_map(|((_, log, epoch), state)| {
-            let (from, after) = state.peer?;
-            (!state.stopped && from < state.end_seq).then_some((*log, *epoch, from, after))
-        });
-        let (log, epoch, from, after) = waiting?;
+        let waiting = |given_back: bool| {
+            self.epochs.iter().find_map(|((_, log, epoch), state)| {
+                let (from, after) = state.peer?;
+                let next = (state.kind == OfferKind::GivenBack) == given_back
+                    && !state.stopped
+                    && from < state.end_seq;
+                next.then_some((*log, *epoch, from, after))
+            })
+        };
+        let (log, epoch, from, after) = waiting(true).or_else(|| waiting(false))?;
         self.fetching = true;
         let credit = if planted(Bug::CreditIgnored) { i64::MAX } else { self.credit };
         let bytes_max = usize::try_from(credit).unwrap_or(usize::MAX);

@@ -121,6 +121,11 @@ body! {
     }
 }
 
+impl EventResubmitted {
+    /// Its kind's number: what was recorded again is told without reading other bodies.
+    pub const KIND: u16 = 0x0004;
+}
+
 impl LogClosed {
     /// Its kind's number: a log's end is told without reading its body.
     pub const KIND: u16 = 0x0005;

@@ -174,11 +174,6 @@ impl Plan {
             sector_bytes: [512, 4096][entropy.index(2)],
         };
         faults.extend(copies.into_iter().filter(|_| entropy.percent(30)));
-        // Not both: what a copy recorded again, a cloud that forgot why may take in once more at
-        // its old place. That is known and not solved; see decision 0009.
-        if faults.contains(&Fault::TailLost) {
-            faults.retain(|fault| *fault == Fault::TailLost || !fault.copies());
-        }
         let kept_apart = allowed.iter().filter(|fault| fault.keeps_apart());
         faults.extend(kept_apart.filter(|_| apart.percent(30)));
         // What a copy of a revoked device knows, and whether a restored cloud remembers that it is
@@ -186,6 +181,10 @@ impl Plan {
         if faults.contains(&Fault::Revoked) && faults.iter().any(|fault| fault.copies()) {
             let revoked = apart.percent(50) && !faults.contains(&Fault::TailLost);
             faults.retain(|fault| if revoked { !fault.copies() } else { *fault != Fault::Revoked });
+        }
+        // All of it is sent once more: through the smallest window that takes longer than anybody waits.
+        if plan.bulk && faults.iter().any(|fault| fault.copies()) {
+            plan.window = 256 * 1024;
         }
         plan.faults = faults;
         plan

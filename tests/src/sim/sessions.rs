@@ -163,6 +163,14 @@ impl World {
         }
         self.trace.note(self.now, format_args!("{id} {to:?} {stream:?} {number} {}", frame.len()));
         for message in messages {
+            if let Message::Error(error) = &message {
+                let (log, epoch) = (error.log, error.epoch);
+                let why = &error.text;
+                self.trace.note(
+                    self.now,
+                    format_args!("{id} {to:?} is told of {log:?} {epoch:?}: {why}"),
+                );
+            }
             let connection = self.connections.get_mut(&id);
             if let Some(session) = connection.and_then(|one| one.end(to).session.as_mut()) {
                 session.handle(stream, message);
@@ -261,10 +269,12 @@ impl World {
         let apart = |device: &DeviceId| revoking == Some(*device);
         let ids: Vec<_> = work.iter().map(|(id, device, _)| (*id, apart(device))).collect();
         let effects = work.into_iter().map(|(_, device, effect)| (device, effect)).collect();
-        let frozen = process.recovery().is_some();
+        let decided = process.decided();
         let performed = process.perform(now, effects);
         let Some(replies) = self.cloud_outcome(performed)? else { return Ok(()) };
-        self.tell_of_renewed_logs(frozen)?;
+        if self.cloud.process.as_ref().is_some_and(|process| process.decided() != decided) {
+            self.tell_of_new_decisions()?;
+        }
         let mut began = Vec::new();
         for ((id, apart), reply) in ids.into_iter().zip(replies) {
             if let Reply::Persisted { epoch, next_seq, .. } = &reply
@@ -290,15 +300,6 @@ impl World {
             self.after(wait, Happening::CloudWork);
         }
         Ok(())
-    }
-
-    /// A cloud that thawed goes on in new epochs; the rim tells living sessions of them.
-    fn tell_of_renewed_logs(&mut self, frozen: bool) -> Step {
-        let Some(process) = &self.cloud.process else { return Ok(()) };
-        if !frozen || process.recovery().is_some() {
-            return Ok(());
-        }
-        self.tell_of_new_decisions()
     }
 
     /// Living sessions offer what the cloud's logs have now.

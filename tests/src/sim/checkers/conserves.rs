@@ -2,16 +2,18 @@
 //!
 //! Invariant: what is expected comes from what users, importers and administrators did, priced by
 //! the simulator, with months reckoned here; nothing of the engine's folds or calendar is used. An
-//! input whose recording an accident cut short may count once or not at all, as its job is stored.
+//! input whose recording an accident cut short may count once or not at all, as its job is stored. A
+//! page-log line that copies of a device read at the same time, in epochs of their own, counts for each.
 
 use super::accounts::Accounts;
 use super::jobs::Due;
-use super::{CloudRecords, Violation, recorded_again};
+use super::{CloudRecords, Violation, counted};
 use crate::sim::truth::{Ask, Fate, Figures, Input};
 use crate::sim::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::counts::{Usage, UsageKey};
-use tallyroll_schema::{Event, JobId, Record, SubjectId, UserAlias, Wall};
+use tallyroll_schema::event::counts::{CountSource, PagesPrinted};
+use tallyroll_schema::{Event, JobId, Position, Record, SubjectId, UserAlias, Wall};
 
 /// Returns how many rows the books have that adjust closed months.
 pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Violation> {
@@ -25,6 +27,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
         match stored.times(job) {
             1 => {}
             0 if !certain => {}
+            _ if stored.by_copies(job) && world.truth.copied.contains_key(&input.device) => {}
             times => {
                 let what = format!("job {job} of device {} is stored {times} times", input.device);
                 return Err(world.violation("conserves", what));
@@ -34,14 +37,16 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
     let jobs = super::jobs::due(world, held).map_err(|why| world.violation("conserves", why))?;
     let Due { figures: mut expected, mut unbacked, held: on_hold } = jobs;
     for (job, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
-        let Some(ask) = stored.asked_as(job, input) else {
-            let what = format!("job {job} is stored as nobody asked for it");
-            return Err(world.violation("conserves", what));
-        };
-        let key = UsageKey { device: input.device, user: ask.user, month: month(ask.at) };
-        add(expected.entry(key).or_default(), &ask.figures);
-        if stored.again.contains(job) {
-            *unbacked.entry(key).or_default() += ask.figures.charged;
+        for entry in stored.jobs.get(job).into_iter().flatten() {
+            let Some(ask) = entry.asked_as(input) else {
+                let what = format!("job {job} is stored as nobody asked for it");
+                return Err(world.violation("conserves", what));
+            };
+            let key = UsageKey { device: input.device, user: ask.user, month: month(ask.at) };
+            add(expected.entry(key).or_default(), &ask.figures);
+            if entry.again {
+                *unbacked.entry(key).or_default() += ask.figures.charged;
+            }
         }
     }
     let shown: BTreeMap<UsageKey, Figures> =
@@ -121,12 +126,30 @@ fn grants(world: &World, stored: &Stored, accounts: &Accounts) -> Step {
 /// How often each job and each grant is in the cloud's logs; what was recorded again, once.
 #[derive(Debug, Default)]
 pub(super) struct Stored {
-    pub(super) jobs: BTreeMap<JobId, Vec<(UserAlias, Option<u32>)>>,
-    /// Of the jobs, those recorded again after a copy was found.
-    again: BTreeSet<JobId>,
+    pub(super) jobs: BTreeMap<JobId, Vec<Entry>>,
     grants: BTreeMap<String, u64>,
     /// By reason, for whom.
     corrections: BTreeMap<String, Vec<SubjectId>>,
+}
+
+/// A job's event.
+#[derive(Debug)]
+pub(super) struct Entry {
+    place: Position,
+    user: UserAlias,
+    impressions: Option<u32>,
+    page_log: bool,
+    /// Recorded again after a copy was found.
+    again: bool,
+}
+
+impl Entry {
+    /// The asking that was recorded.
+    fn asked_as(&self, input: &Input) -> Option<Ask> {
+        let printed =
+            |ask: &Ask| self.impressions.is_none_or(|n| u64::from(n) == ask.figures.impressions);
+        input.asks.iter().find(|ask| ask.user == self.user && printed(ask)).copied()
+    }
 }
 
 impl Stored {
@@ -134,23 +157,25 @@ impl Stored {
         self.jobs.get(job).map_or(0, Vec::len)
     }
 
-    /// The asking that was recorded.
-    fn asked_as(&self, job: &JobId, input: &Input) -> Option<Ask> {
-        let (user, impressions) = *self.jobs.get(job)?.first()?;
-        let same = |ask: &&Ask| {
-            let printed = impressions.is_none_or(|n| u64::from(n) == ask.figures.impressions);
-            ask.user == user && printed
-        };
-        input.asks.iter().find(same).copied()
+    /// Whether it is a page-log line that stands in different epochs, of which one recorded it again: copies
+    /// read it that could not hear of each other.
+    fn by_copies(&self, job: &JobId) -> bool {
+        let entries = self.jobs.get(job).map_or(&[][..], Vec::as_slice);
+        let epochs: BTreeSet<_> = entries.iter().map(|entry| entry.place.epoch).collect();
+        epochs.len() == entries.len()
+            && entries.iter().all(|entry| entry.page_log)
+            && entries.iter().any(|entry| entry.again)
     }
 }
 
 pub(super) fn stored(held: &CloudRecords) -> Stored {
     let mut stored = Stored::default();
-    let again = recorded_again(held);
-    let first = held.values().map(|bytes| (bytes, false));
-    for (bytes, again) in first.chain(again.values().flatten().map(|bytes| (bytes, true))) {
-        let event = Record::split(bytes).and_then(|(record, _)| record.event());
+    for (place, bytes, again) in counted(held) {
+        let event = Record::split(&bytes).and_then(|(record, _)| record.event());
+        let page_log = matches!(
+            &event,
+            Ok(Event::PagesPrinted(PagesPrinted { source: CountSource::PageLog, .. }))
+        );
         let (job, user, impressions) = match event {
             Ok(Event::PagesPrinted(event)) => (event.job, event.user, Some(event.impressions)),
             Ok(Event::PagesCaptured(event)) => (event.job, event.user, None),
@@ -167,10 +192,8 @@ pub(super) fn stored(held: &CloudRecords) -> Stored {
             }
             _ => continue,
         };
-        stored.jobs.entry(job).or_default().push((user, impressions));
-        if again {
-            stored.again.insert(job);
-        }
+        let entry = Entry { place, user, impressions, page_log, again };
+        stored.jobs.entry(job).or_default().push(entry);
     }
     stored
 }

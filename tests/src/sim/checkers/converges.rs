@@ -4,7 +4,7 @@
 //! stored records with the logs in another order, of one replayed by commit positions, and of one
 //! that a new process has; and a device's own figures with the cloud's for it.
 
-use super::{CloudRecords, Violation};
+use super::{CloudRecords, Violation, counted_here};
 use crate::sim::world::{Step, World};
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::Counts;
@@ -43,7 +43,7 @@ fn equal(world: &World, shown: &[u8], other: &[u8], which: &str) -> Step {
 /// The counts, log after log in the order given.
 fn refold(logs: &[LogSummary], held: &CloudRecords) -> Counts {
     let mut by_epoch: BTreeMap<(LogId, EpochId), Vec<_>> = BTreeMap::new();
-    for (position, bytes) in held {
+    for (position, bytes) in counted_here(held) {
         by_epoch.entry((position.log, position.epoch)).or_default().push((position, bytes));
     }
     let mut counts = Counts::default();

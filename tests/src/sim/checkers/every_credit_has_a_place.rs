@@ -3,8 +3,8 @@
 //! Invariant: what devices may still spend is counted here from the records, not from the engine's view of
 //! rights; with what `conserves` counted of charges, and with what was granted, that leaves the pool.
 
-use super::CloudRecords;
 use super::accounts::Accounts;
+use super::{CloudRecords, counted_here};
 use crate::sim::accounts::GROUP;
 use crate::sim::leases::{PAYERS, payer};
 use crate::sim::world::{Step, World};
@@ -77,7 +77,7 @@ fn outstanding(held: &CloudRecords, writers: &BTreeMap<LogId, DeviceId>) -> BTre
             *place += sign * i128::from(credits.thousandths());
         }
     };
-    for (position, bytes) in held {
+    for (position, bytes) in counted_here(held) {
         let (writer, epoch) = (writers.get(&position.log).copied(), Some(position.epoch));
         let mut spend = |user, charge: Charge| {
             let backing = charge.backing.filter(|backing| backing.right == Right::Lease);

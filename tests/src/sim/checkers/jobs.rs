@@ -4,7 +4,7 @@
 //! asked for and the simulator's own prices. Of an act's event only what a client left open is
 //! read: the policy, the revisions, and which of an act's askings it is.
 
-use super::{CloudRecords, recorded_again};
+use super::{CloudRecords, counted};
 use crate::sim::acts::{CAPTURED, CONVERTED, send_price};
 use crate::sim::truth::{Deed, Figures};
 use crate::sim::world::World;
@@ -166,12 +166,9 @@ fn pages_of(which: &Option<Vec<PageRange>>, pages: u32) -> impl Iterator<Item = 
 /// The events of jobs that began or should have, and which were recorded again.
 fn stored(world: &World, held: &CloudRecords) -> BTreeMap<JobId, Vec<(Vec<u8>, bool)>> {
     let known: BTreeSet<JobId> = world.truth.jobs.keys().map(|(_, job)| *job).collect();
-    let again = recorded_again(held);
-    let first = held.values().map(|bytes| (bytes, false));
-    let all = first.chain(again.values().flatten().map(|bytes| (bytes, true)));
     let mut stored: BTreeMap<JobId, Vec<(Vec<u8>, bool)>> = BTreeMap::new();
-    for (bytes, again) in all {
-        let event = Record::split(bytes).and_then(|(record, _)| record.event());
+    for (_, bytes, again) in counted(held) {
+        let event = Record::split(&bytes).and_then(|(record, _)| record.event());
         let job = match event {
             Ok(Event::JobBegun(event)) => event.job,
             Ok(Event::PagesCaptured(event)) => event.job,
@@ -183,7 +180,7 @@ fn stored(world: &World, held: &CloudRecords) -> BTreeMap<JobId, Vec<(Vec<u8>, b
             _ => continue,
         };
         if known.contains(&job) {
-            stored.entry(job).or_default().push((bytes.clone(), again));
+            stored.entry(job).or_default().push((bytes, again));
         }
     }
     stored

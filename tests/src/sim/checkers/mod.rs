@@ -66,6 +66,30 @@ pub(crate) fn recorded_again(held: &CloudRecords) -> BTreeMap<Position, BTreeSet
     again
 }
 
+/// The records without those that were recorded again: they count there, and no more at the place that
+/// they had, should they be found there, too.
+pub(crate) fn counted_here(held: &CloudRecords) -> impl Iterator<Item = (&Position, &Vec<u8>)> {
+    let again = recorded_again(held);
+    let elsewhere = move |position, bytes| {
+        again.get(position).is_some_and(|all: &BTreeSet<Vec<u8>>| all.contains(bytes))
+    };
+    held.iter().filter(move |(position, bytes)| !elsewhere(*position, *bytes))
+}
+
+/// All records that count, where they do, and whether they were recorded again there.
+pub(crate) fn counted(held: &CloudRecords) -> Vec<(Position, Vec<u8>, bool)> {
+    let mut again: BTreeMap<(Position, Vec<u8>), Position> = BTreeMap::new();
+    for (position, bytes) in held {
+        if let Ok(Event::EventResubmitted(event)) =
+            Record::split(bytes).and_then(|(r, _)| r.event())
+        {
+            again.entry((event.resubmitted_from, event.record.0)).or_insert(*position);
+        }
+    }
+    let here = counted_here(held).map(|(position, bytes)| (*position, bytes.clone(), false));
+    here.chain(again.into_iter().map(|((_, bytes), position)| (position, bytes, true))).collect()
+}
+
 /// All guarantees, when everything is healed.
 pub(crate) fn at_the_end(world: &mut World) -> Step {
     let held = soundly(|| cloud_records(world))?;

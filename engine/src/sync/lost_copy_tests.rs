@@ -1,0 +1,140 @@
+//! A device that was copied and a cloud that forgot it: two accidents at once.
+//!
+//! Invariant: what a copy recorded again counts once, also where its old place comes back; who told the
+//! cloud everything is not waited for; and a log that the cloud no longer holds as it receipted it is set
+//! right, and stays so.
+
+use super::pair::{TENANT, TestDevice, capture, enrol, hub, now, talk};
+use super::{Effect, Fetch, Offer, OfferKind, Opening, Reply};
+use crate::counts::card;
+use crate::hub::{Hub, mark_restored};
+use crate::store::MemoryStore;
+use tallyroll_schema::Hash;
+use tallyroll_schema::event::counts::RateCard;
+use tallyroll_schema::event::log::LogClass;
+
+fn captured(hub: &Hub<MemoryStore>) -> u64 {
+    hub.counts().usage().values().map(|usage| usage.captured).sum()
+}
+
+fn seal_and_talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) {
+    device.seal(now(900)).expect("seals");
+    talk(device, hub);
+}
+
+/// The cloud on an earlier state of its disk, as somebody restored it.
+fn restored(hub: &Hub<MemoryStore>, mut store: MemoryStore) -> Hub<MemoryStore> {
+    mark_restored(TENANT, &mut store).expect("is noted");
+    hub.restart_on(store, now(50))
+}
+
+#[test]
+fn what_was_recorded_again_counts_once_where_its_old_place_comes_back() {
+    for old_place_first in [true, false] {
+        let mut hub = hub();
+        let mut device = enrol(&mut hub, "branch-1", 11);
+        capture(&mut device, 1, 10);
+        seal_and_talk(&mut device, &mut hub);
+        let before = hub.store().clone();
+        let mut copy = device.copy(now(12));
+        capture(&mut device, 2, 13);
+        capture(&mut copy, 4, 13);
+        copy.seal(now(14)).expect("seals");
+        let mut copy_of_copy = copy.copy(now(15));
+        seal_and_talk(&mut device, &mut hub);
+        seal_and_talk(&mut copy, &mut hub);
+        assert_eq!(captured(&hub), 7);
+
+        // The cloud has forgotten why the copy's page could not stand where it stood.
+        let mut hub = restored(&hub, before);
+        let mut order = [&mut copy_of_copy, &mut copy];
+        if !old_place_first {
+            order.reverse();
+        }
+        order.into_iter().for_each(|each| seal_and_talk(each, &mut hub));
+        assert_eq!(captured(&hub), 7, "each page once: {old_place_first}");
+        for each in [&mut device, &mut copy, &mut copy_of_copy] {
+            seal_and_talk(each, &mut hub);
+        }
+        assert_eq!(captured(&hub), 7);
+        assert_eq!(hub.restart(now(60)).counts(), hub.counts());
+        let replayed = hub.counts_at(hub.last_commit()).expect("replays");
+        assert_eq!(&replayed, hub.counts());
+        for each in [&mut device, &mut copy, &mut copy_of_copy] {
+            seal_and_talk(each, &mut hub);
+            assert_eq!(each.counts().usage(), hub.counts().usage());
+            assert_eq!(each.copy(now(61)).counts(), each.counts());
+        }
+    }
+}
+
+#[test]
+fn who_told_all_before_the_loss_was_noticed_is_not_waited_for() {
+    let mut hub = hub();
+    let (mut device, mut other) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    let store = hub.store().clone();
+    hub.publish(now(14), RateCard { version: 7, ..card::default_card() }).expect("publishes");
+    talk(&mut device, &mut hub);
+    let mut hub = hub.restart_on(store, now(20));
+    talk(&mut other, &mut hub); // its session may last for days
+    let decided = hub.decided();
+    talk(&mut device, &mut hub); // brings back what was lost
+    assert_eq!(hub.recovery(), None, "everybody told");
+    assert_eq!(hub.card().version, 7);
+    assert!(hub.decided() > decided, "living sessions hear of the new epochs");
+}
+
+#[test]
+fn a_receipt_of_more_than_was_written_tells_of_a_copy() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let mut copy = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    seal_and_talk(&mut device, &mut hub);
+    let receipts = hub.opening(device.id()).expect("reads").receipts;
+    let ledger = device.status().expect("reads").logs;
+    let ledger = ledger.iter().find(|log| log.class == LogClass::Ledger).expect("is there");
+    let of_ledger = |receipt: &&tallyroll_schema::Receipt| receipt.head.position.log == ledger.log;
+    let receipt = *receipts.iter().find(of_ledger).expect("is there");
+    let heard = copy.perform(now(20), Effect::KeepReceipt(receipt)).expect("performs");
+    assert_eq!(heard, Reply::StartOver);
+    assert!(copy.is_unconfirmed().expect("reads"), "it asks for what the other one wrote");
+    capture(&mut copy, 4, 21);
+    seal_and_talk(&mut copy, &mut hub);
+    assert_eq!(captured(&hub), 6);
+}
+
+#[test]
+fn what_the_cloud_no_longer_holds_as_it_receipted_it_is_set_right_once() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let before = hub.store().clone();
+    let mut copy = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    seal_and_talk(&mut device, &mut hub);
+    capture(&mut copy, 4, 13);
+    seal_and_talk(&mut copy, &mut hub);
+    talk(&mut copy, &mut hub); // hears of receipts for what it has of the first epoch now
+
+    // The cloud has forgotten the first epoch's end, and hears of the next one before that.
+    let mut hub = restored(&hub, before);
+    let Opening { offers, .. } = copy.opening().expect("reads");
+    let open = |offer: &&Offer| offer.kind == OfferKind::Open && offer.class == LogClass::Ledger;
+    let head = offers.iter().find(open).expect("is there").head;
+    let (log, epoch) = (head.position.log, head.position.epoch);
+    let ask = Fetch { log, epoch, from: 0, after: Hash::ZERO, bytes_max: 1 << 20 };
+    let Reply::Fetched(burst) = copy.perform(now(20), Effect::Fetch(ask)).expect("reads") else {
+        panic!("it has this epoch");
+    };
+    let replies = hub.perform(now(21), vec![(copy.id(), Effect::Persist(burst))]);
+    assert!(matches!(replies.expect("performs")[..], [Reply::Persisted { .. }]));
+    for _ in 0..3 {
+        seal_and_talk(&mut copy, &mut hub); // eight sessions that start over are a panic
+        assert!(!copy.is_unconfirmed().expect("reads"));
+    }
+    seal_and_talk(&mut device, &mut hub);
+    assert_eq!(captured(&hub), 7);
+    assert_eq!(hub.restart(now(60)).counts(), hub.counts());
+}
