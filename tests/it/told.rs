@@ -11,6 +11,9 @@ use super::accounts::{Three, mail, three};
 
 const PAGE: &str = r#"{"kind":"pages.captured","user":"anna","pages":1,"color":"color"}"#;
 
+/// A command that reads lines, by name.
+type Asking<'a> = (&'a str, &'a dyn Fn(&[&str]) -> Ran);
+
 fn linked_branch() -> (TempDir, Cloud, Branch) {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
@@ -171,7 +174,7 @@ fn a_wrong_line_is_told_by_its_number_in_the_input_and_the_others_go_in() {
     let at = |at: &Branch, command: &str, json: &[&str]| {
         at.run_with(&[&[command], json].concat(), &input)
     };
-    let asked: [(&str, &dyn Fn(&[&str]) -> Ran); 3] = [
+    let asked: [Asking<'_>; 3] = [
         ("act", &|json| at(&office, "act", json)),
         ("record", &|json| at(&branch, "record", json)),
         ("cloud", &record_at_cloud),

@@ -35,7 +35,7 @@ pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> 
     if answer["new"] == true {
         let user = printable(&user);
         eprintln!(
-            "{user} is new at this device; if that is a slip, nothing was charged to that name"
+            "{user} is new at this device, and known from now on; if it is mistyped, nothing was charged to it"
         );
     }
     describe(&answer)

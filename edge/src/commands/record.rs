@@ -87,7 +87,10 @@ async fn record<R: BufRead>(
     let answers = sending.clone();
     let told =
         tokio::task::spawn_blocking(move || tell_all(BufReader::new(stream), &answers, json));
-    let Told { recorded, outcome, busy, of_no_line } = told.await.into_diagnostic()??;
+    let told = told.await.into_diagnostic()?.map_err(|why| {
+        miette!("cannot tell what became of the lines, they may be recorded or not: {why}")
+    });
+    let Told { recorded, outcome, busy, of_no_line } = told?;
     if recorded {
         super::warn_if_refused(&way).await;
     }
@@ -145,6 +148,7 @@ fn tell_all(mut answers: impl BufRead, sending: &Sending, json: bool) -> Result<
                     let value = serde_json::to_value(&answer).into_diagnostic()?;
                     tell_line(json, number, why, value)?;
                 }
+                None if became == Outcome::Refused => return Err(miette!("{why}")),
                 None => told.of_no_line = true,
             },
             _ if json => super::print(text.trim_end())?,
