@@ -19,5 +19,6 @@ pub mod panel;
 pub mod people;
 pub mod rekeying;
 mod reserve;
+mod revocation;
 mod scrub;
 mod secret_file;

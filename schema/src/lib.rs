@@ -21,6 +21,7 @@ mod golden;
 mod head;
 mod ids;
 mod join_url;
+mod json_line;
 pub mod limits;
 mod record;
 mod server_act;
@@ -37,6 +38,7 @@ pub use ids::{
     PublicKey, QuarantineId, RequestId, SubjectId, TenantId, UserAlias,
 };
 pub use join_url::JoinUrl;
+pub use json_line::read_json_line;
 pub use record::{Record, RecordHeader, Records};
 pub use server_act::ServerAct;
 

@@ -8,6 +8,9 @@ use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// An unknown kind is told up to here; those that are known are shorter.
+const KIND_CHARS_TOLD: usize = 64;
+
 /// Something the processing server is about to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerAct {
@@ -44,6 +47,12 @@ impl<'de> Deserialize<'de> for ServerAct {
         let device = serde_json::from_value(device).map_err(D::Error::custom)?;
         let request = fields.remove("request").filter(|request| !request.is_null());
         let request = request.map(serde_json::from_value).transpose().map_err(D::Error::custom)?;
+        let kind = fields.get("kind").and_then(Value::as_str);
+        if let Some(unknown) = kind.filter(|kind| !Act::KINDS.contains(kind)) {
+            let unknown: String = unknown.chars().take(KIND_CHARS_TOLD).collect();
+            let why = format!("`{unknown}` is no kind of act; the cloud records");
+            return Err(D::Error::custom(format!("{why} {}", Self::KINDS.join(", "))));
+        }
         let act: Act = serde_json::from_value(Value::Object(fields)).map_err(D::Error::custom)?;
         if !Self::is_servers(&act) {
             let why = "a device's to record, with `tallyroll-edge record`; the cloud records";
@@ -90,6 +99,10 @@ mod tests {
             (
                 r#"{"device":"b","surprise":1,"kind":"document.discarded","job":"00000000000000a1"}"#,
                 "surprise",
+            ),
+            (
+                r#"{"device":"b","kind":"document.send","job":"00000000000000a1"}"#,
+                "`document.send` is no kind of act; the cloud records pages.converted, document.sent",
             ),
         ] {
             let why = read(text).expect_err(text);

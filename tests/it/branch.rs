@@ -131,7 +131,7 @@ fn a_wrong_line_is_answered_by_its_number_and_the_others_go_in() {
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:?}");
     let told = ran.failed(1);
     for number in [2, 3, 4] {
-        assert!(told.contains(&format!("entry {number}: ")), "{told}");
+        assert!(told.contains(&format!("line {number}: ")), "{told}");
     }
     branch.wait_synced(PATIENCE);
     assert_eq!(events_of_devices(&cloud).len(), 4, "two acts, and what opens the two logs");

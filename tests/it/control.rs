@@ -90,7 +90,7 @@ fn a_refused_line_that_comes_alone_is_answered_and_the_stream_goes_on() {
         for (number, wrong) in [(1, "no json"), (2, r#"{"kind":"no.such"}"#)] {
             talk.say(wrong);
             let told = talk.stderr.recv_timeout(PATIENCE).unwrap();
-            assert!(told.starts_with(&format!("entry {number}: ")), "agent {agent}: {told}");
+            assert!(told.starts_with(&format!("line {number}: ")), "agent {agent}: {told}");
         }
         for nothing in ["", " \t"] {
             talk.say(nothing);
@@ -100,7 +100,7 @@ fn a_refused_line_that_comes_alone_is_answered_and_the_stream_goes_on() {
         assert!(position.contains('/'), "agent {agent}: no position: {position}");
         talk.say("{}");
         let told = talk.stderr.recv_timeout(PATIENCE).unwrap();
-        assert!(told.starts_with("entry 4: "), "a blank line is no entry: {told}");
+        assert!(told.starts_with("line 6: "), "a blank line has its number, too: {told}");
         assert_eq!(talk.end(), Some(1), "agent {agent}");
     }
     assert_eq!(branch.standing().local, 4, "two acts, and what opens the two logs");
@@ -319,7 +319,7 @@ fn an_act_of_another_century_is_refused() {
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
     let told = ran.failed(1);
     for number in [1, 2, 4] {
-        assert!(told.contains(&format!("entry {number}: acted-at ")), "{told}");
+        assert!(told.contains(&format!("line {number}: acted-at ")), "{told}");
     }
     let view = branch.json(&["view", "totals"]);
     assert_eq!(view["rows"][0]["month"], "2026-11", "{view}");

@@ -194,7 +194,7 @@ fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
     let ran = leased(&branch, &capture(1).repeat(10));
     let told = ran.clone().failed(TEMPORARY);
     assert_eq!(ran.stdout.lines().count(), 9, "{told}");
-    assert!(told.contains("entry 10: this costs 1.000 credits and 0.000 are left"), "{told}");
+    assert!(told.contains("line 10: this costs 1.000 credits and 0.000 are left"), "{told}");
     assert!(told.contains("the cloud cannot be reached"), "{told}");
 
     cloud.start_again();
@@ -208,7 +208,7 @@ fn who_is_cut_off_spends_the_lease_and_then_stops_or_overdraws() {
     let patient = ["record", "--leased", "--wait", "30"];
     let ran = branch.run_with(&patient, capture(1).repeat(6).as_bytes());
     assert_eq!(ran.stdout.lines().count(), 5, "{}", ran.stderr);
-    assert!(ran.failed(TEMPORARY).contains("entry 6: this costs"));
+    assert!(ran.failed(TEMPORARY).contains("line 6: this costs"));
     assert_eq!(lease(&branch).unwrap()["overdrawn"], "5.000");
     cloud.start_again();
     // An attempt that began while nobody was there may take its fifteen seconds, and a pause.

@@ -36,6 +36,7 @@ mod scenarios;
 mod soak;
 mod tcp;
 mod tls;
+mod told;
 mod upgrade;
 mod users;
 mod visitors;

@@ -47,6 +47,27 @@ const DOES_NOT_HOLD: u8 = 3;
 /// What a command comes to.
 pub(crate) type Result<T = ExitCode, E = CommandError> = std::result::Result<T, E>;
 
+/// What became of the lines of an input, the worst one last: where a person has to look, to try again is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    /// All is done.
+    Taken,
+    /// Some may be taken later.
+    Later,
+    /// Some will never be taken.
+    Refused,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Taken => Self::SUCCESS,
+            Outcome::Later => Self::from(TEMPORARY),
+            Outcome::Refused => Self::FAILURE,
+        }
+    }
+}
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {

@@ -4,7 +4,8 @@
 //! knows by what to ask again. One line is under way at a time. Lines that are refused, for good, for now, or with
 //! nobody knowing, are told on stderr with their number; the others go in.
 
-use super::{print, printable};
+use super::input::{Line, Lines};
+use super::{Outcome, print, tell_line};
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -13,12 +14,9 @@ use std::process::ExitCode;
 use tallyroll_edge::control::acting::ActLine;
 use tallyroll_edge::control::reach::reach;
 use tallyroll_edge::data_dir::DataDir;
-use tallyroll_schema::RequestId;
+use tallyroll_schema::{RequestId, read_json_line};
 
-/// Something may be taken later, or is not known.
-const TEMPORARY: u8 = 75;
-
-/// Asks for what is on stdin; exits with 1 when a line was refused, with 75 when one may be asked again.
+/// Asks for what is on stdin; the exit code is that of the worst line.
 pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
     let way = reach(dir, "act").await?;
     let asked = match way.act() {
@@ -29,84 +27,102 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result<ExitCode> {
         Err(why) => Err(why),
     };
     way.close().await?;
-    asked
+    Ok(asked?.into())
 }
 
-fn ask_all(mut agent: UnixStream, lines: impl BufRead, json: bool) -> Result<ExitCode> {
+fn ask_all(mut agent: UnixStream, input: impl BufRead, json: bool) -> Result<Outcome> {
     let mut answers = BufReader::new(agent.try_clone().into_diagnostic()?);
-    let (mut refused, mut again, mut gone, mut number) = (false, false, false, 0);
-    for line in lines.lines() {
-        let line = line.into_diagnostic()?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        number += 1;
-        let (line, request) = with_request(line)?;
+    let (mut outcome, mut gone) = (Outcome::Taken, false);
+    for line in Lines::new(input) {
+        let Line { number, bytes } = line.into_diagnostic()?;
+        let asked = with_request(bytes)?;
         let answer = match gone {
-            false => ask(&mut agent, &mut answers, &line),
+            false => ask(&mut agent, &mut answers, &asked.line),
             true => Some(ActLine::Busy("the agent went away; this was not asked for".into())),
         };
         gone |= answer.is_none();
         let answer = answer.unwrap_or_else(|| {
             ActLine::Unknown(format!(
                 "the agent went away: it is not known whether this is done; send the same line again with \
-                 \"request\":\"{request}\""
+                 \"request\":\"{}\"",
+                asked.request
             ))
         });
-        refused |= matches!(answer, ActLine::Error(_) | ActLine::Never(_));
-        again |= matches!(answer, ActLine::Busy(_) | ActLine::Unknown(_));
-        tell(json, number, &request, &answer)?;
+        let answer = of_its_past(answer, &asked);
+        outcome = outcome.max(match &answer {
+            ActLine::Position(_) => Outcome::Taken,
+            ActLine::Busy(_) | ActLine::Unknown(_) => Outcome::Later,
+            ActLine::Error(_) | ActLine::Never(_) | ActLine::Ended(_) => Outcome::Refused,
+        });
+        tell(json, number, &asked.request, &answer)?;
     }
-    Ok(match (again, refused) {
-        (true, _) => ExitCode::from(TEMPORARY),
-        (false, true) => ExitCode::FAILURE,
-        (false, false) => ExitCode::SUCCESS,
-    })
+    Ok(outcome)
+}
+
+/// A line with its request.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    line: Vec<u8>,
+    request: String,
+    /// Whether the request is new, so that nobody asked for it before.
+    minted: bool,
 }
 
 /// A line with a request, its own or a new one. What is no object is left to the agent to refuse.
-fn with_request(line: String) -> Result<(String, String)> {
-    let Ok(mut act) = serde_json::from_str::<Map<String, Value>>(&line) else {
-        return Ok((line, String::new()));
+fn with_request(line: Vec<u8>) -> Result<Asked> {
+    let Ok(mut act) = read_json_line::<Map<String, Value>>(&line) else {
+        return Ok(Asked { line, request: String::new(), minted: false });
     };
     match act.get("request") {
         None | Some(Value::Null) => {
             let mut minted = [0; 8];
             getrandom::fill(&mut minted).map_err(|why| miette!("no random request: {why}"))?;
-            let minted = RequestId(minted).to_string();
-            act.insert("request".into(), minted.clone().into());
-            Ok((Value::Object(act).to_string(), minted))
+            let request = RequestId(minted).to_string();
+            act.insert("request".into(), request.clone().into());
+            let line = format!("{}\n", Value::Object(act)).into_bytes();
+            Ok(Asked { line, request, minted: true })
         }
         Some(own) => {
-            let own = own.as_str().unwrap_or_default().to_owned();
-            Ok((line, own))
+            let request = own.as_str().unwrap_or_default().to_owned();
+            Ok(Asked { line, request, minted: false })
         }
     }
 }
 
 /// The answer to a line, unless the agent is gone.
-fn ask(agent: &mut UnixStream, answers: &mut impl BufRead, line: &str) -> Option<ActLine> {
-    agent.write_all(format!("{line}\n").as_bytes()).ok()?;
+fn ask(agent: &mut UnixStream, answers: &mut impl BufRead, line: &[u8]) -> Option<ActLine> {
+    agent.write_all(line).ok()?;
     let mut answer = String::new();
     answers.read_line(&mut answer).ok()?;
     serde_json::from_str(&answer).ok()
 }
 
-fn tell(json: bool, number: u64, request: &str, answer: &ActLine) -> Result<()> {
-    if json {
-        let mut told = serde_json::to_value(answer).into_diagnostic()?;
-        told["request"] = json!(request);
-        if !matches!(answer, ActLine::Position(_)) {
-            told["entry"] = json!(number);
-        }
-        return print(told);
-    }
+/// Of what is not asked for any more: whether it may have been done before is known by who made its request.
+fn of_its_past(answer: ActLine, asked: &Asked) -> ActLine {
     match answer {
-        ActLine::Position(position) => print(position),
-        ActLine::Error(why) | ActLine::Busy(why) | ActLine::Unknown(why) | ActLine::Never(why) => {
-            eprintln!("entry {number}: {}", printable(why));
-            Ok(())
+        ActLine::Ended(why) if asked.minted => {
+            ActLine::Error(format!("nothing of this is done: {why}"))
         }
+        ActLine::Ended(why) => ActLine::Never(format!(
+            "nothing is asked for here any more, and if request {} was asked for before, it may have been done before: \
+             `tallyroll log show --all` at the account server tells; {why}",
+            asked.request
+        )),
+        other => other,
+    }
+}
+
+fn tell(json: bool, number: u64, request: &str, answer: &ActLine) -> Result<()> {
+    let mut told = serde_json::to_value(answer).into_diagnostic()?;
+    told["request"] = json!(request);
+    match answer {
+        ActLine::Position(_) if json => print(told),
+        ActLine::Position(position) => print(position),
+        ActLine::Error(why)
+        | ActLine::Busy(why)
+        | ActLine::Unknown(why)
+        | ActLine::Never(why)
+        | ActLine::Ended(why) => tell_line(json, number, why, told),
     }
 }
 
@@ -116,11 +132,31 @@ mod tests {
 
     #[test]
     fn a_line_without_a_request_gets_one_and_keeps_it() {
-        let (line, request) = with_request(r#"{"kind":"document.sent"}"#.into()).unwrap();
-        assert_eq!(request.len(), 16);
-        assert_eq!(with_request(line.clone()).unwrap(), (line, request.clone()));
-        let (_, other) = with_request(r#"{"kind":"document.sent","request":null}"#.into()).unwrap();
-        assert_ne!(other, request);
-        assert_eq!(with_request("no json".into()).unwrap(), ("no json".into(), String::new()));
+        let first = with_request(b"{\"kind\":\"document.sent\"}\n".to_vec()).unwrap();
+        assert_eq!((first.request.len(), first.minted), (16, true));
+        let again = with_request(first.line.clone()).unwrap();
+        assert_eq!(
+            (&again.line, &again.request, again.minted),
+            (&first.line, &first.request, false)
+        );
+        let other = with_request(br#"{"kind":"document.sent","request":null}"#.to_vec()).unwrap();
+        assert_ne!(other.request, first.request);
+        // What is wrong goes to the agent as it is, which says why: also a key that comes twice.
+        for wrong in [&b"no json"[..], br#"{"user":"a","user":"b"}"#, b"\xff"] {
+            let (line, request) = (wrong.to_vec(), String::new());
+            let left = Asked { line: line.clone(), request, minted: false };
+            assert_eq!(with_request(line).unwrap(), left);
+        }
+    }
+
+    #[test]
+    fn only_a_request_that_is_new_is_told_as_not_done() {
+        let told = |minted| {
+            let asked = Asked { line: Vec::new(), request: "00000000000000b1".into(), minted };
+            of_its_past(ActLine::Ended("revoked".into()), &asked)
+        };
+        assert_eq!(told(true), ActLine::Error("nothing of this is done: revoked".into()));
+        let ActLine::Never(why) = told(false) else { panic!("{:?}", told(false)) };
+        assert!(why.contains("may have been done") && why.contains("00000000000000b1"), "{why}");
     }
 }

@@ -19,37 +19,61 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> Result<()> {
     let way = reach(dir, "balance").await?;
     let mut answer = way.ask(Ask::Balance { user: user.clone(), ask }).await?;
+    let new = answer["new"].clone();
     for _ in 0..LOOKS {
-        if !ask || answer["asked"] == false {
+        if !ask || answer["asked"] == false || answer["revoked"] == true {
             break;
         }
         tokio::time::sleep(PAUSE).await;
         answer = way.ask(Ask::Balance { user: user.clone(), ask: false }).await?;
     }
+    answer["new"] = new;
     way.close().await?;
     if json {
         return print(answer);
     }
-    if answer["asked"] == true {
+    if answer["new"] == true {
+        let user = printable(&user);
+        eprintln!(
+            "{user} is new at this device, and known from now on; if it is mistyped, nothing was charged to it"
+        );
+    }
+    describe(&answer)
+}
+
+fn describe(answer: &Value) -> Result<()> {
+    let (revoked, waits) = (answer["revoked-why"].as_str(), answer["waits"] == true);
+    let asked = answer["asked"] == true && revoked.is_none();
+    let Some(known) = answer["balance"].as_object() else {
+        return print(match (revoked, waits, asked) {
+            (Some(why), ..) => format!("no balance was told, and none will be: {}", printable(why)),
+            (None, true, _) => "nothing is known yet: the cloud told a balance while a job of the user runs here; it is \
+                taken in once that has ended"
+                .into(),
+            (None, false, true) => "nothing is known yet: the cloud was asked and has not answered".into(),
+            (None, false, false) => "no balance was told yet; ask the cloud with --ask".into(),
+        });
+    };
+    if let Some(why) = revoked {
+        eprintln!(
+            "the cloud tells no balances here any more: {}; what is known here:",
+            printable(why)
+        );
+    }
+    if asked {
         eprintln!("the cloud was asked and has not answered yet; what is known here:");
     }
-    let figure = |key: &str| printable(answer["balance"][key].as_str().unwrap_or("-"));
-    if answer["waits"] == true {
+    if waits {
         eprintln!(
             "the cloud told a newer balance; a job of the user runs here, and it is taken in once that has ended; \
              until then:"
         );
     }
-    match &answer["balance"] {
-        Value::Null if answer["waits"] == true => Ok(()),
-        Value::Null => print("no balance was told yet; ask the cloud with --ask"),
-        known => {
-            let (balance, held) = (figure("balance"), figure("held"));
-            print(format!("balance {balance}, held {held}, available {}", figure("available")))?;
-            match known["flag"] == true && answer["waits"] == false {
-                true => print("the cloud has a newer one; it is asked for after the user's job"),
-                false => Ok(()),
-            }
-        }
+    let figure = |key: &str| printable(known[key].as_str().unwrap_or("-"));
+    let (balance, held) = (figure("balance"), figure("held"));
+    print(format!("balance {balance}, held {held}, available {}", figure("available")))?;
+    match known["flag"] == true && !waits && revoked.is_none() {
+        true => print("the cloud has a newer one; it is asked for after the user's job"),
+        false => Ok(()),
     }
 }

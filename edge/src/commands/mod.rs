@@ -8,6 +8,7 @@ pub(crate) mod act;
 pub(crate) mod backup;
 pub(crate) mod balance;
 pub(crate) mod import;
+mod input;
 pub(crate) mod panel;
 pub(crate) mod record;
 pub(crate) mod restore;
@@ -17,6 +18,7 @@ pub(crate) mod status;
 pub(crate) mod view;
 
 use miette::{IntoDiagnostic, Report, Result};
+use serde_json::Value;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use tallyroll_edge::backup::BackupError;
@@ -24,6 +26,9 @@ use tallyroll_edge::control::Ask;
 use tallyroll_edge::control::reach::{NotNow, Reach};
 use tallyroll_edge::data_dir::DataDirError;
 use tallyroll_engine::Kind;
+
+/// What may succeed later by itself.
+const TEMPORARY: u8 = 75;
 
 /// The PIN itself, or the first line of stdin for `-`.
 pub(crate) fn read_pin(pin: String) -> Result<String> {
@@ -49,7 +54,8 @@ pub(crate) fn print(line: impl std::fmt::Display) -> Result<()> {
 /// Tells on stderr if what is recorded stays here: the cloud refuses this device.
 pub(crate) async fn warn_if_refused(way: &Reach) {
     let Ok(status) = way.ask(Ask::Status).await else { return }; // what was recorded was told
-    if let (Some(why), true) = (status["why"].as_str(), status["refused"] == true) {
+    let refused = status["why"].as_str().filter(|_| status["refused"] == true);
+    if let Some(why) = refused.or(status["revoked-why"].as_str()) {
         let why = printable(why);
         eprintln!("tallyroll-edge: recorded here, but the cloud refuses this device: {why}");
     }
@@ -100,6 +106,38 @@ fn explain(error: &Report) -> String {
     printable(&parts.join(": "))
 }
 
+/// What became of the lines of an input, the worst one last: where a person has to look, to try again is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    /// All is done.
+    Taken,
+    /// Some may be taken later, or nobody knows.
+    Later,
+    /// Some will never be taken.
+    Refused,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Taken => Self::SUCCESS,
+            Outcome::Later => Self::from(TEMPORARY),
+            Outcome::Refused => Self::FAILURE,
+        }
+    }
+}
+
+/// Tells of a line that was not taken, or not for sure: as JSON on stdout, else on stderr.
+pub(crate) fn tell_line(json: bool, number: u64, why: &str, answer: Value) -> Result<()> {
+    if json {
+        let mut told = answer;
+        told["line"] = number.into();
+        return print(told);
+    }
+    eprintln!("line {number}: {}", printable(why));
+    Ok(())
+}
+
 /// 3 for what does not verify, 75 for what may succeed later by itself, 1 for the rest.
 fn exit_code(error: &Report) -> ExitCode {
     let backup = error.chain().find_map(|cause| cause.downcast_ref::<BackupError>());
@@ -113,8 +151,8 @@ fn exit_code(error: &Report) -> ExitCode {
     });
     ExitCode::from(match backup {
         Some(BackupError::Damaged { .. }) => 3,
-        Some(why) if why.is_temporary() => 75,
-        _ if temporary => 75,
+        Some(why) if why.is_temporary() => TEMPORARY,
+        _ if temporary => TEMPORARY,
         _ => 1,
     })
 }
@@ -160,6 +198,20 @@ mod tests {
         ] {
             assert_eq!(&code(error), expected);
         }
+    }
+
+    #[test]
+    fn a_line_that_somebody_has_to_look_at_is_worse_than_one_that_may_go_in_later() {
+        let worst =
+            |lines: &[Outcome]| lines.iter().fold(Outcome::Taken, |worst, line| worst.max(*line));
+        let code = |outcome: Outcome| format!("{:?}", ExitCode::from(outcome));
+        let expected = [0, 1, 75].map(|code| format!("{:?}", ExitCode::from(code)));
+        let (later, refused) = (Outcome::Later, Outcome::Refused);
+        assert_eq!(
+            [worst(&[]), worst(&[refused, later, Outcome::Taken]), worst(&[later, Outcome::Taken])]
+                .map(code),
+            expected
+        );
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn asked(row: &Value, revoked: bool) -> String {
     let text = |key: &str| printable(row[key].as_str().unwrap_or_default());
     let what = match revoked {
         true => {
-            "it is never answered any more; `tallyroll log show` at the account server tells whether it is done"
+            "it is never answered any more; `tallyroll log show --all` at the account server tells whether it is done"
         }
         false => "it may be done: send the same line again",
     };
@@ -97,6 +97,9 @@ fn describe(status: &Value) -> String {
         format!("link    {link}"),
         format!("prices  by rate card {}; jobs settle by `{}`", status["card"], text("settlement")),
     ];
+    if let Some(why) = status["revoked-why"].as_str().filter(|_| status["refused"] != true) {
+        lines.push(format!("revoked {}", printable(why)));
+    }
     if status["processing"] == true {
         let role =
             "a processing server: it acts in other devices' jobs (`act`), and is lent no credits";

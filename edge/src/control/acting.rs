@@ -2,9 +2,11 @@
 //!
 //! Invariant: a request is noted on the disk before it is asked, and until its answer was written to who
 //! asked: whatever ends in between, it is listed as not known. Nothing is asked without a link, and nothing
-//! again by itself. What an act costs by the card here is the engine's, whether it may be done the account server's.
+//! again by itself. What may have been done is never told as not done. What an act costs by the card here is
+//! the engine's, whether it may be done the account server's.
 
 use super::Desk;
+use super::answers::hash;
 use super::recording::{read_line, refuse_long};
 use crate::keeper::Gone;
 use crate::link::Heard;
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use tallyroll_engine::Kind;
 use tallyroll_schema::wire::ActOutcome;
-use tallyroll_schema::{Position, RequestId, ServerAct};
+use tallyroll_schema::{Hash, Position, RequestId, ServerAct, read_json_line};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 
 /// What became of an act.
@@ -29,6 +31,8 @@ pub enum ActLine {
     Unknown(String),
     /// As before, and nobody here will ever know.
     Never(String),
+    /// It is not asked for, now or ever, and why. If it was asked for before, it may have been done then.
+    Ended(String),
 }
 
 /// Asks for acts until the stream ends.
@@ -63,37 +67,24 @@ where
 
 fn parse(line: &[u8]) -> Result<ServerAct, String> {
     refuse_long(line)?;
-    serde_json::from_slice(line).map_err(|why| why.to_string())
+    read_json_line(line)
 }
 
 /// Asks for an act; returns its answer, and its request if it need not be noted any longer.
 async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>), Gone> {
-    let refusal = match &desk.acts {
-        Some(acts) => acts.refusal(),
-        None => Some(("no agent runs here".into(), false)),
-    };
-    let (Some(acts), None) = (&desk.acts, &refusal) else {
-        let (why, ever) = refusal.unwrap_or_default();
-        let asked = match act.request {
-            Some(request) => desk.keeper.query(move |device| device.is_asked(request)).await?,
-            None => Ok(false),
-        };
-        // What was asked before may have been done: to say that it is not would have it paid twice.
-        let known = matches!(asked, Ok(false));
-        let answer = match (known, ever) {
-            (true, false) => ActLine::Busy(why),
-            (true, true) => ActLine::Error(format!("nothing of this is done: {why}")),
-            (false, false) => still_unknown(&why),
-            (false, true) => ActLine::Never(format!(
-                "it was asked before and is never answered here any more; `tallyroll log show` at the account server \
-                 tells whether it is done: {why}"
-            )),
-        };
-        return Ok((answer, None));
-    };
     let Some(request) = act.request else {
         let why = "an act without `request`: 16 hex digits, new for each act";
         return Ok((ActLine::Error(why.into()), None));
+    };
+    let hash = hash(&act);
+    let acts = match (desk.revoked(), &desk.acts) {
+        (Some(why), _) => Err((why, true)),
+        (None, None) => Err(("no agent runs here".into(), false)),
+        (None, Some(acts)) => acts.refusal().map_or(Ok(acts), |why| Err((why, false))),
+    };
+    let acts = match acts {
+        Ok(acts) => acts,
+        Err(refusal) => return Ok((not_asked(desk, (request, hash), refusal).await?, None)),
     };
     let (asked, noted_before) = match desk.keeper.ask_to_act(act).await? {
         Ok(asked) => asked,
@@ -103,7 +94,11 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
             return Ok((line(why.to_string()), None));
         }
     };
-    Ok(match acts.ask(asked).await {
+    let heard = acts.ask(asked).await;
+    if let Heard::Answer(outcome @ (ActOutcome::At(_) | ActOutcome::Refused(_))) = &heard {
+        desk.answers.keep(request, hash, outcome.clone());
+    }
+    Ok(match heard {
         Heard::Answer(ActOutcome::At(position)) => (ActLine::Position(position), Some(request)),
         Heard::Answer(ActOutcome::Refused(why)) => (ActLine::Error(why), Some(request)),
         // It is not done now; whether it was, when it was asked before, is told by a position alone.
@@ -119,6 +114,30 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
             )),
             None,
         ),
+    })
+}
+
+/// What is told of an act that cannot be asked for, and whether it never can.
+async fn not_asked(
+    desk: &Desk,
+    (request, hash): (RequestId, Hash),
+    (why, ever): (String, bool),
+) -> Result<ActLine, Gone> {
+    let asked = desk.keeper.query(move |device| device.is_asked(request)).await?;
+    let may_be_done = !matches!(asked, Ok(false));
+    Ok(match (desk.answers.of(request, hash), may_be_done) {
+        (Some((ActOutcome::At(position), true)), _) => ActLine::Position(position),
+        (Some((ActOutcome::At(_), false)), _) => {
+            ActLine::Error("this request id was another act's; take a new one for each act".into())
+        }
+        (Some((ActOutcome::Refused(why), true)), false) if ever => ActLine::Error(why),
+        (_, false) if ever => ActLine::Ended(why),
+        (_, false) => ActLine::Busy(why),
+        (_, true) if ever => ActLine::Never(format!(
+            "it was asked before and is never answered here any more; `tallyroll log show --all` at the account \
+             server tells whether it is done: {why}"
+        )),
+        (_, true) => still_unknown(&why),
     })
 }
 

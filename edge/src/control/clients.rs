@@ -94,7 +94,7 @@ async fn record(client: Client, desk: Desk) {
     let recorded = match asked {
         Ok(Ask::RecordLeased { wait_seconds }) => {
             let patience = Duration::from_secs(wait_seconds);
-            leased::pump(reader, writer, &desk.keeper, patience).await
+            leased::pump(reader, writer, &desk, patience).await
         }
         Ok(Ask::Act) => acting::pump(reader, writer, &desk).await,
         _ => recording::pump(reader, writer, &desk.keeper).await,

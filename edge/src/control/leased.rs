@@ -1,11 +1,12 @@
 //! The recording stream of acts that need a right: each is recorded with one, or answered with why not.
 //!
 //! Invariant: lines are answered in order, one at a time; an act waits for its right while the link is up,
-//! and no longer than its client said. What is no act needs no right and is recorded as ever. Rights
+//! and no longer than its client said, and not at all where none will ever come. What is no act needs no right and is recorded as ever. Rights
 //! themselves are the keeper's; who holds what of a balance is shown by id, for a device knows no other.
 
+use super::Desk;
 use super::recording::{LineAnswer, answer_of, parse, read_line, write_answer};
-use crate::keeper::{Entry, Keeper, Progress, Short, Spent};
+use crate::keeper::{Entry, Progress, Short, Spent};
 use core::time::Duration;
 use std::io;
 use tallyroll_schema::Act;
@@ -23,21 +24,22 @@ const TRIED_AGAIN: Duration = Duration::from_millis(500);
 pub async fn pump<R, W>(
     mut reader: BufReader<R>,
     mut writer: W,
-    keeper: &Keeper,
+    desk: &Desk,
     patience: Duration,
 ) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut progress = keeper.progress();
+    let mut progress = desk.keeper.progress();
     let mut line = Vec::new();
     while read_line(&mut reader, &mut line).await? > 0 {
         if !line.iter().all(u8::is_ascii_whitespace) {
             let answer = match parse(&line) {
-                Ok(Entry::Act(act)) => spend(keeper, &mut progress, act, patience).await?,
+                Ok(Entry::Act(act)) => spend(desk, &mut progress, act, patience).await?,
                 Ok(entry) => {
-                    let answers = keeper.record(vec![entry]).await.map_err(io::Error::other)?;
+                    let answers =
+                        desk.keeper.record(vec![entry]).await.map_err(io::Error::other)?;
                     answer_of(answers.into_iter().next())
                 }
                 Err(why) => LineAnswer::Error(why),
@@ -52,7 +54,7 @@ where
 }
 
 async fn spend(
-    keeper: &Keeper,
+    desk: &Desk,
     progress: &mut watch::Receiver<Progress>,
     act: Act,
     patience: Duration,
@@ -61,13 +63,16 @@ async fn spend(
     let mut asked = false;
     loop {
         let rights = progress.borrow_and_update().rights;
-        let short = match keeper.spend(act.clone()).await.map_err(io::Error::other)? {
+        let short = match desk.keeper.spend(act.clone()).await.map_err(io::Error::other)? {
             Spent::At(position) => return Ok(LineAnswer::Position(position)),
             Spent::Already => return Ok(LineAnswer::Already(true)),
             Spent::Refused(why) => return Ok(LineAnswer::Error(why)),
             Spent::NotNow(why) => return Ok(LineAnswer::Busy(why)),
             Spent::Short(short) => short,
         };
+        if let Some(why) = desk.revoked() {
+            return Ok(nothing_lent(&short, &why));
+        }
         // A refusal counts that was heard since: an older one may be out of date.
         let refused = short.refused.is_some() && asked;
         asked |= short.asked;
@@ -80,6 +85,13 @@ async fn spend(
             return Err(io::Error::other(crate::keeper::Gone));
         }
     }
+}
+
+/// What whoever wanted more than there is, is told at a device that is lent no more.
+fn nothing_lent(Short { needed, lease, .. }: &Short, why: &str) -> LineAnswer {
+    LineAnswer::Error(format!(
+        "this costs {needed} credits and {lease} are left of the user's lease here, and no more are lent: {why}"
+    ))
 }
 
 /// What whoever wanted more than there is, is told.

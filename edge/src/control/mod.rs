@@ -7,7 +7,9 @@
 //! [`clients`]'s.
 
 pub mod acting;
+mod answers;
 pub mod clients;
+mod kinds;
 pub mod leased;
 mod leases;
 pub mod reach;
@@ -22,6 +24,8 @@ use crate::keeper::{DiskDevice, Entry, Gone, Keeper, Recorded};
 use crate::link::{Acts, LinkState};
 use crate::panel::PanelPlace;
 use crate::rekeying::{self, RekeyingError, Rotated};
+use crate::revocation;
+use answers::Answers;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -106,6 +110,13 @@ pub enum Answer {
         asked: bool,
         /// Whether a newer one was told, which holds once the user's last job here has ended.
         waits: bool,
+        /// Whether nobody of that name was here before the question.
+        new: bool,
+        /// Whether the cloud revoked this device, so that it tells no balances any more.
+        revoked: bool,
+        /// The cloud's words, if it did.
+        #[serde(rename = "revoked-why", skip_serializing_if = "Option::is_none")]
+        revoked_why: Option<String>,
     },
     /// To [`Ask::Backup`].
     Backup(Box<Made>),
@@ -147,6 +158,9 @@ pub struct AgentStatus {
     pub processing: bool,
     /// Whether the cloud revoked it, as far as it has heard.
     pub revoked: bool,
+    /// The cloud's words, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_why: Option<String>,
     /// As a processing server: requests without an answer, so that they may have been done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<Asked>,
@@ -165,9 +179,18 @@ pub struct Desk {
     pub acts: Option<Acts>,
     /// Where the panel is, where an agent runs.
     pub panel: Option<PanelPlace>,
+    /// What the account server answered.
+    pub answers: Answers,
 }
 
 impl Desk {
+    /// The cloud's words, if it revoked this device, as far as it has heard.
+    pub fn revoked(&self) -> Option<String> {
+        let link = self.acts.as_ref().map(Acts::link);
+        let by_link = link.and_then(|link| link.borrow().revoked().map(str::to_owned));
+        by_link.or_else(|| revocation::told(&self.dir))
+    }
+
     /// Answers a question, but for recording.
     pub async fn answer(&self, ask: Ask) -> Answer {
         let answered = match ask {
@@ -204,7 +227,7 @@ impl Desk {
         let link = self.acts.as_ref().map(|acts| acts.link().borrow().clone());
         let enrolment = self.enrolment.clone();
         let panel = self.panel.clone();
-        let revoked = link.as_ref().is_some_and(LinkState::is_revoked);
+        let revoked_why = self.revoked();
         let answer = |(status, leases, overdraft, processing, asked)| {
             Answer::Status(Box::new(AgentStatus {
                 enrolment,
@@ -214,7 +237,8 @@ impl Desk {
                 leases,
                 overdraft,
                 processing,
-                revoked,
+                revoked: revoked_why.is_some(),
+                revoked_why,
                 asked,
             }))
         };
@@ -226,7 +250,23 @@ impl Desk {
         if let Err(why) = none_here {
             return Ok(Err(why.to_string()));
         }
-        if ask {
+        let (name, revoked_why) = (user.clone(), self.revoked());
+        let known = match self.keeper.query(move |device| device.alias(&name)).await? {
+            Ok(known) => known,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        match (known, &revoked_why) {
+            (None, Some(why)) => {
+                let none =
+                    format!("{user} has not been here yet, and nobody new is asked for: {why}");
+                return Ok(Err(none));
+            }
+            (None, None) if !ask => {
+                return Ok(Err(format!("{user} has not been here yet; ask with --ask")));
+            }
+            _ => {}
+        }
+        if ask && revoked_why.is_none() {
             let login = Entry::Act(Act::Ask { user: user.clone() });
             match self.keeper.record(vec![login]).await?.pop() {
                 Some(Recorded::Refused(why)) => return Ok(Err(why)),
@@ -236,13 +276,12 @@ impl Desk {
         }
         let read = move |device: &mut DiskDevice| {
             let Some(alias) = device.alias(&user)? else {
-                return Err(Error::Rejected(format!(
-                    "{user} has not been here yet; ask with --ask"
-                )));
+                return Err(Error::Rejected(format!("{user} has just been forgotten")));
             };
             let asked = device.counts().balances().of(device.id(), alias).is_asked();
             let (balance, waits) = (device.known_balance(alias)?, device.balance_waits(alias));
-            Ok(Answer::Balance { balance, asked, waits })
+            let (new, revoked) = (known.is_none(), revoked_why.is_some());
+            Ok(Answer::Balance { balance, asked, waits, new, revoked, revoked_why })
         };
         Ok(self.keeper.query(read).await?.map_err(|why| why.to_string()))
     }

@@ -6,7 +6,8 @@
 //! answer waits a little, and then goes: an agent starts or stops, a command is about
 //! to end, or the process was suspended.
 
-use super::{Ask, Desk, leased, recording};
+use super::answers::Answers;
+use super::{Ask, Desk, acting, leased, recording};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::identity::{Enrolment, Keys};
 use crate::keeper::{self, Running};
@@ -18,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use tallyroll_schema::limits::local::HOLDER_PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout_at};
 
 /// The first pause while another process has the directory and does not listen; each is twice the last,
@@ -142,7 +144,17 @@ pub fn open_desk(dir: &DataDir, enrolment: Enrolment) -> Result<(Desk, Running)>
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
     let device = keeper::open(dir, keys, &enrolment)?;
     let (keeper, running) = keeper::start(dir, device, enrolment.clone());
-    Ok((Desk { dir: dir.clone(), keeper, enrolment, acts: None, panel: None }, running))
+    Ok((
+        Desk {
+            dir: dir.clone(),
+            keeper,
+            enrolment,
+            acts: None,
+            panel: None,
+            answers: Answers::default(),
+        },
+        running,
+    ))
 }
 
 impl Reach {
@@ -186,17 +198,13 @@ impl Reach {
                 agent_stream(dir, ask)
             }
             Self::Alone(alone) => {
-                let (ours, theirs) = UnixStream::pair().into_diagnostic()?;
-                theirs.set_nonblocking(true).into_diagnostic()?;
-                let theirs = tokio::net::UnixStream::from_std(theirs).into_diagnostic()?;
-                let keeper = alone.desk.keeper.clone();
+                let (ours, reader, writer) = pair()?;
+                let desk = alone.desk.clone();
+                // The stream's end tells how it went.
                 tokio::spawn(async move {
-                    let (reader, writer) = theirs.into_split();
-                    let reader = tokio::io::BufReader::new(reader);
-                    // The stream's end tells.
                     drop(match leased {
-                        Some(wait) => leased::pump(reader, writer, &keeper, wait).await,
-                        None => recording::pump(reader, writer, &keeper).await,
+                        Some(wait) => leased::pump(reader, writer, &desk, wait).await,
+                        None => recording::pump(reader, writer, &desk.keeper).await,
                     });
                 });
                 Ok(ours)
@@ -204,13 +212,21 @@ impl Reach {
         }
     }
 
-    /// A stream to write acts to, for the account server, and to read their answers from.
+    /// A stream to write acts to, for the account server, and to read their answers from. Who is revoked needs no
+    /// link to be answered.
     ///
     /// # Errors
     /// No agent runs, which alone has a link; it went away; the system's.
     pub fn act(&self) -> Result<UnixStream> {
         match self {
             Self::Agent(dir) => agent_stream(dir, Ask::Act),
+            Self::Alone(alone) if alone.desk.revoked().is_some() => {
+                let (ours, reader, writer) = pair()?;
+                let desk = alone.desk.clone();
+                // The stream's end tells how it went.
+                tokio::spawn(async move { drop(acting::pump(reader, writer, &desk).await) });
+                Ok(ours)
+            }
             Self::Alone(_) => {
                 let why = "no agent runs here, so the account server cannot be asked; `tallyroll-edge run` starts it";
                 Err(NotNow::Busy(why.into()).into())
@@ -230,6 +246,15 @@ impl Reach {
         }
         Ok(())
     }
+}
+
+/// A stream whose other end is in this process, too.
+fn pair() -> Result<(UnixStream, tokio::io::BufReader<OwnedReadHalf>, OwnedWriteHalf)> {
+    let (ours, theirs) = UnixStream::pair().into_diagnostic()?;
+    theirs.set_nonblocking(true).into_diagnostic()?;
+    let theirs = tokio::net::UnixStream::from_std(theirs).into_diagnostic()?;
+    let (reader, writer) = theirs.into_split();
+    Ok((ours, tokio::io::BufReader::new(reader), writer))
 }
 
 fn agent_stream(dir: &DataDir, ask: Ask) -> Result<UnixStream> {

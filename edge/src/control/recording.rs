@@ -4,11 +4,13 @@
 //! reading stops while [`GROUPS_MAX`] groups wait for theirs. A line that is no
 //! entry is answered with why; the lines around it go in.
 
+use super::kinds::{is_known, no_kind};
 use crate::keeper::{Entry, Keeper, Recorded};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::io;
 use tallyroll_schema::limits::local::{GROUP_LINES_MAX, GROUPS_MAX, LINE_BYTES_MAX};
-use tallyroll_schema::{Act, Event, Position};
+use tallyroll_schema::{Act, Event, Position, read_json_line};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
@@ -111,17 +113,18 @@ pub(super) fn refuse_long(line: &[u8]) -> Result<(), String> {
 
 pub(super) fn parse(line: &[u8]) -> Result<Entry, String> {
     refuse_long(line)?;
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: String,
-    }
-    let kind = serde_json::from_slice::<Kind>(line).map_err(|why| {
-        format!("no JSON object with a `kind`: {why}; see schema/golden/act.schema.json")
-    })?;
-    if Act::KINDS.contains(&kind.kind.as_str()) {
-        serde_json::from_slice::<Act>(line).map(Entry::Act).map_err(|why| why.to_string())
+    let object = |why: String| {
+        format!("{why}; a line is a JSON object with a `kind`, see schema/golden/act.schema.json")
+    };
+    let entry: Value = read_json_line(line).map_err(object)?;
+    let kind = entry.get("kind").and_then(Value::as_str);
+    let kind = kind.ok_or_else(|| object("no `kind`".into()))?;
+    if Act::KINDS.contains(&kind) {
+        Act::deserialize(entry).map(Entry::Act).map_err(|why| why.to_string())
+    } else if is_known(kind) {
+        Event::deserialize(entry).map(Entry::Event).map_err(|why| why.to_string())
     } else {
-        serde_json::from_slice::<Event>(line).map(Entry::Event).map_err(|why| why.to_string())
+        Err(no_kind(kind))
     }
 }
 

@@ -19,20 +19,27 @@ pub(super) fn class_of(event: &Event) -> LogClass {
     }
 }
 
+/// The kinds that the engine itself writes into a device's logs.
+const ENGINES: [&str; 6] = [
+    "log.opened",
+    "epoch.opened",
+    "key.rotated",
+    "event.resubmitted",
+    "log.closed",
+    "subject.erased",
+];
+
+/// Whether events of a kind, which so and so writes, may be recorded for a client.
+pub(crate) fn is_recorded(kind: &str, writer: Writer) -> bool {
+    writer != Writer::Cloud && !ENGINES.contains(&kind)
+}
+
 pub(super) fn check_event(event: Event) -> Result<Event, Error> {
     let rejected = |why: String| Err(Error::Rejected(why));
     if event.writer() == Writer::Cloud {
         return rejected(format!("{} is written by the cloud, not by a device", event.name()));
     }
-    if matches!(
-        event,
-        Event::LogOpened(_)
-            | Event::EpochOpened(_)
-            | Event::KeyRotated(_)
-            | Event::EventResubmitted(_)
-            | Event::LogClosed(_)
-            | Event::SubjectErased(_)
-    ) {
+    if ENGINES.contains(&event.name()) {
         return rejected(format!("{} is written by the engine itself", event.name()));
     }
     if matches!(event, Event::Unknown(_)) {
@@ -73,4 +80,19 @@ pub(super) fn random_job() -> Result<JobId, Error> {
         source: std::io::Error::other(why),
     })?;
     Ok(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_writes_are_kinds_of_a_device() {
+        for kind in ENGINES {
+            let (_, _, writer) = Event::KINDS.iter().find(|(_, name, _)| *name == kind).unwrap();
+            assert!(*writer != Writer::Cloud && !is_recorded(kind, *writer), "{kind}");
+        }
+        assert!(is_recorded("meter.read", Writer::Device));
+        assert!(!is_recorded("credits.granted", Writer::Cloud));
+    }
 }

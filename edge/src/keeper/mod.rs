@@ -16,6 +16,7 @@ mod recording;
 mod room;
 mod spending;
 
+pub(crate) use checks::is_recorded;
 pub use checks::{is_name, no_name};
 pub use clock::Clock;
 pub use handle::{Gone, Keeper, Progress};

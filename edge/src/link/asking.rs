@@ -69,20 +69,18 @@ impl Acts {
         self.link.clone()
     }
 
-    /// Why nothing can be asked now, if nothing can; and whether nothing ever can.
-    pub fn refusal(&self) -> Option<(String, bool)> {
+    /// Why nothing can be asked now, if nothing can. Whether nothing ever can is the desk's to know.
+    pub fn refusal(&self) -> Option<String> {
         let link = self.link.borrow();
         let why = match &*link {
             LinkState::Up { .. } | LinkState::Stopped { .. } => return None,
-            LinkState::Connecting => "the link is not up yet".to_owned(),
-            LinkState::Down { why, .. } if link.is_revoked() => return Some((why.clone(), true)),
-            LinkState::Down { why, .. } => why.clone(),
+            LinkState::Connecting => "the link is not up yet",
+            LinkState::Down { why, .. } => why,
         };
-        let why = format!(
+        Some(format!(
             "the account server cannot be reached, so nothing of this is asked for: {why}; try again when \
              `tallyroll-edge status` says that the link is up"
-        );
-        Some((why, false))
+        ))
     }
 
     /// Asks, and waits for the answer as long as one may take.
@@ -141,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn who_was_sent_and_not_answered_does_not_know_and_who_was_not_sent_does() {
         let (link, acts) = ends();
-        assert!(acts.refusal().is_some_and(|(why, ends)| why.contains("not up yet") && !ends));
+        assert!(acts.refusal().is_some_and(|why| why.contains("not up yet")));
         let twice = async {
             let sent = link.next().await;
             let again = acts.ask(request(1)).await;
@@ -158,19 +156,6 @@ mod tests {
         let (heard, ()) = tokio::join!(acts.ask(request(1)), turned_away);
         assert!(matches!(&heard, Heard::NotAsked(why) if why.contains("silence")), "{heard:?}");
         assert!(acts.lock().is_empty());
-    }
-
-    #[tokio::test]
-    async fn who_is_revoked_is_never_answered_again() {
-        let (link, acts) = ends();
-        for (why, refused, ever) in [
-            ("this device, office, is revoked: nothing more is taken from it", true, true),
-            ("somebody else is revoked: nothing more is taken from it", false, false),
-            ("no device with this certificate is enrolled here", true, false),
-        ] {
-            link.state.send_replace(LinkState::Down { why: why.into(), refused });
-            assert_eq!(acts.refusal().map(|(_, ends)| ends), Some(ever), "{why}");
-        }
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::keeper::{Gone, Keeper};
 use crate::rekeying::settle;
+use crate::revocation;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use connect::{Line, Place, Transport};
 use core::time::Duration;
@@ -70,9 +71,12 @@ pub enum LinkState {
 }
 
 impl LinkState {
-    /// Whether the cloud revoked this device, so that it never answers it again.
-    pub fn is_revoked(&self) -> bool {
-        matches!(self, Self::Down { why, refused: true } if why.contains(REVOKED))
+    /// The cloud's words, if it revoked this device, so that it never answers it again.
+    pub fn revoked(&self) -> Option<&str> {
+        match self {
+            Self::Down { why, refused: true } if why.contains(REVOKED) => Some(why),
+            _ => None,
+        }
     }
 }
 
@@ -98,7 +102,13 @@ pub async fn keep_up(
         }
         warn!(cloud = %enrolment.cloud, %why, "not linked");
         end.turn_away(&why).await;
-        end.state.send_replace(LinkState::Down { why, refused });
+        let down = LinkState::Down { why, refused };
+        if let Some(why) = down.revoked()
+            && let Err(error) = revocation::note(&dir, why)
+        {
+            warn!(%error, "it is not noted that this device is revoked");
+        }
+        end.state.send_replace(down);
         if began.elapsed() >= STABLE_AFTER {
             pause = exponential(PAUSE_MIN, PAUSE_MAX);
         }
@@ -134,6 +144,9 @@ async fn attempt(
             Err(why) => return Ok(why.into()),
         };
         let taken = || {
+            if let Err(why) = revocation::clear(dir) {
+                warn!(%why, "it stays noted that this device was revoked");
+            }
             // While they change, the next session does it.
             let Some(_alone) = keeper.at_the_keys_now() else { return };
             if let Err(why) = Keys::drop_before(dir, shown.fingerprint()) {
@@ -203,4 +216,21 @@ fn full_jitter(longest: Duration) -> Duration {
         return longest;
     }
     longest.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_clouds_own_word_says_that_a_device_is_revoked() {
+        for (why, refused, revoked) in [
+            ("this device, office, is revoked: nothing more is taken from it", true, true),
+            ("somebody else is revoked: nothing more is taken from it", false, false),
+            ("no device with this certificate is enrolled here", true, false),
+        ] {
+            let down = LinkState::Down { why: why.into(), refused };
+            assert_eq!(down.revoked(), revoked.then_some(why));
+        }
+    }
 }

@@ -166,7 +166,7 @@ impl<S: Store> Hub<S> {
             None => self.may_act(None)?,
         }
         let of = self.fleet().known(device)?;
-        let name = of.name.clone();
+        let (name, retired) = (of.name.clone(), of.standing == FleetStanding::Retired);
         if of.standing == FleetStanding::Revoked {
             return Err(Error::Rejected(format!(
                 "{name}, the device whose job this is, is revoked: nothing more is done in its jobs"
@@ -181,6 +181,12 @@ impl<S: Store> Hub<S> {
         let (waits, until) = (Acted::Waits { since: first }, first.saturating_add(RECALL));
         let in_time = now.monotonic < until;
         let Some(payer) = self.counts().payer(device, job) else {
+            if retired && self.is_drained(device)? {
+                return Err(Error::Rejected(format!(
+                    "no job {job} has begun at {name}, which is retired and has delivered all that it had: nothing is \
+                     done in a job that never was"
+                )));
+            }
             return match in_time && reached.contains(&device) {
                 true => Ok(waits), // its pages may have come before the device's word
                 false => Err(Error::NotYet(format!(
@@ -317,16 +323,24 @@ impl<S: Store> Hub<S> {
         let holds = |(key, lease): &(RightKey, Lease)| {
             let name = self.fleet().device(key.device).map(|record| record.name.clone());
             let name = name.unwrap_or_else(|| key.device.to_string());
-            format!("; {} credits held by {name}", credits(lease.outstanding()))
+            let how = if self.is_lost(key) { "frozen at" } else { "held by" };
+            format!("; {} credits {how} {name}", credits(lease.outstanding()))
         };
         why.extend(lent.iter().map(holds));
-        let held: i128 = lent.iter().map(|(_, lease)| lease.outstanding()).sum();
-        match cost <= pool.saturating_add(held) {
+        let (lost, lent): (Vec<_>, Vec<_>) = lent.iter().partition(|(key, _)| self.is_lost(key));
+        let held = |leases: &[&(RightKey, Lease)]| -> i128 {
+            leases.iter().map(|(_, lease)| lease.outstanding()).sum()
+        };
+        let comes_back = pool.saturating_add(held(&lent));
+        match cost <= comes_back {
             true if lent.iter().all(|(key, _)| reached.contains(&key.device)) => {
                 let when = "a job runs there: try again when it has ended, or paused for a minute";
                 Error::NotYet(format!("{why}; {when}"))
             }
             true => Error::NotYet(format!("{why}; try again when it is connected")),
+            false if cost <= comes_back.saturating_add(held(&lost)) => Error::Rejected(format!(
+                "{why}; what is frozen comes free by `tallyroll leases write-off DEVICE --reason TEXT`"
+            )),
             false => Error::Rejected(why),
         }
     }

@@ -160,7 +160,7 @@ impl<S: Store> Hub<S> {
         })?;
         let (kind, charged) = found.ok_or_else(|| {
             Error::Rejected(format!(
-                "no event at {position}; `tallyroll view statement USER` and `tallyroll log show` tell positions"
+                "no event at {position}; `tallyroll view statement USER` and `tallyroll log show --all` tell positions"
             ))
         })?;
         let (device, alias): (DeviceId, UserAlias) = charged.ok_or_else(|| {

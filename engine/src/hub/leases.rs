@@ -325,6 +325,11 @@ impl<S: Store> Hub<S> {
         others.filter(|(key, _)| same(key)).map(|(key, lease)| (*key, *lease)).collect()
     }
 
+    /// Whether nobody will ever give it back: it is to be written off.
+    pub(super) fn is_lost(&self, key: &RightKey) -> bool {
+        self.counts().rights().is_ended(key) || self.is_revoked(key.device)
+    }
+
     fn is_frozen(&self, key: &RightKey) -> bool {
         self.counts().rights().is_ended(key) || self.fleet().active(key.device).is_err()
     }

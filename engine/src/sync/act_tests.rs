@@ -301,3 +301,42 @@ fn what_is_not_the_servers_or_not_known_is_refused() {
     let told = revoked.expect_err("is revoked").to_string();
     assert!(told.contains("one, the device whose job this is, is revoked"), "{told}");
 }
+
+/// It was to be tried again, for ever.
+#[test]
+fn a_job_that_a_retired_device_never_began_is_refused_once_all_is_delivered() {
+    let (mut hub, mut one, _) = scanned(100_000);
+    let job = JobId([9; 8]);
+    let device = one.id();
+    let refusal = |hub: &mut Hub<MemoryStore>, at| {
+        let acted = act_at(hub, device, (at, Act::Discard { job }, None), &[], None);
+        acted.expect_err("is not known")
+    };
+    hub.retire(now(8), device, String::new()).expect("retires");
+    assert_eq!(refusal(&mut hub, 8).kind(), Kind::Retry, "it may be on its way");
+    sync(&mut hub, &mut one, 9);
+    sync(&mut hub, &mut one, 10);
+    assert!(hub.is_drained(device).expect("reads"));
+    let refused = refusal(&mut hub, 11);
+    assert_eq!(refused.kind(), Kind::Rejected);
+    assert!(refused.to_string().contains("one, which is retired"), "{refused}");
+}
+
+/// The same with credits that nobody will ever give back: an administrator writes them off.
+#[test]
+fn an_act_that_wants_frozen_credits_is_refused_with_what_frees_them() {
+    let (mut hub, one, mut two) = scanned(3_000);
+    let credits = Credits::from_thousandths(2_000);
+    two.request_lease(now(5), (ALIAS, None), credits, credits).expect("asks");
+    sync(&mut hub, &mut two, 5);
+    hub.answer_requests(now(5), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
+    sync(&mut hub, &mut two, 5);
+    hub.revoke(now(6), two.id(), String::new()).expect("revokes");
+    let refused = act_at(&mut hub, one.id(), (7, mail(5), None), &[two.id()], None);
+    let refused = refused.expect_err("is short");
+    assert_eq!(refused.kind(), Kind::Rejected);
+    let told = refused.to_string();
+    assert!(told.contains("2.000 credits frozen at two") && told.contains("write-off"), "{told}");
+    let told = act_at(&mut hub, one.id(), (7, mail(50), None), &[], None).expect_err("is short");
+    assert!(!told.to_string().contains("write-off"), "that would not be enough: {told}");
+}

@@ -7,7 +7,7 @@
 use crate::event::counts::Charge;
 use crate::ids::{Position, RequestId};
 use crate::limits::{ACT_ANSWER_BYTES_MAX, ACT_BYTES_MAX};
-use crate::{DecodeError, ServerAct};
+use crate::{DecodeError, ServerAct, read_json_line};
 use minicbor::{Decode, Encode};
 
 /// What a processing server is about to do, if it may.
@@ -46,7 +46,7 @@ impl ActRequest {
     /// # Errors
     /// It is none, in words for who sent it.
     pub fn read(&self) -> Result<ServerAct, String> {
-        let act: ServerAct = serde_json::from_str(&self.act).map_err(|why| why.to_string())?;
+        let act: ServerAct = read_json_line(self.act.as_bytes())?;
         match act.request == Some(self.request) {
             true => Ok(act),
             false => Err("the act names another request than its message".into()),
