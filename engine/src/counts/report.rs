@@ -302,6 +302,7 @@ mod tests {
                 credits: tallyroll_schema::Credits::from_thousandths(thousandths),
                 reason: String::new(),
                 by: None,
+                charged: None,
             });
         }
         let name = |_, alias: UserAlias| match alias {
