@@ -10,6 +10,7 @@ use super::state::{Place, newest};
 use super::sum::CreditSum;
 use crate::fold::Origin;
 use minicbor::{Decode, Encode};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::{Credits, DeviceId, Event, Position, SubjectId, UserAlias};
 
@@ -46,7 +47,22 @@ pub struct Accounts {
     pub(super) rests: BTreeMap<SubjectId, (Place, Rest)>,
 }
 
+/// Whose an account is: a user and a group may have one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountKind {
+    /// One person's.
+    User,
+    /// Shared by its members.
+    Group,
+}
+
 impl Accounts {
+    /// Whose an account is.
+    pub fn kind(&self, account: SubjectId) -> AccountKind {
+        if self.is_group(account) { AccountKind::Group } else { AccountKind::User }
+    }
+
     /// Whose balance a subject's is: its group's, or its own.
     pub fn account(&self, subject: SubjectId) -> SubjectId {
         self.group_of(subject).unwrap_or(subject)

@@ -37,7 +37,7 @@ mod statement_tests;
 mod sum;
 mod usage;
 
-pub use accounts::Accounts;
+pub use accounts::{AccountKind, Accounts};
 pub use allotments::{Allotment, Gift, Rest};
 pub use balances::{Acquaintance, Balances, Told};
 pub use books::Books;

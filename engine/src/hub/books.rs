@@ -41,8 +41,10 @@ pub struct Correction {
 }
 
 /// A correction that was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Corrected {
+    /// What was decided.
+    pub event: ChargeCorrected,
     /// Who was charged.
     pub charged: SubjectId,
     /// Whose balance it went to: theirs, or the group's that bore the charge.
@@ -149,8 +151,8 @@ impl<S: Store> Hub<S> {
         let (by, bearer) = (Some(by), borne_by.unwrap_or(subject));
         let event = ChargeCorrected { subject: bearer, corrects, credits, reason, by, charged };
         let account = self.counts().accounts().account(bearer);
-        let position = self.account(now, &[event.into()])?;
-        Ok(Corrected { charged: subject, account, position })
+        let position = self.account(now, &[event.clone().into()])?;
+        Ok(Corrected { event, charged: subject, account, position })
     }
 
     /// What was decided of a charge that came to a person with a commit. A leaving settles on the group all that
