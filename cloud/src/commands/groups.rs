@@ -64,8 +64,8 @@ pub(crate) async fn run(dir: &DataDir, command: GroupsCommand) -> Result {
             let text = |key: &str| printable(told[key].as_str().unwrap_or_default());
             let (name, group) = (name_of(told), text("group"));
             format!(
-                "{name} has left; in the statement of {group}: {}, what devices hold for {name} or jobs have \
-                 on hold goes along; in {name}'s own: {}, the rest of their part is settled with {group}",
+                "{name} has left {group}; {} in the statement of {group}: what devices hold for {name}, or is \
+                 held for jobs, went along; {} in that of {name}: the rest of their part is settled",
                 text("group-moved"),
                 text("settled"),
             )
