@@ -73,16 +73,16 @@ fn a_report_is_the_same_in_every_format_and_never_a_formula() {
         path
     };
     let csv = read(&out("csv", "balances.csv"));
-    let columns = ["user", "granted", "charged", "balance"];
-    assert_eq!(csv[0].as_array().unwrap()[..4], columns.map(Value::from)[..]);
+    let columns = ["user", "kind", "granted", "charged", "balance"];
+    assert_eq!(csv[0].as_array().unwrap()[..5], columns.map(Value::from)[..]);
     let line = |rows: &Value, user: &str| {
         rows.as_array().unwrap().iter().find(|row| row[0] == user).unwrap().clone()
     };
-    assert_eq!(line(&csv, "'=1+1")[2], "2.000", "an apostrophe before what looks like a formula");
-    assert_eq!(line(&csv, "anna")[3], "-0.500", "and none before a number");
+    assert_eq!(line(&csv, "'=1+1")[3], "2.000", "an apostrophe before what looks like a formula");
+    assert_eq!(line(&csv, "anna")[4], "-0.500", "and none before a number");
     let xlsx = read(&out("xlsx", "balances.xlsx"));
-    assert_eq!(line(&xlsx, "=1+1")[2], 2.0, "a string, and a number");
-    assert_eq!(line(&xlsx, "anna")[3], -0.5);
+    assert_eq!(line(&xlsx, "=1+1")[3], 2.0, "a string, and a number");
+    assert_eq!(line(&xlsx, "anna")[4], -0.5);
     let again = out("xlsx", "again.xlsx");
     assert_eq!(std::fs::read(path("balances.xlsx")).unwrap(), std::fs::read(again).unwrap());
 
@@ -210,7 +210,7 @@ fn a_closed_month_stays_and_what_comes_later_is_an_adjustment_in_the_next() {
         rows.iter().map(figures).collect::<Vec<_>>()
     };
     let told = cloud.run(&["close", "2020-02"]).failed(1);
-    assert!(told.contains("2020-01 has figures and is not closed"), "{told}");
+    assert!(told.contains("2020-01 is not closed; close it first"), "{told}");
     let told = cloud.run(&["close", "9998-01"]).failed(1);
     assert!(told.contains("9998-01 is not over"), "{told}");
     drop(cloud.run(&["close", "2020-01"]).succeeded());
@@ -224,6 +224,8 @@ fn a_closed_month_stays_and_what_comes_later_is_an_adjustment_in_the_next() {
     assert_eq!(month("2020-01"), [(None, 3)]);
     assert_eq!(month("2020-02"), [(None, 5), (late.clone(), 7)]);
     drop(cloud.run(&["close", "2020-02"]).succeeded());
+    let told = cloud.run(&["close", "2020-04"]).failed(1);
+    assert!(told.contains("2020-03 is not closed; close it first"), "{told}");
     record(&branch, &[&print("anna", 11, &january)]);
     assert_eq!(month("2020-01"), [(None, 3)], "for ever");
     assert_eq!(month("2020-02"), [(None, 5), (late.clone(), 7)], "for ever");

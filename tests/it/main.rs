@@ -21,6 +21,7 @@ mod kill;
 mod leases;
 mod loss;
 mod memory;
+mod money;
 mod page;
 mod page_log;
 mod panel;

@@ -137,7 +137,7 @@ for line in fileinput.input():
             give(event["member"], thousandths(event["settled"]))
             give(event["group"], -thousandths(event["settled"]))
     elif event["kind"] == "allotment.given" and by_cloud:
-        of = event["account"], event["year"], event["month"]
+        of = event["account"], event["year"], event["month"], event.get("nothing-due") is True
         gift = place(record["position"]), thousandths(event["credits"]) - thousandths(event["lapsed"])
         gifts[of] = min(gifts.get(of, gift), gift)
     elif event["kind"] == "subject.linked" and by_cloud:
@@ -214,7 +214,8 @@ def balance(row, within):
         {"name": None, "who": shown(who)} | amounts(charged=balances[who][0], held=balances[who][2])
         for who in sorted(within) if who != row
     ]
-    return {"who": shown(row)} | ({"members": members} if row[1] in groups else {}) | amounts(
+    kind = {"kind": "group" if row[1] in groups else "user"}
+    return {"who": shown(row)} | kind | ({"members": members} if row[1] in groups else {}) | amounts(
         granted=given, charged=charged, corrected=back, balance=left, held=held, available=left - held,
         unbacked=unbacked
     )

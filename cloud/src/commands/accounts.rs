@@ -24,13 +24,14 @@ pub(crate) struct AllotArguments {
     /// It is a group's name.
     #[arg(long)]
     group: bool,
-    /// Keep what is left of a month in the next, up to so much in all if it is said; without this it lapses.
+    /// Keep what is left of a month in the next, up to so much of allotments in all if it is said; without
+    /// this it lapses.
     #[arg(long, value_name = "MAX", num_args = 0..=1, value_parser = most)]
     carry_over: Option<Option<Credits>>,
     /// The first month, as 2026-12; this one, if not said.
     #[arg(long, value_name = "MONTH", value_parser = month)]
     from: Option<u32>,
-    /// Give nothing any more; what was given stays.
+    /// Give nothing any more; what is left lapses with the month, unless it carries over.
     #[arg(long, conflicts_with_all = ["amount", "carry_over", "from"])]
     stop: bool,
     /// As JSON.
@@ -77,10 +78,35 @@ pub(crate) async fn allot(dir: &DataDir, arguments: AllotArguments) -> Result {
     }
     let name = printable(told["name"].as_str().unwrap_or_default());
     print(match &told["allotment"] {
-        Value::Null => format!("{name} is given nothing each month any more"),
-        allotment => format!("{name} is given {}", monthly_text(allotment)),
+        Value::Null => {
+            let left =
+                if told["carries-over"] == true { "is kept" } else { "lapses with the month" };
+            format!("{name} is given nothing each month any more; what is left of it {left}")
+        }
+        allotment => format!("{name} is given {}; {}", monthly_text(allotment), now_text(&told)),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was given at once, or why nothing was.
+fn now_text(told: &Value) -> String {
+    let text = |value: &Value| printable(value.as_str().unwrap_or_default());
+    if let given @ Value::Object(_) = &told["given"] {
+        let (credits, lapsed) = (text(&given["credits"]), text(&given["lapsed"]));
+        return match lapsed.as_str() {
+            "0.000" => format!("{credits} were given now"),
+            _ => format!("{credits} were given now, {lapsed} lapsed"),
+        };
+    }
+    match told["not-given"].as_str() {
+        Some("member") => {
+            let group = text(&told["group"]);
+            format!("nothing now: their own allotment rests while they are a member of {group}")
+        }
+        Some("begins-later") => "nothing now".to_owned(),
+        Some("given-before") => "nothing now: this month's was given before".to_owned(),
+        _ => "nothing now: the clock is wrong".to_owned(),
+    }
 }
 
 /// Shows an account.
@@ -95,6 +121,7 @@ pub(crate) async fn balance(dir: &DataDir, arguments: BalanceArguments) -> Resul
     let text = |key: &str| told[key].as_str().unwrap_or("-").to_owned();
     let group = match told["group"].as_str() {
         Some(group) => format!(", with the group {group}"),
+        None if told["kind"] == "group" => " (group)".to_owned(),
         None => String::new(),
     };
     print(printable(&format!("{}{group}", text("name"))))?;
@@ -104,7 +131,8 @@ pub(crate) async fn balance(dir: &DataDir, arguments: BalanceArguments) -> Resul
     for lease in told["leased"].as_array().into_iter().flatten() {
         let of = |key: &str| lease[key].as_str().unwrap_or("-").to_owned();
         let frozen = if lease["frozen"] == true { ", frozen" } else { "" };
-        print(printable(&format!("{} with {}{frozen}", of("credits"), of("device-name"))))?;
+        let (credits, device, user) = (of("credits"), of("device-name"), of("user"));
+        print(printable(&format!("{credits} with {device} for {user}{frozen}")))?;
     }
     if let allotment @ Value::Object(_) = &told["allotment"] {
         print(format!("given {}", monthly_text(allotment)))?;
@@ -116,7 +144,7 @@ pub(crate) async fn balance(dir: &DataDir, arguments: BalanceArguments) -> Resul
 fn monthly_text(allotment: &Value) -> String {
     let text = |key: &str| allotment[key].as_str().unwrap_or_default();
     let left = match (allotment["carries-over"].as_bool(), allotment["most"].as_str()) {
-        (Some(true), Some(most)) => format!("what is left is kept, up to {most}"),
+        (Some(true), Some(most)) => format!("what is left is kept, up to {most} of allotments"),
         (Some(true), None) => "what is left is kept".to_owned(),
         _ => "what is left lapses".to_owned(),
     };

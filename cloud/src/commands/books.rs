@@ -48,7 +48,11 @@ pub(crate) async fn correct(dir: &DataDir, arguments: CorrectArguments) -> Resul
     } else {
         let text = |key: &str| corrected[key].as_str().unwrap_or_default();
         let user = printable(corrected["user"].as_str().unwrap_or(text("subject")));
-        print(format!("{} credits to {user}, for {}", text("credits"), text("corrects")))?;
+        let to = match corrected["group"].as_str() {
+            Some(group) => format!("{}, which bears the charge of {user}", printable(group)),
+            None => user,
+        };
+        print(format!("{} credits to {to}, for {}", text("credits"), text("corrects")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -117,7 +117,12 @@ pub(crate) async fn grant(
         print(&granted)?;
     } else {
         let text = |key: &str| granted[key].as_str().unwrap_or_default();
-        print(format!("{} credits to {}", text("credits"), printable(text("user"))))?;
+        let kind = if granted["kind"] == "group" { "the group " } else { "" };
+        let (credits, user) = (text("credits"), text("user"));
+        let member = granted["group"].as_str().map_or(String::new(), |group| {
+            format!("; {user} is a member of {group}, whose balance got them")
+        });
+        print(printable(&format!("{credits} credits to {kind}{user}{member}")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

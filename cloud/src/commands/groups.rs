@@ -61,10 +61,13 @@ pub(crate) async fn run(dir: &DataDir, command: GroupsCommand) -> Result {
             })
         }
         GroupsCommand::Leave { user, json } => (PeopleAsk::Leave { name: user }, json, |told| {
-            let settled = told["settled"].as_str().unwrap_or_default();
+            let text = |key: &str| printable(told[key].as_str().unwrap_or_default());
+            let (name, group) = (name_of(told), text("group"));
             format!(
-                "{} has left; {settled} credits went from the group's account to theirs",
-                name_of(told)
+                "{name} has left {group}; {} in the statement of {group}: what devices hold for {name}, or is \
+                 held for jobs, went along; {} in that of {name}: the rest of their part is settled",
+                text("group-moved"),
+                text("settled"),
             )
         }),
     };

@@ -75,6 +75,7 @@ async fn show(dir: &DataDir, json: bool) -> Result {
     let right = |key: &'static str, title: &'static str| Column::key(key, title).on(Side::Right);
     let columns = [
         Column::of("user", &whose),
+        Column::key("kind", "kind"),
         right("granted", "granted"),
         right("charged", "charged"),
         right("corrected", "corrected"),

@@ -28,7 +28,8 @@ pub(super) async fn run(
     rows.push(end("closing balance", &stated["closing"]));
     let after =
         stated["after"].as_str().map_or(String::new(), |after| format!("after commit {after} "));
-    let mut notes = vec![format!("{}: {after}up to commit {}", text("user"), text("at"))];
+    let kind = if of_group { " (group)" } else { "" };
+    let mut notes = vec![format!("{}{kind}: {after}up to commit {}", text("user"), text("at"))];
     notes.extend(stated["group"].as_str().map(|group| {
         format!("a member of {group}: this is their part of its balance; `view statement {group} --group` shows it whole")
     }));
@@ -91,6 +92,7 @@ fn full() -> Vec<Column<'static>> {
     let about = [
         Column::key("adjusts", "adjusts"),
         Column::key("corrects", "corrects"),
+        Column::key("borne-by-name", "borne by"),
         Column::key("reason", "reason"),
         Column::key("by", "by"),
         Column::key("commit", "commit"),
@@ -110,5 +112,6 @@ fn what(row: &Value) -> String {
     words
         .extend(row["reason"].as_str().filter(|why| !why.is_empty()).map(|why| format!("({why})")));
     words.extend(row["by"].as_str().map(|by| format!("by {by}")));
+    words.extend(row["borne-by-name"].as_str().map(|group| format!("to {group}")));
     words.join(" ")
 }

@@ -206,7 +206,7 @@ fn balances(rows: &[Value]) -> Vec<Column<'static>> {
     let members = rows.iter().any(|row| !row["member-of"].is_null());
     let given = [credits("granted"), credits("charged")];
     let left = ["balance", "held", "available"].map(credits);
-    [Column::of("user", &user)]
+    [Column::of("user", &user), Column::key("kind", "kind")]
         .into_iter()
         .chain(members.then(|| Column::key("member-of", "member of")))
         .chain(given)
@@ -220,7 +220,8 @@ fn balances(rows: &[Value]) -> Vec<Column<'static>> {
 fn with_members(row: &Value) -> Vec<Value> {
     let members = row["members"].as_array().into_iter().flatten().map(|member| {
         let (charged, held) = (&member["charged"], &member["held"]);
-        json!({ "name": user(member), "member-of": user(row), "charged": charged, "held": held })
+        let (name, of) = (user(member), user(row));
+        json!({ "name": name, "kind": "user", "member-of": of, "charged": charged, "held": held })
     });
     std::iter::once(row.clone()).chain(members).collect()
 }

@@ -4,13 +4,13 @@
 //! what was spent after it was written off. A member's account is their group's.
 
 use super::desk::Desk;
-use super::people::{Monthly, Whose, find};
+use super::people::{Monthly, Whose, find, shown};
 use super::{At, Failure};
 use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use tallyroll_engine::Result;
-use tallyroll_engine::counts::{Allotment, CreditSum, Month, month_of};
+use tallyroll_engine::counts::{AccountKind, Allotment, CreditSum, Gift, Month, month_of};
 use tallyroll_engine::hub::Funds;
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId};
 
@@ -21,6 +21,7 @@ pub(super) struct Balance {
     at: CommitPosition,
     name: String,
     subject: SubjectId,
+    kind: AccountKind,
     /// The group whose balance it is, for a member.
     group: Option<String>,
     granted: CreditSum,
@@ -41,6 +42,8 @@ pub(super) struct Balance {
 struct Leased {
     device: DeviceId,
     device_name: Option<String>,
+    /// For whom: of a group's, which member.
+    user: String,
     credits: CreditSum,
     /// Whether nobody can spend it any more, and it waits to be written off.
     frozen: bool,
@@ -67,7 +70,36 @@ pub(super) struct Allotted {
     subject: SubjectId,
     /// Absent: stopped.
     allotment: Option<Given>,
+    /// Whether what is left of it is kept.
+    carries_over: bool,
+    /// What was given of it at once.
+    given: Option<GivenNow>,
+    /// If nothing was, why not.
+    not_given: Option<NotGiven>,
+    /// The group whose balance counts for a member, while their own allotment rests.
+    group: Option<String>,
     position: Position,
+}
+
+/// A gift.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct GivenNow {
+    credits: Credits,
+    lapsed: Credits,
+}
+
+/// Why nothing was given of an allotment when it was laid down.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum NotGiven {
+    Stopped,
+    Member,
+    BeginsLater,
+    /// This month's was.
+    GivenBefore,
+    /// The clock is wrong: it shows a time before this software's release.
+    WrongClock,
 }
 
 impl Desk {
@@ -86,9 +118,27 @@ impl Desk {
                     Allotment { monthly, carries_over, most, from }
                 }
             };
-            let position = replica.hub.lay_down_allotment(now, subject, allotment)?;
+            let (position, gift) = replica.hub.lay_down_allotment(now, subject, allotment)?;
             let counts = replica.hub.counts();
-            Ok(Allotted { name: whose.name, subject, allotment: given(counts, subject), position })
+            let accounts = counts.accounts();
+            let group = accounts.group_of(subject);
+            let why = match allotment {
+                Allotment { monthly: None, .. } => NotGiven::Stopped,
+                _ if group.is_some() => NotGiven::Member,
+                Allotment { from, .. } if from > this => NotGiven::BeginsLater,
+                _ if accounts.was_given(subject, this) => NotGiven::GivenBefore,
+                _ => NotGiven::WrongClock,
+            };
+            Ok(Allotted {
+                name: whose.name,
+                subject,
+                allotment: given(counts, subject),
+                carries_over: !accounts.lapses(subject),
+                not_given: gift.is_none().then_some(why),
+                given: gift.map(|Gift { credits, lapsed, .. }| GivenNow { credits, lapsed }),
+                group: group.map(|group| shown(replica, group)),
+                position,
+            })
         });
         Ok(allotted.await?)
     }
@@ -116,9 +166,14 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
     let leases = counts.rights().leases().iter().filter(|(key, lease)| {
         lease.outstanding() > 0 && counts.account(key.device, key.user) == Some(account)
     });
+    let holder = |device, alias| {
+        let subject = counts.subject(device, alias);
+        subject.map_or_else(String::new, |subject| shown(replica, subject))
+    };
     let leased = leases.map(|(key, lease)| Leased {
         device: key.device,
         device_name: hub.fleet().device(key.device).map(|record| record.name.clone()),
+        user: holder(key.device, key.user),
         credits: CreditSum::from_thousandths(lease.outstanding()),
         frozen: counts.rights().is_ended(key),
     });
@@ -126,6 +181,7 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         at,
         name: whose.name,
         subject,
+        kind: counts.accounts().kind(subject),
         group: group.map(|group| name(group).unwrap_or_else(|| group.short())),
         granted: CreditSum::from_thousandths(funds.granted),
         charged: CreditSum::from_thousandths(funds.charged),

@@ -10,7 +10,7 @@ use super::views::commit_of;
 use super::{At, Failure, Period};
 use crate::keeper::Replica;
 use serde::Serialize;
-use tallyroll_engine::counts::{Line, Month, Reconciled, Standings};
+use tallyroll_engine::counts::{AccountKind, Line, Month, Reconciled, Standings};
 use tallyroll_engine::hub::Correction;
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, Credits, Position, SubjectId, Wall};
@@ -21,6 +21,7 @@ use tallyroll_schema::{CommitPosition, Credits, Position, SubjectId, Wall};
 pub(super) struct Stated {
     user: String,
     subject: SubjectId,
+    kind: AccountKind,
     /// The group that a user is a member of: its balance is the group's, of which this is their part.
     group: Option<String>,
     /// The commit after which it begins; `null`: from the first on.
@@ -44,14 +45,20 @@ struct StatedLine {
     /// Of a group's: whose line it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<String>,
+    /// Of a correction: the group that it went to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    borne_by_name: Option<String>,
 }
 
 /// A correction that is made.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Corrected {
+    /// Who was charged.
     user: Option<String>,
     subject: SubjectId,
+    /// The group whose balance got it, for it bears the charge.
+    group: Option<String>,
     corrects: Position,
     credits: Credits,
     position: Position,
@@ -99,9 +106,12 @@ impl Desk {
     pub(super) async fn correct(&self, asked: Correction) -> Result<Corrected, Failure> {
         let corrected = self.keeper.run(move |replica| {
             let (corrects, credits) = (asked.corrects, asked.credits);
-            let (subject, position) = replica.hub.correct(replica.now(), asked)?;
+            let done = replica.hub.correct(replica.now(), asked)?;
+            let (subject, position) = (done.charged, done.position);
             let user = name_of(replica, subject);
-            Ok(Corrected { user, subject, corrects, credits, position })
+            let group = Some(done.account).filter(|account| *account != subject);
+            let group = group.map(|group| people::shown(replica, group));
+            Ok(Corrected { user, subject, group, corrects, credits, position })
         });
         Ok(corrected.await?)
     }
@@ -175,10 +185,12 @@ fn statement(replica: &Replica, whose: Whose, period: Period) -> Result<Stated> 
     let rows = stated.lines.into_iter().map(|line| StatedLine {
         device_name: device_name(&line),
         member: member(&line),
+        borne_by_name: line.borne_by.map(shown),
         line,
     });
     Ok(Stated {
         subject,
+        kind: counts.accounts().kind(subject),
         group: counts.accounts().group_of(subject).map(shown),
         after,
         at,

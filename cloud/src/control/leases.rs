@@ -11,7 +11,7 @@ use super::people::SHORT_ID;
 use crate::keeper::Replica;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tallyroll_engine::counts::{CreditSum, RightKey};
+use tallyroll_engine::counts::{AccountKind, CreditSum, RightKey};
 use tallyroll_engine::hub::{HeldLease, Standing};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{Credits, DeviceId, Position, SubjectId, UserAlias, Wall};
@@ -31,6 +31,7 @@ pub(super) struct Leases {
 struct UserRow {
     user: Option<String>,
     subject: SubjectId,
+    kind: AccountKind,
     granted: CreditSum,
     charged: CreditSum,
     corrected: CreditSum,
@@ -262,6 +263,7 @@ fn leases(replica: &Replica) -> Leases {
         .map(|(subject, funds)| UserRow {
             user: replica.people.title(*subject).map(str::to_owned),
             subject: *subject,
+            kind: replica.hub.counts().accounts().kind(*subject),
             granted: credits(funds.granted),
             charged: credits(funds.charged),
             corrected: credits(funds.corrected),

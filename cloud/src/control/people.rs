@@ -9,7 +9,8 @@ use crate::keeper::Replica;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tallyroll_engine::hub::{CLOUD, Forgetting};
+use tallyroll_engine::counts::CreditSum;
+use tallyroll_engine::hub::{CLOUD, Forgetting, Left};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
 
@@ -185,9 +186,14 @@ fn answer(replica: &mut Replica, asked: PeopleAsk) -> Result<Value> {
         }
         PeopleAsk::Leave { name } => {
             let member = user(replica, &name)?;
-            let (position, left) = replica.hub.leave_group(now, member)?;
-            let settled = left.settled;
-            Ok(json!({ "name": name, "subject": member, "settled": settled, "position": position }))
+            let Left { position, event, along } = replica.hub.leave_group(now, member)?;
+            // What a statement of each shows of it.
+            let of_group = CreditSum::from_thousandths(-along);
+            let (group, moved) = (shown(replica, event.group), event.settled);
+            Ok(json!({
+                "name": name, "subject": member, "group": group, "settled": moved,
+                "group-moved": of_group, "position": position,
+            }))
         }
         PeopleAsk::Forget { name } => {
             let subject = user(replica, &name)?;

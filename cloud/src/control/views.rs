@@ -5,13 +5,15 @@
 //! Names are those known now: they are no part of what is folded.
 
 use super::desk::Desk;
-use super::people::{Whose, find};
+use super::people::{Whose, find, shown};
 use super::{At, Failure, Figures};
 use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use tallyroll_engine::counts::{BalanceRow, Counts, CreditSum, Month, Report, TotalsRow, Usage};
+use tallyroll_engine::counts::{
+    AccountKind, BalanceRow, Counts, CreditSum, Month, Report, TotalsRow, Usage,
+};
 use tallyroll_engine::hub::{Fleet, Standing};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId, Wall};
@@ -72,6 +74,9 @@ struct UsageRow {
 pub(super) struct Granted {
     user: String,
     subject: SubjectId,
+    kind: AccountKind,
+    /// The group whose balance got it, for a member.
+    group: Option<String>,
     credits: Credits,
     position: Position,
 }
@@ -96,7 +101,10 @@ impl Desk {
             let subject = find(replica, &whose)?;
             let user = whose.name;
             let position = replica.hub.grant(replica.now(), subject, credits, reason)?;
-            Ok(Granted { user, subject, credits, position })
+            let accounts = replica.hub.counts().accounts();
+            let (kind, group) = (accounts.kind(subject), accounts.group_of(subject));
+            let group = group.map(|group| shown(replica, group));
+            Ok(Granted { user, subject, kind, group, credits, position })
         });
         Ok(granted.await?)
     }

@@ -1,60 +1,18 @@
-//! Accounts: who shares a balance, what a month gives, who is forgotten.
+//! Accounts: who shares a balance, who is forgotten.
 //!
 //! Invariant: every field is a set, a maximum or the last decision of one log, so the fold commutes. An
 //! account is a group's or a person's; a person's is the group's while they are a member, whole, with what
-//! was granted, charged and lent before. A gift is one account's in one month: of several with the same
-//! two, the first counts. Moving credits and asking devices is left to the cloud's decisions.
+//! was granted, charged and lent before. What a month gives is [`super::allotments`]'s. Moving credits and
+//! asking devices is left to the cloud's decisions.
 
+use super::allotments::{Allotment, Gift, Rest};
 use super::state::{Place, newest};
 use super::sum::CreditSum;
 use crate::fold::Origin;
 use minicbor::{Decode, Encode};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_schema::event::allotments::{AllotmentGiven, AllotmentLaidDown};
 use tallyroll_schema::{Credits, DeviceId, Event, Position, SubjectId, UserAlias};
-
-/// What an account is given each month.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Allotment {
-    /// The amount; nothing, if it was stopped.
-    #[n(0)]
-    pub monthly: Option<Credits>,
-    /// Whether what is left of one month is kept in the next.
-    #[n(1)]
-    pub carries_over: bool,
-    /// The most that a gift may raise what is available to.
-    #[n(2)]
-    pub most: Option<Credits>,
-    /// The first month, year × 12 + month − 1.
-    #[n(3)]
-    pub from: u32,
-}
-
-/// A gift, as it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Gift {
-    /// Given.
-    #[n(0)]
-    pub credits: Credits,
-    /// Taken back of the one before.
-    #[n(1)]
-    pub lapsed: Credits,
-    /// Charged and held until then, all in all, but for what members used elsewhere.
-    #[n(2)]
-    pub used: Credits,
-    /// What of the account is allotment from then on.
-    #[n(3)]
-    pub allotted: Credits,
-}
-
-impl Gift {
-    /// What it adds to what was granted, thousandths.
-    fn net(&self) -> i128 {
-        thousandths(self.credits) - thousandths(self.lapsed)
-    }
-}
 
 /// Groups, members, allotments, and who is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -65,9 +23,9 @@ pub struct Accounts {
     #[n(1)]
     members: BTreeMap<SubjectId, (Place, Option<SubjectId>)>,
     #[n(2)]
-    allotments: BTreeMap<SubjectId, (Place, Allotment)>,
+    pub(super) allotments: BTreeMap<SubjectId, (Place, Allotment)>,
     #[n(3)]
-    gifts: BTreeMap<(SubjectId, u32), (Place, Gift)>,
+    pub(super) gifts: BTreeMap<(SubjectId, u32), (Place, Gift)>,
     #[n(4)]
     forgotten: BTreeSet<SubjectId>,
     /// The last decision in each device's log about a person.
@@ -80,10 +38,31 @@ pub struct Accounts {
     erased: BTreeMap<(DeviceId, SubjectId), Position>,
     /// What members had used when they joined a group, less what they had when they left it.
     #[cbor(n(8), default)]
-    elsewhere: BTreeMap<SubjectId, CreditSum>,
+    pub(super) elsewhere: BTreeMap<SubjectId, CreditSum>,
+    /// Rests that lapsed where no gift was due.
+    #[cbor(n(9), default)]
+    pub(super) lapses: BTreeMap<(SubjectId, u32), (Place, Gift)>,
+    /// What of an account was allotment when somebody joined or left last, and it said so.
+    #[n(10)]
+    pub(super) rests: BTreeMap<SubjectId, (Place, Rest)>,
+}
+
+/// Whose an account is: a user and a group may have one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccountKind {
+    /// One person's.
+    User,
+    /// Shared by its members.
+    Group,
 }
 
 impl Accounts {
+    /// Whose an account is.
+    pub fn kind(&self, account: SubjectId) -> AccountKind {
+        if self.is_group(account) { AccountKind::Group } else { AccountKind::User }
+    }
+
     /// Whose balance a subject's is: its group's, or its own.
     pub fn account(&self, subject: SubjectId) -> SubjectId {
         self.group_of(subject).unwrap_or(subject)
@@ -102,45 +81,6 @@ impl Accounts {
     /// All groups.
     pub fn groups(&self) -> &BTreeSet<SubjectId> {
         &self.groups
-    }
-
-    /// What each account is given that was ever laid down.
-    pub fn allotments(&self) -> impl Iterator<Item = (SubjectId, Allotment)> {
-        self.allotments.iter().map(|(account, (_, allotment))| (*account, *allotment))
-    }
-
-    /// What an account is given each month.
-    pub fn allotment(&self, account: SubjectId) -> Option<Allotment> {
-        self.allotments.get(&account).map(|(_, allotment)| *allotment)
-    }
-
-    /// Whether an account had its gift of a month.
-    pub fn was_given(&self, account: SubjectId, month: u32) -> bool {
-        self.gifts.contains_key(&(account, month))
-    }
-
-    /// The gift that was made last, and of which month.
-    pub fn last_gift(&self, account: SubjectId) -> Option<(u32, Gift)> {
-        self.newest_gift(account).map(|(month, (_, gift))| (month, *gift))
-    }
-
-    fn newest_gift(&self, account: SubjectId) -> Option<(u32, &(Place, Gift))> {
-        let gifts = self.gifts.range((account, 0)..=(account, u32::MAX));
-        let last = gifts.max_by_key(|(_, (place, _))| *place);
-        last.map(|((_, month), gift)| (*month, gift))
-    }
-
-    /// What was used of an account's allotments, thousandths, of what was charged to those who share it
-    /// now, and is held: not what members used before they came, but what they did until they left.
-    pub fn used_here(&self, account: SubjectId, used: i128) -> i128 {
-        used - self.elsewhere.get(&account).map_or(0, |sum| sum.thousandths())
-    }
-
-    /// What of an account is allotment still, of its last gift. Who joined a group since brought it there.
-    pub fn allotted(&self, account: SubjectId) -> Option<Gift> {
-        let (_, (place, gift)) = self.newest_gift(account)?;
-        let joined = self.members.get(&account).is_some_and(|(decided, _)| place < decided);
-        Some(*gift).filter(|_| !joined)
     }
 
     /// Who is forgotten.
@@ -180,22 +120,16 @@ impl Accounts {
             }
             Event::GroupJoined(e) => {
                 newest(&mut self.members, e.member, position, Some(e.group));
-                self.add_elsewhere(e.group, e.used.map_or(0, thousandths));
+                self.bring(position, e);
             }
             Event::GroupLeft(e) => {
                 newest(&mut self.members, e.member, position, None);
-                self.add_elsewhere(e.group, -e.used.map_or(0, thousandths));
+                self.take_along(position, e);
                 let settled = thousandths(e.settled);
                 return vec![(e.member, settled), (e.group, -settled)];
             }
-            Event::AllotmentLaidDown(e) => {
-                let AllotmentLaidDown { account, monthly, carries_over, most, year, month } = e;
-                let from = month_number(*year, *month);
-                let (monthly, most, carries_over) = (*monthly, *most, *carries_over);
-                let allotment = Allotment { monthly, carries_over, most, from };
-                newest(&mut self.allotments, *account, position, allotment);
-            }
-            Event::AllotmentGiven(e) => return self.fold_gift(position, e),
+            Event::AllotmentLaidDown(e) => self.lay_down(position, e),
+            Event::AllotmentGiven(e) => return vec![(e.account, self.give(position, e))],
             Event::SubjectForgotten(e) => {
                 self.forgotten.insert(e.subject);
                 let Some(device) = e.device else { return Vec::new() };
@@ -213,34 +147,10 @@ impl Accounts {
         }
         Vec::new()
     }
-
-    fn add_elsewhere(&mut self, group: SubjectId, more: i128) {
-        let sum = self.elsewhere.entry(group).or_default();
-        *sum = CreditSum::from_thousandths(sum.thousandths() + more);
-    }
-
-    fn fold_gift(&mut self, position: Position, e: &AllotmentGiven) -> Vec<(SubjectId, i128)> {
-        let (key, place) =
-            ((e.account, month_number(e.year, e.month)), (position.epoch, position.seq));
-        let (used, allotted) = (e.used, e.allotted);
-        let gift = Gift { credits: e.credits, lapsed: e.lapsed, used, allotted };
-        let before = self.gifts.get(&key);
-        if before.is_some_and(|(first, _)| *first <= place) {
-            return Vec::new();
-        }
-        let instead_of = before.map_or(0, |(_, gift)| gift.net());
-        self.gifts.insert(key, (place, gift));
-        vec![(e.account, gift.net() - instead_of)]
-    }
 }
 
 fn thousandths(credits: Credits) -> i128 {
     i128::from(credits.thousandths())
-}
-
-/// Year × 12 + month − 1, as in [`super::UsageKey`].
-fn month_number(year: u16, month: u8) -> u32 {
-    u32::from(year) * 12 + u32::from(month.max(1)) - 1
 }
 
 #[cfg(test)]
@@ -257,8 +167,9 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallyroll_schema::event::allotments::AllotmentGiven;
     use tallyroll_schema::event::log::LogClass;
-    use tallyroll_schema::event::people::{GroupJoined, GroupLeft};
+    use tallyroll_schema::event::people::{GroupJoined, GroupLeft, Lapsing};
     use tallyroll_schema::{EpochId, LogId};
 
     const ADA: SubjectId = SubjectId([1; 16]);
@@ -274,17 +185,37 @@ mod tests {
         let amount = Credits::from_thousandths;
         let (credits, lapsed, used) = (amount(credits), amount(lapsed), Credits::ZERO);
         let allotted = credits;
-        AllotmentGiven { account: ADA, year, month: 12, credits, lapsed, used, allotted }.into()
+        let (account, month, nothing_due) = (ADA, 12, None);
+        AllotmentGiven { account, year, month, credits, lapsed, used, allotted, nothing_due }.into()
     }
 
     #[test]
     fn the_same_decisions_in_any_order_give_the_same_accounts() {
-        let settled = Credits::from_thousandths(7);
-        let events: [Event; 5] = [
-            GroupJoined { group: OFFICE, member: ADA, used: Some(settled) }.into(),
-            GroupLeft { group: OFFICE, member: ADA, settled, used: Some(Credits::ZERO) }.into(),
+        let amount = Credits::from_thousandths;
+        let settled = amount(7);
+        let moved = |credits, of_group| {
+            let (used, year, month) = (amount(2), 2026, 12);
+            Some(Lapsing {
+                credits: amount(credits),
+                of_group: amount(of_group),
+                used,
+                year,
+                month,
+            })
+        };
+        let (group, member) = (OFFICE, ADA);
+        let alone = |event| match event {
+            Event::AllotmentGiven(e) => AllotmentGiven { nothing_due: Some(true), ..e }.into(),
+            event => event,
+        };
+        let events: [Event; 7] = [
+            GroupJoined { group, member, used: Some(settled), lapsing: moved(3, 30) }.into(),
+            GroupLeft { group, member, settled, used: Some(amount(9)), lapsing: moved(4, 26) }
+                .into(),
             given(2026, 10, 0),
             given(2026, 99, 5),
+            alone(given(2026, 0, 1)),
+            alone(given(2026, 0, 2)),
             given(2027, 10, 4),
         ];
         let fold = |order: &[usize]| {
@@ -296,16 +227,20 @@ mod tests {
             }
             (accounts, granted)
         };
-        let (accounts, granted) = fold(&[0, 1, 2, 3, 4]);
-        assert_eq!(
-            granted,
-            BTreeMap::from([(ADA, 7 + 10 + 6), (OFFICE, -7)]),
-            "a month is given once"
-        );
+        let (accounts, granted) = fold(&[0, 1, 2, 3, 4, 5, 6]);
+        let expected = BTreeMap::from([(ADA, 7 + 10 - 1 + 6), (OFFICE, -7)]);
+        assert_eq!(granted, expected, "a month is given once, and a rest of it lapses once");
         assert_eq!(accounts.account(ADA), ADA, "the last decision holds");
-        assert_eq!((accounts.used_here(OFFICE, 9), accounts.used_here(ADA, 9)), (2, 9));
+        assert_eq!((accounts.used_here(OFFICE, 9), accounts.used_here(ADA, 9)), (11, 9));
         assert_eq!(accounts.last_gift(ADA).map(|(month, _)| month), Some(2027 * 12 + 11));
-        for order in [[4, 3, 2, 1, 0], [3, 1, 4, 0, 2], [1, 3, 0, 2, 4]] {
+        let rest = |credits, used, month| {
+            Some(Rest { credits: amount(credits), used: amount(used), month })
+        };
+        assert_eq!(accounts.rest(ADA), rest(10, 0, 2027 * 12 + 11), "of the last gift");
+        assert_eq!(accounts.rest(OFFICE), rest(26, 2, 2026 * 12 + 11), "after the leaving");
+        assert_eq!(fold(&[0, 1]).0.rest(ADA), rest(4, 9, 2026 * 12 + 11), "taken along");
+        assert_eq!(fold(&[0]).0.rest(ADA), rest(0, 7, 0), "brought into the group");
+        for order in [[6, 5, 4, 3, 2, 1, 0], [3, 5, 1, 4, 6, 0, 2], [1, 3, 0, 5, 2, 4, 6]] {
             assert_eq!(fold(&order), (accounts.clone(), granted.clone()), "{order:?}");
         }
     }

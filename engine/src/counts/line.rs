@@ -48,7 +48,7 @@ pub struct Line {
     pub device: Option<DeviceId>,
     /// In which job.
     pub job: Option<JobId>,
-    /// The event's kind.
+    /// The event's kind; `allotment.lapsed` is what lapsed by an `allotment.given`.
     pub what: &'static str,
     /// Pages; of a print, impressions.
     pub pages: Option<u32>,
@@ -74,6 +74,8 @@ pub struct Line {
     pub still_held: CreditSum,
     /// The event that it corrects.
     pub corrects: Option<Position>,
+    /// The group that the correction went to, for it bore the charge.
+    pub borne_by: Option<SubjectId>,
     /// Why.
     pub reason: Option<String>,
     /// By whom.
@@ -143,6 +145,7 @@ impl Line {
             balance: CreditSum::default(),
             still_held: CreditSum::default(),
             corrects: None,
+            borne_by: None,
             reason: None,
             by: None,
         };
@@ -196,7 +199,8 @@ impl Line {
             Event::GroupLeft(e) => self.subject = Some(e.member),
             Event::SubjectLinked(e) => self.subject = Some(e.subject),
             Event::ChargeCorrected(e) => {
-                self.subject = Some(e.subject);
+                self.subject = e.charged.or(Some(e.subject));
+                self.borne_by = e.charged.map(|_| e.subject);
                 (self.reason, self.by) = (Some(e.reason.clone()), e.by.clone());
                 self.corrects = Some(e.corrects);
             }

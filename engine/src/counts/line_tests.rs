@@ -180,10 +180,12 @@ fn a_decision_is_told_with_whom_it_is_about_and_why() {
         lapsed: allotted,
         used: allotted,
         allotted,
+        nothing_due: None,
     }
     .into();
     let granted = CreditsGranted { subject: ADA, credits, reason: String::new() }.into();
-    let joined = GroupJoined { group: SubjectId([9; 16]), member: ADA, used: None }.into();
+    let joined =
+        GroupJoined { group: SubjectId([9; 16]), member: ADA, used: None, lapsing: None }.into();
     let linked = SubjectLinked { device: DEVICE, alias: USER, subject: ADA }.into();
     for event in [granted, given, joined, linked] {
         let (line, charged) = line(None, &event);

@@ -6,6 +6,7 @@
 //! come to stand beside aliases is left to the rims.
 
 mod accounts;
+mod allotments;
 mod balances;
 #[cfg(test)]
 mod balances_tests;
@@ -36,7 +37,8 @@ mod statement_tests;
 mod sum;
 mod usage;
 
-pub use accounts::{Accounts, Allotment, Gift};
+pub use accounts::{AccountKind, Accounts};
+pub use allotments::{Allotment, Gift, Rest};
 pub use balances::{Acquaintance, Balances, Told};
 pub use books::Books;
 pub use decide::{Terms, decide};

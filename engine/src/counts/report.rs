@@ -5,6 +5,7 @@
 //! linked is one row; an unlinked alias is its own. A group is one row with the balance that
 //! its members share, and they stand within it.
 
+use super::accounts::AccountKind;
 use super::month::Month;
 use super::state::Counts;
 use super::sum::CreditSum;
@@ -36,6 +37,8 @@ pub struct BalanceRow {
     pub name: Option<String>,
     /// Who.
     pub who: Who,
+    /// Whether that is a user or a group.
+    pub kind: AccountKind,
     /// Given.
     pub granted: CreditSum,
     /// Charged.
@@ -162,6 +165,10 @@ impl Report<'_> {
         let row = |(who, (Usage { charged, unbacked, held, .. }, granted, corrected))| BalanceRow {
             name: names.get(&who).cloned(),
             who,
+            kind: match who {
+                Who::Subject(account) => self.counts.accounts.kind(account),
+                Who::Alias { .. } => AccountKind::User,
+            },
             granted: CreditSum::from_thousandths(granted),
             charged: CreditSum::from_thousandths(charged),
             corrected: CreditSum::from_thousandths(corrected),
@@ -302,6 +309,7 @@ mod tests {
                 credits: tallyroll_schema::Credits::from_thousandths(thousandths),
                 reason: String::new(),
                 by: None,
+                charged: None,
             });
         }
         let name = |_, alias: UserAlias| match alias {
@@ -324,6 +332,10 @@ mod tests {
             ]
         );
         assert!(rows[0].members.is_none(), "a person has none");
+        assert_eq!(
+            [&rows[0], &rows[1]].map(|row| row.kind),
+            [AccountKind::User, AccountKind::Group]
+        );
         let members: Vec<_> = rows[1].members.iter().flatten().collect();
         let members = members.iter().map(|member| {
             (member.name.as_deref(), member.charged.thousandths(), member.held.thousandths())

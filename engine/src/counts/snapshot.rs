@@ -192,7 +192,14 @@ mod tests {
         counts.requests.insert((key.device, RequestId([9; 8])), done);
         let (subject, credits) = (SubjectId([4; 16]), Credits::from_thousandths(7));
         let (reason, by) = (String::new(), None);
-        counts.books.correct(&ChargeCorrected { subject, corrects: position, credits, reason, by });
+        counts.books.correct(&ChargeCorrected {
+            subject,
+            corrects: position,
+            credits,
+            reason,
+            by,
+            charged: None,
+        });
         let commit = Some(CommitPosition { epoch: 0, index: 4 });
         let closed = PeriodClosed { year: 2026, month: 3, cut: Vec::new(), commit };
         counts.books.close(position, &closed);

@@ -13,6 +13,7 @@ use super::usage::UsageKey;
 use crate::fold::{Committed, Origin, View};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_schema::event::allotments::AllotmentGiven;
 use tallyroll_schema::{DeviceId, Event, JobId, Record, SubjectId, UserAlias};
 
 /// A user of a device.
@@ -144,7 +145,13 @@ impl Statement {
         let mut blank = Line::of(committed, origin, record, &self.counts);
         let given = self.holder.given(&self.counts);
         let mut moved = given - core::mem::replace(&mut self.given, given);
-        let (mut held, mut own) = (0, moved != 0);
+        if let Ok(Event::AllotmentGiven(e)) = record.event() {
+            return self.give(&blank, &e, moved);
+        }
+        // Who was charged sees it also where a group bore it.
+        let charged = blank.subject.filter(|_| blank.borne_by.is_some());
+        let corrected = matches!(self.holder, Holder::Person(one) if Some(one) == charged);
+        let (mut held, mut own) = (0, moved != 0 || corrected);
         for (alias, (charged_more, held_more)) in self.changes(origin) {
             let acted = read.who == Some(alias);
             if self.is_linked(alias) {
@@ -161,6 +168,26 @@ impl Statement {
         }
         if moved != 0 || held != 0 || (own && !read.is_repeated) {
             self.push(blank.moving(moved, held));
+        }
+    }
+
+    /// What was given, and what lapsed: a line each.
+    fn give(&mut self, blank: &Line, e: &AllotmentGiven, moved: i128) {
+        let [given, lapsed] =
+            [e.credits, e.lapsed].map(|credits| i128::from(credits.thousandths()));
+        let counts = self.counts.accounts().counts_gift(blank.position, e);
+        if !counts || moved != given - lapsed || !self.holder.includes(&self.counts, e.account) {
+            // Another of the same month counts, or did.
+            if moved != 0 {
+                self.push(blank.moving(moved, 0));
+            }
+            return;
+        }
+        if e.nothing_due != Some(true) {
+            self.push(blank.moving(given, 0));
+        }
+        if lapsed != 0 {
+            self.push(Line { what: "allotment.lapsed", ..blank.moving(-lapsed, 0) });
         }
     }
 

@@ -11,6 +11,7 @@ use crate::hub::Funds;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tallyroll_schema::event::Bytes;
+use tallyroll_schema::event::allotments::AllotmentGiven;
 use tallyroll_schema::event::counts::{
     ChargeCorrected, ColorMode, Conversion, CreditsGranted, JobEnded, PeriodClosed,
     SettlementPolicy,
@@ -78,6 +79,13 @@ fn act(kind: u8, job: u8, user: u8, pages: u32, settled: bool) -> Event {
     decide(&terms, act, job, Some(alias(user))).expect("is decided")
 }
 
+/// Of a month: thousandths that are given, and that lapse.
+fn given(whose: u8, month: u8, credits: i64, lapsed: i64, alone: bool) -> Event {
+    let [credits, lapsed, used] = [credits, lapsed, 0].map(Credits::from_thousandths);
+    let (account, year, allotted, nothing_due) = (subject(whose), 2026, credits, Some(alone));
+    AllotmentGiven { account, year, month, credits, lapsed, used, allotted, nothing_due }.into()
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let acts = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, 1_u32..4, any::<bool>()).prop_map(
         |(device, kind, job, user, pages, settled)| Step {
@@ -96,22 +104,29 @@ fn step() -> impl Strategy<Value = Step> {
             }
         },
     );
-    let decisions = (0_u8..5, 0_u8..3, 0_u8..3, -5_i64..9).prop_map(|(kind, user, whose, many)| {
+    let decisions = (0_u8..6, 0_u8..3, 0_u8..4, -5_i64..9).prop_map(|(kind, user, whose, many)| {
         // A group has no aliases and is no member.
-        let whose = if kind > 1 { whose % GROUP } else { whose };
+        let whose = if (2..5).contains(&kind) { whose % GROUP } else { whose };
         let (subject, credits) = (subject(whose), Credits::from_thousandths(many * 500));
         let (reason, by) = (String::new(), None);
         let event: Event = match kind {
             0 => CreditsGranted { subject, credits, reason }.into(),
             1 => {
                 let corrects = position(Some(0), 0);
-                ChargeCorrected { subject, corrects, credits, reason, by }.into()
+                // Of a group's: who was charged.
+                let charged = (whose == GROUP).then_some(self::subject(user));
+                ChargeCorrected { subject, corrects, credits, reason, by, charged }.into()
             }
-            2 => GroupJoined { group: self::subject(GROUP), member: subject, used: None }.into(),
+            2 => {
+                let (group, used, lapsing) = (self::subject(GROUP), None, None);
+                GroupJoined { group, member: subject, used, lapsing }.into()
+            }
             3 => {
                 let group = self::subject(GROUP);
-                GroupLeft { group, member: subject, settled: credits, used: None }.into()
+                let (used, lapsing) = (None, None);
+                GroupLeft { group, member: subject, settled: credits, used, lapsing }.into()
             }
+            5 => given(whose, user + 1, many.max(0) * 500, i64::from(user) * 500, many < 0),
             _ => {
                 let device = DeviceId([u8::from(many > 2); 16]);
                 SubjectLinked { device, alias: alias(user), subject }.into()
@@ -228,6 +243,42 @@ fn a_job_reads_as_held_and_then_void_where_its_delivery_settles_it() {
     let send = ("document.sent", State::Settled, -3_000, -1_000);
     assert_eq!(told(&settled), [capture(State::Void), convert, send]);
     assert_eq!(settled.closing.balance.to_string(), "-3.000");
+}
+
+#[test]
+fn what_a_month_gives_and_what_lapses_are_two_lines() {
+    let steps = [
+        given(0, 1, 100, 0, false),
+        given(0, 2, 100, 100, false),
+        given(0, 2, 100, 0, false), // the first of a month counts
+        given(0, 3, 0, 0, false),
+        given(0, 4, 0, 70, true),
+        given(0, 5, 0, 0, true),
+        given(1, 5, 100, 0, false),
+    ];
+    let steps = steps.map(|event| Step { device: None, event });
+    let (stated, _) = play(&steps, 0, 0);
+    let given = |moved| ("allotment.given", State::Settled, moved, 0);
+    let lapsed = |moved| ("allotment.lapsed", State::Settled, moved, 0);
+    let lines = [given(100), given(100), lapsed(-100), given(0), lapsed(-70)];
+    assert_eq!(told(&stated), lines);
+    let balances: Vec<_> = stated.lines.iter().map(|line| line.balance.thousandths()).collect();
+    assert_eq!(balances, [100, 200, 100, 100, 30]);
+}
+
+/// Who was charged sees the correction of what a group bore, and the group whose charge it was.
+#[test]
+fn a_correction_that_a_group_gets_is_a_line_of_both() {
+    let (reason, by) = (String::new(), None);
+    let (credits, charged) = (Credits::from_thousandths(7), Some(subject(0)));
+    let (corrects, subject) = (position(Some(0), 0), subject(GROUP));
+    let event = ChargeCorrected { subject, corrects, credits, reason, by, charged }.into();
+    let steps = linked(vec![Step { device: None, event }]);
+    for (person, moved) in [(0, 0), (GROUP, 7)] {
+        let (stated, _) = play(&steps, person, 0);
+        assert_eq!(told(&stated), [("charge.corrected", State::Settled, moved, 0)]);
+        assert_eq!((stated.lines[0].subject, stated.lines[0].borne_by), (charged, Some(subject)));
+    }
 }
 
 /// An event that says a month that is closed is booked where it arrives, and says so.

@@ -1,9 +1,9 @@
 //! Keeping the books: statements, corrections, closed months, meters.
 //!
-//! Invariant: nothing that was recorded is edited. A correction names the charge that it corrects
-//! and gives back no more than that took, unless told to; a month is closed once, after its end, in
-//! order, and names the commit whose cut it is. Statements and past months are folded anew when they
-//! are asked for.
+//! Invariant: nothing that was recorded is edited. A correction names the charge that it corrects, goes to
+//! the account that bore it, and gives back no more than that took, unless told to; a month is closed once,
+//! after its end, the next after the last, and names the commit whose cut it is. Statements and past months are
+//! folded anew when they are asked for.
 
 use super::Hub;
 use super::decide::{check_grant, check_text};
@@ -38,6 +38,29 @@ pub struct Correction {
     pub beyond: bool,
     /// Whether the same may be done once more.
     pub again: bool,
+}
+
+/// A correction that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Corrected {
+    /// What was decided.
+    pub event: ChargeCorrected,
+    /// Who was charged.
+    pub charged: SubjectId,
+    /// Whose balance it went to: theirs, or the group's that bore the charge.
+    pub account: SubjectId,
+    /// Where it stands.
+    pub position: Position,
+}
+
+/// What the cloud's own decisions say of a charge.
+struct Decided {
+    /// The group that bore it, if who was charged left one since.
+    borne_by: Option<SubjectId>,
+    /// Given back before, whatever account it went to; thousandths.
+    given: i128,
+    /// Where the same was done before.
+    same: Option<Position>,
 }
 
 /// A month's books, as far as they are known at some commit.
@@ -98,8 +121,8 @@ impl<S: Store> Hub<S> {
     ///
     /// # Errors
     /// There is no such charge, it is nobody's, it took less, the same was done before; storage failed.
-    pub fn correct(&mut self, now: Now, correction: Correction) -> Result<(SubjectId, Position)> {
-        let Correction { corrects, credits, reason, by, beyond, again } = correction;
+    pub fn correct(&mut self, now: Now, correction: Correction) -> Result<Corrected> {
+        let Correction { corrects, credits, reason, by, beyond, again } = correction.clone();
         check_text("reason", &reason)?;
         if reason.trim().is_empty() {
             return Err(Error::Rejected("a correction says why: --reason TEXT".into()));
@@ -113,17 +136,11 @@ impl<S: Store> Hub<S> {
         let (stated, _) = self.statement(subject, None, self.last_commit)?;
         let charge = stated.lines.iter().find(|line| line.position == corrects);
         let took = charge.map_or(0, |line| -line.moved.thousandths());
-        let before = stated.lines.iter().filter(|line| line.corrects == Some(corrects));
-        let given: i128 = before.clone().map(|line| line.moved.thousandths()).sum();
-        let same = |line: &&crate::counts::Line| {
-            line.moved.thousandths() == i128::from(credits.thousandths())
-                && line.reason.as_ref() == Some(&reason)
-                && line.by.as_ref() == Some(&by)
-        };
-        if let (false, Some(done)) = (again, before.clone().find(same)) {
+        let since = charge.map_or(self.last_commit, |line| line.commit);
+        let Decided { borne_by, given, same } = self.decided(&correction, subject, since)?;
+        if let (false, Some(done)) = (again, same) {
             let why = format!(
-                "the same correction stands at {} already; say --again to make it once more",
-                done.position
+                "the same correction stands at {done} already; say --again to make it once more"
             );
             return Err(Error::Rejected(why));
         }
@@ -136,8 +153,45 @@ impl<S: Store> Hub<S> {
             );
             return Err(Error::Rejected(why));
         }
-        let event = ChargeCorrected { subject, corrects, credits, reason, by: Some(by) };
-        Ok((subject, self.account(now, &[event.into()])?))
+        let charged = borne_by.map(|_| subject);
+        let (by, bearer) = (Some(by), borne_by.unwrap_or(subject));
+        let event = ChargeCorrected { subject: bearer, corrects, credits, reason, by, charged };
+        let account = self.counts().accounts().account(bearer);
+        let position = self.account(now, &[event.clone().into()])?;
+        Ok(Corrected { event, charged: subject, account, position })
+    }
+
+    /// What was decided of a charge that came to a person with a commit. A leaving settles on the group all that
+    /// came before it, so the first one after the charge says whose it is.
+    fn decided(
+        &self,
+        correction: &Correction,
+        charged: SubjectId,
+        since: CommitPosition,
+    ) -> Result<Decided> {
+        let mut decided = Decided { borne_by: None, given: 0, same: None };
+        let classes = &[LogClass::Accounts];
+        walk(
+            &self.rows(),
+            self.last_commit,
+            classes,
+            &mut |committed, origin, record| match record.event() {
+                Ok(Event::GroupLeft(left))
+                    if left.member == charged && committed.position > since =>
+                {
+                    decided.borne_by.get_or_insert(left.group);
+                }
+                Ok(Event::ChargeCorrected(e)) if e.corrects == correction.corrects => {
+                    decided.given += i128::from(e.credits.thousandths());
+                    let (why, by) = (&correction.reason, Some(&correction.by));
+                    if (e.credits, &e.reason, e.by.as_ref()) == (correction.credits, why, by) {
+                        decided.same.get_or_insert(origin.position);
+                    }
+                }
+                _ => {}
+            },
+        )?;
+        Ok(decided)
     }
 
     /// Whom an event charges.
@@ -181,7 +235,7 @@ impl<S: Store> Hub<S> {
     /// Closes a month: its figures are those of the last commit, for ever.
     ///
     /// # Errors
-    /// It is not over, closed already, or an earlier one with figures is not; storage failed.
+    /// It is not over, closed already, or another comes first; storage failed.
     pub fn close_month(&mut self, now: Now, month: Month) -> Result<CommitPosition> {
         let rejected = |why: String| Err(Error::Rejected(why));
         if now.wall < month.next().begins() {
@@ -196,17 +250,18 @@ impl<S: Store> Hub<S> {
                 "{month} is closed already, at commit {commit}; what came later is in the next open month"
             ));
         }
-        let last = books.last_closed();
-        if let Some((last, _)) = last.filter(|(last, _)| *last > month) {
+        let last = books.last_closed().map(|(last, _)| last);
+        if let Some(last) = last.filter(|last| *last > month) {
             return rejected(format!(
                 "{month} lies before {last}, which is closed; what is found of it is an adjustment in the \
                  next open month"
             ));
         }
-        let open = self.counts().usage().keys().map(|key| Month(key.month));
-        let open = open.filter(|open| *open < month && last.is_none_or(|(last, _)| *open > last));
-        if let Some(earlier) = open.min() {
-            return rejected(format!("{earlier} has figures and is not closed; close it first"));
+        let with_figures = || self.counts().usage().keys().map(|key| Month(key.month)).min();
+        let first = last.map(Month::next).or_else(with_figures);
+        if let Some(first) = first.filter(|first| *first < month) {
+            let why = "months are closed one after the other";
+            return rejected(format!("{first} is not closed; close it first: {why}"));
         }
         let commit = self.last_commit;
         let (year, of_year) = month.year_and_month();

@@ -6,8 +6,13 @@
 //! committed and from nothing else. Clock, entropy and names are arguments.
 
 mod accounts;
+#[cfg(test)]
+mod accounts_tests;
 mod acts;
 mod admission;
+mod allotments;
+#[cfg(test)]
+mod allotments_tests;
 mod balances;
 mod books;
 mod decide;
@@ -29,8 +34,9 @@ mod retire;
 mod stage;
 mod sync;
 
+pub use accounts::Left;
 pub use acts::{Acted, AskedAct};
-pub use books::{Correction, MonthBooks};
+pub use books::{Corrected, Correction, MonthBooks};
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
 pub use fleet::{DeviceRecord, Fleet, Standing};

@@ -1,8 +1,8 @@
 //! Events of monthly allotments: what an account is given on the first of each month.
 //!
-//! Invariant: account and month name a gift: of several with the same two, the first counts. What
-//! it came to stands in the event and is never computed anew. A month is one of the calendar in
-//! UTC, by the clock of the cloud.
+//! Invariant: account and month name a gift, and so they do where a rest lapsed and no gift was due: of
+//! several with the same two, the first counts. What it came to stands in the event and is never
+//! computed anew. A month is one of the calendar in UTC, by the clock of the cloud.
 
 use super::body;
 use crate::{Credits, SubjectId};
@@ -19,7 +19,7 @@ body! {
         /// Whether what is left of one month is kept in the next.
         #[n(2)]
         pub carries_over: bool,
-        /// With that: the most that the gift may raise what is available to.
+        /// With that: the most that may be there of allotments after a gift; what was granted does not count.
         #[n(3)]
         pub most: Option<Credits>,
         /// The first month: its year.
@@ -30,7 +30,7 @@ body! {
         pub month: u8,
     }
 
-    /// An account was given a month's allotment.
+    /// An account was given a month's allotment, or what was left of one lapsed.
     pub struct AllotmentGiven {
         /// The account.
         #[n(0)]
@@ -44,7 +44,7 @@ body! {
         /// Given.
         #[n(3)]
         pub credits: Credits,
-        /// Taken back at once: what was left of the last one.
+        /// Taken back at once: what was left of the last one, or is more than may be there.
         #[n(4)]
         pub lapsed: Credits,
         /// Charged and held until then, all in all, but for what members used elsewhere: by it the
@@ -55,5 +55,8 @@ body! {
         /// not lapse because a device holds it. It is used before all else.
         #[n(6)]
         pub allotted: Credits,
+        /// Whether no gift was due and a rest lapsed alone; the month's gift may still come.
+        #[n(7)]
+        pub nothing_due: Option<bool>,
     }
 }

@@ -326,7 +326,7 @@ body! {
 
     /// A charge was corrected; the charge itself stays as it was.
     pub struct ChargeCorrected {
-        /// Whose.
+        /// Whose account bore the charge: a person's own, or a group's that they left since.
         #[n(0)]
         pub subject: SubjectId,
         /// The event corrected.
@@ -341,6 +341,9 @@ body! {
         /// By whom; absent in what was written before it was asked for.
         #[n(4)]
         pub by: Option<String>,
+        /// Of a group's that bore it: who was charged.
+        #[n(5)]
+        pub charged: Option<SubjectId>,
     }
 
     /// A device's own meter.

@@ -193,7 +193,7 @@ events! {
     0x0132 "clock.assessed" v 1 Cloud ClockAssessed;
     /// What an account is given each month was laid down.
     0x0135 "allotment.laid-down" v 1 Cloud AllotmentLaidDown;
-    /// An account was given a month's allotment.
+    /// An account was given a month's allotment, or what was left of one lapsed.
     0x0136 "allotment.given" v 1 Cloud AllotmentGiven;
 
     /// A scan ticket was issued.

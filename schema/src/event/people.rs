@@ -63,6 +63,9 @@ body! {
         /// group's allotments. Absent in what was decided before it was told.
         #[n(2)]
         pub used: Option<Credits>,
+        /// What they bring of an allotment that lapses; absent: nothing.
+        #[n(3)]
+        pub lapsing: Option<Lapsing>,
     }
 
     /// A person's account is their own again.
@@ -81,5 +84,27 @@ body! {
         /// stays used of the group's allotments. Absent in what was decided before it was told.
         #[n(3)]
         pub used: Option<Credits>,
+        /// What devices hold for them of an allotment that lapses; absent: nothing.
+        #[n(4)]
+        pub lapsing: Option<Lapsing>,
+    }
+
+    /// Allotment that moves between a person and a group, and lapses where it comes to.
+    pub struct Lapsing {
+        /// How much moves.
+        #[n(0)]
+        pub credits: Credits,
+        /// What of the group's account is allotment from here on.
+        #[n(1)]
+        pub of_group: Credits,
+        /// Charged and held in the group's account until then, as in `allotment.given`.
+        #[n(2)]
+        pub used: Credits,
+        /// The month of which it is: its year.
+        #[n(3)]
+        pub year: u16,
+        /// And which, 1 to 12.
+        #[n(4)]
+        pub month: u8,
     }
 }

@@ -7,7 +7,7 @@
 
 use super::files::{assert_golden, read};
 use super::limits;
-use super::samples::{BACKING, finer_price, samples};
+use super::samples::{BACKING, LAPSING, finer_price, samples};
 use crate::event::counts::{Charge, PageRange, RateCard};
 use crate::event::{alerts, balances, counts, leases, log, printing, uploads};
 use crate::{Event, Writer};
@@ -101,6 +101,7 @@ fn nested_table() -> String {
             "LeaseHeld",
             &leases::LeaseHeld { device: crate::DeviceId([0; 16]), credits: amount },
         ),
+        nested_row("Lapsing", &LAPSING),
         nested_row("RateCard", &card),
         nested_row("FinerPrice", &finer_price()),
         nested_row("PageRange", &PageRange { first: 1, last: 2 }),

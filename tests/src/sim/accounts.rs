@@ -11,7 +11,7 @@ use super::truth::{CLOUD, Noted};
 use super::world::{Step, World};
 use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{Allotment, Gift};
-use tallyroll_engine::hub::Named;
+use tallyroll_engine::hub::{Left, Named};
 use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
 
 /// The group that payers may share a balance in.
@@ -96,9 +96,9 @@ impl World {
         if left.as_ref().is_err_and(|why| why.kind() == Kind::Rejected) {
             return Ok(()); // no member
         }
-        let Some((position, left)) = self.cloud_outcome(left)? else { return Ok(()) };
+        let Some(Left { position, event, .. }) = self.cloud_outcome(left)? else { return Ok(()) };
         self.occasions.count(Occasion::Left);
-        let event = left.into();
+        let event = event.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
         self.expect_pools(&[(GROUP, before), (member, 0)], "leaves")
     }
@@ -202,7 +202,8 @@ impl World {
         }
         let bounded = allotment.most.is_some();
         let whole = credits == monthly || (bounded && (0..monthly).contains(&credits));
-        let may_lapse = if allotment.carries_over { 0 } else { before.max(0) };
+        // What carries over lapses only where less may be there than before.
+        let may_lapse = if allotment.carries_over && !bounded { 0 } else { before.max(0) };
         if !whole || !(0..=may_lapse).contains(&lapsed) {
             let what =
                 format!("{account}, {before} in the pool, is allotted {gift:?} by {allotment:?}");

@@ -5,13 +5,12 @@
 //! months come to, is the checkers'.
 
 use super::occasions::Occasion;
-use super::truth::{CLOUD, Corrected, Fate, Noted};
+use super::truth::{self, CLOUD, Fate, Noted};
 use super::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::Kind;
 use tallyroll_engine::counts::{Month, Usage, UsageKey};
-use tallyroll_engine::hub::Correction;
-use tallyroll_schema::event::counts::ChargeCorrected;
+use tallyroll_engine::hub::{Corrected, Correction};
 use tallyroll_schema::{CommitPosition, Credits};
 
 /// A month as it was when it was closed.
@@ -45,9 +44,8 @@ impl World {
         }
         let counts = process.counts();
         let closed = counts.books().last_closed().map(|(last, _)| last);
-        let used = counts.usage().keys().map(|key| Month(key.month));
-        let open = used.filter(|month| closed.is_none_or(|closed| *month > closed)).min();
-        let Some(month) = open.or(closed.map(Month::next)) else { return Ok(()) };
+        let used = || counts.usage().keys().map(|key| Month(key.month)).min();
+        let Some(month) = closed.map(Month::next).or_else(used) else { return Ok(()) };
         let of_month = counts.usage().iter().filter(|(key, _)| key.month == month.0);
         let usage: BTreeMap<UsageKey, Usage> =
             of_month.map(|(key, usage)| (*key, *usage)).collect();
@@ -84,26 +82,27 @@ impl World {
         let thousandths = self.entropy.between(1, took as u64) as i64;
         let reason = format!("correction {}", self.truth.corrections.len());
         let fate = Fate::Open;
-        let asked = Corrected { subject, thousandths, fate };
+        let asked = truth::Corrected { subject, thousandths, fate };
         self.truth.corrections.insert(reason.clone(), asked);
         let (now, by) = (self.cloud.clock.show(self.now), "an administrator".to_owned());
         let credits = Credits::from_thousandths(thousandths);
         let (again, beyond) = (false, false);
         let correction = Correction { corrects, credits, reason, by, beyond, again };
         let Some(process) = &mut self.cloud.process else { return Ok(()) };
-        let done = process.correct(now, correction.clone());
+        let done = process.correct(now, correction);
         self.trace.note(self.now, format_args!("cloud corrects {corrects}: {done:?}"));
         if done.as_ref().is_err_and(|why| why.kind() == Kind::Rejected) {
             return Ok(()); // what was given back before is taken into account
         }
-        // An alias may have been linked to somebody else since.
-        let Some((subject, position)) = self.cloud_outcome(done)? else { return Ok(()) };
+        // An alias may have been linked to somebody else since; or the group gets it, that they left.
+        let Some(Corrected { event, position, .. }) = self.cloud_outcome(done)? else {
+            return Ok(());
+        };
         self.occasions.count(Occasion::Corrected);
-        let Correction { reason, by, .. } = correction;
-        if let Some(asked) = self.truth.corrections.get_mut(&reason) {
+        if let Some(asked) = self.truth.corrections.get_mut(&event.reason) {
             asked.fate = Fate::Certain;
         }
-        let event = ChargeCorrected { subject, corrects, credits, reason, by: Some(by) }.into();
+        let event = event.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
     }
 }

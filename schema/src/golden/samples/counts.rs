@@ -157,6 +157,7 @@ fn credits() -> Vec<Event> {
             credits: amount(1),
             reason: "paper jam".into(),
             by: Some("josé".into()),
+            charged: Some(SUBJECT),
         }
         .into(),
     ]
@@ -180,6 +181,7 @@ pub(super) fn minimal_samples() -> Vec<Event> {
             credits: Credits::from_thousandths(1),
             reason: "paper jam".into(),
             by: None,
+            charged: None,
         }
         .into(),
         PeriodClosed { year: 2026, month: 3, cut: vec![POSITION], commit: None }.into(),

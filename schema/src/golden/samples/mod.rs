@@ -18,6 +18,7 @@ mod uploads;
 
 pub(super) use counts::{finer_price, which_pages};
 pub(super) use leases::BACKING;
+pub(super) use people::LAPSING;
 
 use crate::{
     DeviceId, EpochId, Event, Hash, JobId, LogId, Position, SubjectId, TenantId, UserAlias, Wall,
