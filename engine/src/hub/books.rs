@@ -137,7 +137,7 @@ impl<S: Store> Hub<S> {
         let charge = stated.lines.iter().find(|line| line.position == corrects);
         let took = charge.map_or(0, |line| -line.moved.thousandths());
         let since = charge.map_or(self.last_commit, |line| line.commit);
-        let Decided { borne_by, given, same } = self.decided(&correction, subject, since)?;
+        let Decided { borne_by, given, same } = self.decided_of(&correction, subject, since)?;
         if let (false, Some(done)) = (again, same) {
             let why = format!(
                 "the same correction stands at {done} already; say --again to make it once more"
@@ -163,18 +163,18 @@ impl<S: Store> Hub<S> {
 
     /// What was decided of a charge that came to a person with a commit. A leaving settles on the group all that
     /// came before it, so the first one after the charge says whose it is.
-    fn decided(
+    fn decided_of(
         &self,
         correction: &Correction,
         charged: SubjectId,
         since: CommitPosition,
     ) -> Result<Decided> {
         let mut decided = Decided { borne_by: None, given: 0, same: None };
-        let classes = &[LogClass::Accounts];
         walk(
             &self.rows(),
             self.last_commit,
-            classes,
+            &[LogClass::Accounts],
+            &BTreeSet::new(), // nobody records those again
             &mut |committed, origin, record| match record.event() {
                 Ok(Event::GroupLeft(left))
                     if left.member == charged && committed.position > since =>
