@@ -159,7 +159,7 @@ impl<S: Store> Hub<S> {
         let QuarantineRow(entries) = self.rows().get(&device)?.unwrap_or_default();
         let revoked = self.is_revoked(device);
         let stopping = entries.iter().filter(|entry| !(revoked && entry.revoked));
-        Ok(stopping.map(|entry| (entry.place(), refusal(entry))).collect())
+        Ok(stopping.map(|entry| (entry.place(), refusal_of(entry))).collect())
     }
 
     /// How far a revoked device's epochs are kept, or were until they were discarded.
@@ -187,7 +187,7 @@ impl<S: Store> Hub<S> {
     ) -> Result<Refusal> {
         let reason = shortened(why.to_string());
         Ok(match self.keep(rows, staged, now, device, burst, (reason, false))? {
-            Ok(entry) => refusal(&entry),
+            Ok(entry) => refusal_of(&entry),
             Err(full) => full,
         })
     }
@@ -315,7 +315,8 @@ fn remove<S: Store>(rows: &mut Rows<'_, S>, found: &Quarantined) -> Result<()> {
     Ok(())
 }
 
-fn refusal(entry: &QuarantineEntry) -> Refusal {
+/// What a device is told of one.
+pub(super) fn refusal_of(entry: &QuarantineEntry) -> Refusal {
     Refusal::Quarantined { id: entry.id, reason: entry.reason.clone() }
 }
 

@@ -7,6 +7,7 @@
 
 use super::Hub;
 use super::admission::Brought;
+use super::quarantine::refusal_of;
 use super::stage::Staged;
 use crate::device::Now;
 use crate::fetch::fetch;
@@ -213,12 +214,9 @@ impl<S: Store> Hub<S> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
         let revoked = self.is_revoked(device) && !planted(Bug::RevokedBelieved);
         let QuarantineRow(kept) = rows.get(&device)?.unwrap_or_default();
-        let entry = kept.into_iter().find(|entry| entry.place() == epoch);
-        if let Some(QuarantineEntry { id, reason, .. }) =
-            entry.filter(|entry| !(revoked && entry.revoked))
-        {
-            let refusal = Refusal::Quarantined { id, reason };
-            return Ok(Reply::Refused { epoch, refusal, bytes });
+        let entry = kept.iter().find(|entry| entry.place() == epoch);
+        if let Some(entry) = entry.filter(|entry| !(revoked && entry.revoked)) {
+            return Ok(Reply::Refused { epoch, refusal: refusal_of(entry), bytes });
         }
         if revoked {
             return self.keep_of_revoked(rows, staged, now, device, burst);
@@ -226,6 +224,14 @@ impl<S: Store> Hub<S> {
         match self.take_in(rows, staged, new_logs, now, device, burst.clone())? {
             Reply::Refused { refusal: why @ (Refusal::Poison(_) | Refusal::Denied(_)), .. } => {
                 let refusal = self.set_apart(rows, staged, now, device, burst, &why)?;
+                Ok(Reply::Refused { epoch, refusal, bytes })
+            }
+            Reply::Refused { refusal: why @ Refusal::Orphan { .. }, .. } => {
+                // It may hang on what is kept apart, and waits for the same decision.
+                let (log, id) = epoch;
+                let before =
+                    |kept: &&QuarantineEntry| kept.log == log && kept.epoch.counter < id.counter;
+                let refusal = kept.iter().find(before).map_or(why, refusal_of);
                 Ok(Reply::Refused { epoch, refusal, bytes })
             }
             reply => Ok(reply),

@@ -142,6 +142,35 @@ fn poison_stops_its_log_alone_until_it_is_discarded() {
     assert_eq!(captured(&hub), 3, "a sound history is taken in");
 }
 
+/// The simulator damaged an epoch that another one hangs on: an honest device was taken for a copy.
+#[test]
+fn what_hangs_on_poison_waits_with_it_and_is_no_fork() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture_sealed(&mut device, 1, 10);
+    let mut device = device.moved_copy(now(11), Hash([77; 32])); // goes on in an epoch of its own
+    let poison = poisoned(&mut device);
+    let reply = bring(&mut hub, &device, poison);
+    capture_sealed(&mut device, 2, 12);
+    let next = device.offers().expect("reads")[1].head.position;
+    let (log, epoch) = (next.log, next.epoch);
+    let ask = Fetch { log, epoch, from: 0, after: Hash::ZERO, bytes_max: 1 << 20 };
+    let Reply::Fetched(burst) = device.perform(now(13), Effect::Fetch(ask)).expect("reads") else {
+        panic!("it has this epoch");
+    };
+    let also = bring(&mut hub, &device, burst);
+    let (Reply::Refused { refusal, .. }, Reply::Refused { refusal: same, .. }) = (&reply, &also)
+    else {
+        panic!("{reply:?} {also:?}");
+    };
+    assert_eq!(refusal, same, "it waits for the same decision");
+    talk(&mut device, &mut hub);
+    assert_eq!(device.offers().expect("reads").len(), 4, "two epochs of each log, and no more");
+    hub.discard(now(22), only(&hub).entry.id, "its memory was broken".into()).expect("discards");
+    talk(&mut device, &mut hub);
+    assert_eq!(captured(&hub), 3, "both are taken in");
+}
+
 #[test]
 fn who_brings_anothers_log_does_not_stop_it() {
     let mut hub = hub();
