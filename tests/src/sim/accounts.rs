@@ -82,6 +82,9 @@ impl World {
         }
         let Some((position, joined)) = self.cloud_outcome(joined)? else { return Ok(()) };
         self.occasions.count(Occasion::Joined);
+        if joined.lapsing.is_some() {
+            self.occasions.count(Occasion::Travelled);
+        }
         let event = joined.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
         self.expect_pools(&[(GROUP, brought), (member, 0)], "joins")
@@ -98,6 +101,9 @@ impl World {
         }
         let Some(Left { position, event, .. }) = self.cloud_outcome(left)? else { return Ok(()) };
         self.occasions.count(Occasion::Left);
+        if event.lapsing.is_some() {
+            self.occasions.count(Occasion::Travelled);
+        }
         let event = event.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
         self.expect_pools(&[(GROUP, before), (member, 0)], "leaves")

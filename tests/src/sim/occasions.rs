@@ -14,6 +14,8 @@ pub enum Occasion {
     Allotted,
     /// Of the month before, something lapsed.
     Lapsed,
+    /// What lapses moved with who joined or left.
+    Travelled,
     /// A month was closed.
     Closed,
     /// What came of closed months later was booked in another one.
@@ -24,11 +26,12 @@ pub enum Occasion {
 
 impl Occasion {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Joined,
         Self::Left,
         Self::Allotted,
         Self::Lapsed,
+        Self::Travelled,
         Self::Closed,
         Self::Adjusted,
         Self::Corrected,
