@@ -7,7 +7,7 @@
 
 use super::accounts::Accounts;
 use super::jobs::Due;
-use super::{CloudRecords, Violation, counted};
+use super::{CloudRecords, Violation, counted, recorded_again};
 use crate::sim::truth::{Ask, Fate, Figures, Input};
 use crate::sim::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
             }
         }
     }
+    only_what_is_missing_is_recorded_again(world, held)?;
     let jobs = super::jobs::due(world, held).map_err(|why| world.violation("conserves", why))?;
     let Due { figures: mut expected, mut unbacked, held: on_hold } = jobs;
     for (job, input) in world.truth.inputs.iter().filter(|(job, _)| stored.jobs.contains_key(job)) {
@@ -80,6 +81,21 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
         return Err(world.violation("conserves", "the links are not those decided".into()));
     }
     super::books::at_the_end(world, &expected)
+}
+
+/// What stands where it stood is not recorded again, unless the cloud had forgotten why it could not stand there.
+fn only_what_is_missing_is_recorded_again(world: &World, held: &CloudRecords) -> Step {
+    let again = recorded_again(held);
+    let stands = |(position, all): &(&Position, &BTreeSet<Vec<u8>>)| {
+        held.get(position).is_some_and(|bytes| all.contains(bytes))
+    };
+    match again.iter().find(stands) {
+        Some((position, _)) if world.truth.tails_lost == 0 => {
+            let what = format!("{position} was recorded again, and is there");
+            Err(world.violation("conserves", what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What was corrected is a sum beside all this.
