@@ -197,16 +197,21 @@ impl Keeping {
                 }
             }
             self.perform(group)?;
+            let now = self.replica.now();
+            self.replica.hub.settle_counts(now)?;
             self.answer_requests()?;
         }
         Ok(())
     }
 
     /// Waits for jobs, or until a request for credits has waited long enough for others to give some
-    /// back; returns whether there may be more of either.
+    /// back, or figures are to be folded anew; returns whether there may be more.
     async fn wait(&self, queue: &mut mpsc::Receiver<Job>, waiting: &mut Vec<Job>) -> bool {
-        let due = self.live.as_ref().and_then(|_| self.replica.hub.answers_due());
-        let Some(due) = due else { return queue.recv_many(waiting, QUEUE_LEN).await > 0 };
+        let hub = &self.replica.hub;
+        let answers = self.live.as_ref().and_then(|_| hub.answers_due());
+        let Some(due) = answers.into_iter().chain(hub.settle_due()).min() else {
+            return queue.recv_many(waiting, QUEUE_LEN).await > 0;
+        };
         let pause = due.saturating_sub(self.replica.now().monotonic).max(ANSWER_PAUSE);
         let received = queue.recv_many(waiting, QUEUE_LEN);
         tokio::time::timeout(pause, received).await.map_or(true, |count| count > 0)

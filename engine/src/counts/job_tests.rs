@@ -19,9 +19,9 @@ const DEVICE: DeviceId = DeviceId([1; 16]);
 const JOB: JobId = JobId([2; 8]);
 const USER: UserAlias = UserAlias([3; 16]);
 
-fn origin(log: u8, seq: u64) -> Origin {
-    let epoch = EpochId { counter: 0, nonce: [5; 16] };
-    let position = Position { log: LogId([log; 32]), epoch, seq };
+fn origin(epoch: u8, seq: u64) -> Origin {
+    let epoch = EpochId { counter: epoch.into(), nonce: [5; 16] };
+    let position = Position { log: LogId([4; 32]), epoch, seq };
     Origin { device: Some(DEVICE), class: LogClass::Ledger, position }
 }
 

@@ -182,7 +182,8 @@ impl Reconciliation {
             return;
         };
         if let Ok(Event::EventResubmitted(again)) = record.event()
-            && !self.again.insert(recorded_again(&again))
+            && !recorded_again(origin.position, &again)
+                .is_some_and(|again| self.again.insert(again))
         {
             return;
         }

@@ -209,12 +209,12 @@ impl Counts {
 
     /// Two copies of a device may have set aside the same event; it counts once.
     fn fold_resubmitted(&mut self, origin: &Origin, event: &EventResubmitted) {
-        let bytes = &event.record.0;
-        let Ok((record, [])) = Record::split(bytes) else {
+        let again = recorded_again(origin.position, event);
+        let (Ok((record, [])), Some(again)) = (Record::split(&event.record.0), again) else {
             self.misplaced += 1;
             return;
         };
-        let first = self.resubmitted.insert(recorded_again(event));
+        let first = self.resubmitted.insert(again);
         if first || planted(Bug::ResubmittedCountedAgain) {
             if let (Some(device), Ok(inner)) = (origin.device, record.event()) {
                 self.rights.fold_again(device, event.resubmitted_from, &inner);

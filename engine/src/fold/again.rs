@@ -15,18 +15,20 @@ use tallyroll_schema::{Event, Hash, Position, Record, Records};
 /// An event that was recorded again: the place that it had, and its record's hash.
 pub type Again = (Position, Hash);
 
-/// What an event says that it records again.
-pub fn recorded_again(event: &EventResubmitted) -> Again {
-    (event.resubmitted_from, hash(&event.record.0))
+/// What an event in a log says that it records again; nothing, if that is not the log's: a device speaks for
+/// its own events alone.
+pub fn recorded_again(at: Position, event: &EventResubmitted) -> Option<Again> {
+    let from = event.resubmitted_from;
+    (from.log == at.log).then(|| (from, hash(&event.record.0)))
 }
 
 /// That of a record, if it is one of these.
-pub(super) fn source(record: &Record<'_>) -> Option<Again> {
+pub(super) fn source(at: Position, record: &Record<'_>) -> Option<Again> {
     if record.header.kind != EventResubmitted::KIND {
         return None;
     }
     match record.event() {
-        Ok(Event::EventResubmitted(event)) => Some(recorded_again(&event)),
+        Ok(Event::EventResubmitted(event)) => recorded_again(at, &event),
         _ => None,
     }
 }

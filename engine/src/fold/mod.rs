@@ -247,7 +247,9 @@ impl<V: View> Replay<V> {
             if elsewhere.any(|known| again::counts_elsewhere(known, origin.position, record)) {
                 return;
             }
-            if let Some(again) = again::source(record).filter(|again| !known.contains(again)) {
+            if let Some(again) =
+                again::source(origin.position, record).filter(|again| !known.contains(again))
+            {
                 let Position { log, epoch, seq } = again.0;
                 if self.cut.get(&(log, epoch)).is_some_and(|next| seq < *next) {
                     self.doubtful.push(again);
@@ -260,7 +262,7 @@ impl<V: View> Replay<V> {
     /// Writes the view into a commit that makes everything folded durable, if
     /// enough was folded since the last time.
     pub fn snapshot_if_due<S: Store>(&mut self, rows: &mut Rows<'_, S>) {
-        if self.since_snapshot < SNAPSHOT_RECORDS {
+        if self.since_snapshot < SNAPSHOT_RECORDS || self.is_doubtful() {
             return;
         }
         let cut = self.cut.iter().map(|((log, epoch), next)| (*log, *epoch, *next)).collect();

@@ -60,7 +60,9 @@ pub fn walk<S: Store>(
 ) -> Result<()> {
     let mut by_then = BTreeSet::new();
     if !known.is_empty() {
-        through(rows, until, classes, &mut |_, _, record| by_then.extend(again::source(record)))?;
+        through(rows, until, classes, &mut |_, origin, record| {
+            by_then.extend(again::source(origin.position, record));
+        })?;
     }
     through(rows, until, classes, &mut |committed, origin, record| {
         if !again::counts_elsewhere(&by_then, origin.position, record) {

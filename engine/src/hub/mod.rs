@@ -63,6 +63,7 @@ use crate::store::rows::{
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{
@@ -110,6 +111,8 @@ pub struct Hub<S> {
     awaited: acts::Awaited,
     /// Whether something changed since devices were told of balances.
     untold: bool,
+    /// Figures that may count something twice are folded anew not before this, by the monotonic clock.
+    settle_after: Duration,
     /// Commits since the start that hold something of our own logs.
     decided: u64,
     /// Bursts that found a quarantine full, since the start.
@@ -162,6 +165,7 @@ impl<S: Store> Hub<S> {
             waiting: leases::Waiting::new(),
             awaited: acts::Awaited::new(),
             untold: true,
+            settle_after: Duration::ZERO,
             decided: 0,
             quarantine_overflow: 0,
             entropy: nonces,

@@ -160,9 +160,6 @@ impl<S: Store> Hub<S> {
             self.counts.fold_batch(self.config.tenant, genesis, opened);
             self.note_untold(genesis);
         }
-        if self.counts.is_doubtful() {
-            self.counts.settle(&Rows::new(self.config.tenant, &self.store))?;
-        }
         Ok(())
     }
 }

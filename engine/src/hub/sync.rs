@@ -22,11 +22,17 @@ use crate::store::{Changes, Rows, Store};
 use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
+use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId};
 
 pub(super) type NewLogs = BTreeMap<(DeviceId, LogClass), LogId>;
+
+/// Between two foldings of everything: at least so long, and so long for each record, which takes about
+/// twenty times as long as folding it.
+const SETTLE_PAUSE: Duration = Duration::from_secs(10);
+const PAUSE_PER_RECORD: Duration = Duration::from_micros(20);
 
 impl<S: Store> Hub<S> {
     /// What a session with a device begins with. One that is revoked is told nothing but what was
@@ -159,7 +165,30 @@ impl<S: Store> Hub<S> {
         for device in reported {
             self.reported(now, device)?;
         }
+        self.settle_counts(now)?;
         Ok(replies)
+    }
+
+    /// Folds figures anew that may count something twice, but not so often that a hostile copy could keep
+    /// this cloud busy with it.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn settle_counts(&mut self, now: Now) -> Result<()> {
+        if self.settle_due().is_none_or(|due| now.monotonic < due) {
+            return Ok(());
+        }
+        self.counts.settle(&Rows::new(self.config.tenant, &self.store))?;
+        let records = self.counts.cut().values().sum::<u64>();
+        let pause = SETTLE_PAUSE
+            .max(PAUSE_PER_RECORD.saturating_mul(u32::try_from(records).unwrap_or(u32::MAX)));
+        self.settle_after = now.monotonic.saturating_add(pause);
+        Ok(())
+    }
+
+    /// When [`Self::settle_counts`] has something to do, by the monotonic clock.
+    pub fn settle_due(&self) -> Option<Duration> {
+        self.counts.is_doubtful().then_some(self.settle_after)
     }
 
     /// Commits what devices brought; notices if it was ours, and lost.

@@ -9,9 +9,11 @@ use super::{Effect, Fetch, Offer, OfferKind, Opening, Reply};
 use crate::counts::card;
 use crate::hub::{Hub, mark_restored};
 use crate::store::MemoryStore;
-use tallyroll_schema::Hash;
+use core::ops::ControlFlow;
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::RateCard;
-use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::log::{EventResubmitted, LogClass};
+use tallyroll_schema::{Hash, Position};
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
@@ -66,6 +68,63 @@ fn what_was_recorded_again_counts_once_where_its_old_place_comes_back() {
             assert_eq!(each.copy(now(61)).counts(), each.counts());
         }
     }
+}
+
+#[test]
+fn a_device_records_nobody_elses_events_again() {
+    let mut hub = hub();
+    let (mut device, mut other) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let ledger = device.status().expect("reads").logs;
+    let ledger = ledger.iter().find(|log| log.class == LogClass::Ledger).expect("is there");
+    let mut theirs = None;
+    hub.read_log(ledger.log, ledger.epoch, 1, &mut |at, record| {
+        theirs = Some((at, record.bytes.to_vec()));
+        ControlFlow::Continue(())
+    })
+    .expect("reads");
+    let (resubmitted_from, bytes) = theirs.expect("is there");
+    let again = EventResubmitted { resubmitted_from, record: Bytes(bytes) };
+    other.commit(now(20), &[(LogClass::Ledger, again.into())]).expect("commits");
+    seal_and_talk(&mut other, &mut hub);
+    assert_eq!((captured(&hub), hub.counts().misplaced()), (1, 1));
+    assert!(hub.counts().usage().keys().all(|key| key.device == device.id()));
+    let again = hub.restart(now(60));
+    assert_eq!(again.counts(), hub.counts());
+}
+
+/// What could be provoked again and again is done at most once in a while.
+#[test]
+fn everything_is_folded_anew_at_once_and_then_not_for_a_while() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let ledger = device.status().expect("reads").logs;
+    let ledger = ledger.iter().find(|log| log.class == LogClass::Ledger).expect("is there").clone();
+    let mut again = |hub: &mut Hub<MemoryStore>, seq, at| {
+        capture(&mut device, 1, at);
+        seal_and_talk(&mut device, hub);
+        let mut held = Vec::new();
+        hub.read_log(ledger.log, ledger.epoch, seq, &mut |_, record| {
+            held.extend_from_slice(record.bytes);
+            ControlFlow::Break(())
+        })
+        .expect("reads");
+        let resubmitted_from = Position { log: ledger.log, epoch: ledger.epoch, seq };
+        let event = EventResubmitted { resubmitted_from, record: Bytes(held) };
+        device.commit(now(at), &[(LogClass::Ledger, event.into())]).expect("commits");
+        seal_and_talk(&mut device, hub);
+    };
+    let first = ledger.durable_local;
+    again(&mut hub, first, 100);
+    assert_eq!((captured(&hub), hub.settle_due()), (1, None));
+    again(&mut hub, first + 2, 101);
+    assert_eq!(captured(&hub), 3, "for a while it counts twice");
+    let due = hub.settle_due().expect("and is known to");
+    hub.settle_counts(now(due.as_secs() - 1)).expect("waits");
+    assert_eq!(captured(&hub), 3);
+    hub.settle_counts(now(due.as_secs() + 1)).expect("settles");
+    assert_eq!((captured(&hub), hub.settle_due()), (2, None));
 }
 
 #[test]

@@ -294,6 +294,9 @@ impl World {
             never_forks::began(self, epoch)?;
         }
         self.answer_requests()?;
+        if self.cloud.process.as_ref().is_some_and(|process| process.settle_due().is_some()) {
+            self.after(Duration::from_secs(1), Happening::CloudWork);
+        }
         if !self.cloud.work.is_empty() && !self.cloud.working {
             self.cloud.working = true;
             let wait = self.some_time(Duration::from_millis(30));
