@@ -157,6 +157,27 @@ fn a_job_stops_before_the_page_that_cannot_be_paid_and_goes_on_after_a_top_up() 
     assert_eq!(totals["rows"][0]["captured"], 250, "{totals}");
 }
 
+/// Regression: "goes on when the line is back", at a device that nobody lends anything to any more.
+#[test]
+fn a_job_at_a_revoked_device_hears_that_it_is_revoked() {
+    let (_dir, cloud, mut branch, _) = with_credits(20);
+    drop(pages(&branch, 1, 1));
+    drop(cloud.run(&["revoke", "branch"]).succeeded());
+    wait_until(PATIENCE, "it is turned away", || branch.json(&["status"])["revoked"] == true);
+    let (_, said) =
+        (2..=21).map(|number| page(&branch, number)).find(|(status, _)| *status != 200).unwrap();
+    let told = |said: &Value| {
+        assert_eq!(said["reason"], "revoked", "{said}");
+        assert!(said["message"].as_str().unwrap().contains("nothing more is lent to it"), "{said}");
+    };
+    told(&said);
+    branch.kill_9();
+    drop(cloud);
+    branch.start(); // it knows, also where nobody answers
+    let recorded = said["recorded"].as_u64().unwrap() as u32;
+    told(&page(&branch, recorded + 1).1);
+}
+
 #[test]
 fn what_is_undecided_at_logout_counts_as_discarded_and_what_was_saved_stands() {
     let (_dir, cloud, mut branch, session) = with_credits(20);

@@ -6,7 +6,8 @@
 
 use super::Panel;
 use super::jobs::Job;
-use crate::keeper::{Gone, Keeper, Short, Spent};
+use crate::keeper::{Gone, Short, Spent};
+use crate::revocation;
 use core::time::Duration;
 use serde::Serialize;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(super) enum Reason {
     HeldElsewhere,
     /// The lease is too short, and nobody can be asked for more.
     LineDown,
+    /// The cloud revoked this device: nothing is lent to it any more.
+    Revoked,
     /// The cloud was asked and has yet to answer.
     Asked,
     /// There is no room on the disk.
@@ -89,7 +92,7 @@ impl Panel {
         let mut progress = self.keeper.progress();
         loop {
             let rights = progress.borrow_and_update().rights;
-            let (tried, waits) = attempt(&self.keeper, act.clone(), how).await?;
+            let (tried, waits) = self.attempt(act.clone(), how).await?;
             if !waits || Instant::now() >= deadline {
                 return Ok(tried);
             }
@@ -109,7 +112,7 @@ impl Panel {
             };
             let Some(stopped) = &mut state.stopped else { continue };
             any = true;
-            match attempt(&self.keeper, stopped.act.clone(), How::Look).await?.0 {
+            match self.attempt(stopped.act.clone(), How::Look).await?.0 {
                 Tried::Paid(_) => {
                     state.stopped = None;
                     self.say("resumed", &job.view_of(&state));
@@ -122,6 +125,39 @@ impl Panel {
             }
         }
         Ok(any)
+    }
+
+    /// Tries once; whether it is worth while to wait and try again.
+    async fn attempt(&self, act: Act, how: How) -> Result<(Tried, bool), Gone> {
+        let keeper = &self.keeper;
+        let spent = match how {
+            How::Spend => keeper.spend(act).await?,
+            How::Look => keeper.may_spend(act).await?,
+        };
+        let stop = |reason, message| Tried::Stopped(Stop { reason, message });
+        Ok(match spent {
+            Spent::At(position) => (Tried::Paid(Some(position)), false),
+            Spent::Already => (Tried::Paid(None), false),
+            Spent::Short(short) => {
+                let waits = !short.cut_off && short.refused.is_none();
+                let revoked = short.cut_off.then(|| self.revoked()).flatten();
+                (Tried::Stopped(reason(&short, revoked.as_deref())), waits)
+            }
+            Spent::NotNow(why) if keeper.progress().borrow().full => {
+                (stop(Reason::DiskFull, why), false)
+            }
+            Spent::NotNow(why) => (stop(Reason::NotYet, why), false),
+            Spent::Refused(why) => {
+                let retired = keeper.query(|device| device.refuse_if_retired().is_err()).await?;
+                (if retired { stop(Reason::Retired, why) } else { Tried::Refused(why) }, false)
+            }
+        })
+    }
+
+    /// The cloud's words, if it revoked this device.
+    fn revoked(&self) -> Option<String> {
+        let by_link = self.link.borrow().revoked().map(str::to_owned);
+        by_link.or_else(|| revocation::told(&self.dir))
     }
 }
 
@@ -144,44 +180,26 @@ pub(super) async fn watch(panel: Arc<Panel>) {
     }
 }
 
-/// Tries once; whether it is worth while to wait and try again.
-async fn attempt(keeper: &Keeper, act: Act, how: How) -> Result<(Tried, bool), Gone> {
-    let spent = match how {
-        How::Spend => keeper.spend(act).await?,
-        How::Look => keeper.may_spend(act).await?,
-    };
-    let stop = |reason, message| Tried::Stopped(Stop { reason, message });
-    Ok(match spent {
-        Spent::At(position) => (Tried::Paid(Some(position)), false),
-        Spent::Already => (Tried::Paid(None), false),
-        Spent::Short(short) => {
-            let waits = !short.cut_off && short.refused.is_none();
-            (Tried::Stopped(reason(&short)), waits)
-        }
-        Spent::NotNow(why) if keeper.progress().borrow().full => {
-            (stop(Reason::DiskFull, why), false)
-        }
-        Spent::NotNow(why) => (stop(Reason::NotYet, why), false),
-        Spent::Refused(why) => {
-            let retired = keeper.query(|device| device.refuse_if_retired().is_err()).await?;
-            (if retired { stop(Reason::Retired, why) } else { Tried::Refused(why) }, false)
-        }
-    })
-}
-
 /// Why there is no right to a page, in words for who stands before it.
-fn reason(short: &Short) -> Stop {
+fn reason(short: &Short, revoked: Option<&str>) -> Stop {
     let (needed, lease) = (short.needed, short.lease);
     let left = i128::from(lease.thousandths());
-    let (reason, message) = match &short.refused {
-        _ if short.cut_off => {
+    let (reason, message) = match (revoked, &short.refused) {
+        (Some(words), _) => {
+            let why = format!(
+                "the cloud revoked this device ({words}), of what it was lent {lease} is left, and the next page \
+                 costs {needed}: nothing more is lent to it"
+            );
+            (Reason::Revoked, why)
+        }
+        (None, _) if short.cut_off => {
             let why = format!(
                 "the line to the cloud is down, and of what this device was lent {lease} is left; the next page \
                  costs {needed}: it goes on when the line is back"
             );
             (Reason::LineDown, why)
         }
-        Some((available, held)) => {
+        (None, Some((available, held))) => {
             let elsewhere: i128 =
                 held.iter().map(|held| i128::from(held.credits.thousandths())).sum();
             let left = CreditSum::from_thousandths(left + i128::from(available.thousandths()));
@@ -209,7 +227,7 @@ fn reason(short: &Short) -> Stop {
                 }
             }
         }
-        None => {
+        (None, None) => {
             let why = "the cloud was asked for credits and has not answered yet; it goes on as soon as it does";
             (Reason::Asked, why.to_owned())
         }
@@ -242,7 +260,7 @@ mod tests {
                 (credits(available), held)
             });
             let (needed, lease, asked) = (credits(1_000), credits(lease), refused.is_none());
-            reason(&Short { needed, lease, cut_off, refused, here: HERE, asked })
+            reason(&Short { needed, lease, cut_off, refused, here: HERE, asked }, None)
         };
         for (stop, expected, says) in [
             (told(0, false, Some((0, 0))), Reason::Zero, "top-up"),
@@ -259,6 +277,17 @@ mod tests {
             assert_eq!(stop.reason, expected, "{}", stop.message);
             assert!(stop.message.contains(says), "{}", stop.message);
         }
+        let short = Short {
+            needed: credits(1_000),
+            lease: credits(500),
+            cut_off: true,
+            refused: None,
+            here: HERE,
+            asked: true,
+        };
+        let stop = reason(&short, Some("it was stolen"));
+        assert_eq!(stop.reason, Reason::Revoked);
+        assert!(stop.message.contains("it was stolen") && stop.message.contains("0.500 is left"));
         let held = |device| LeaseHeld { device, credits: credits(1_000) };
         assert_eq!(place(&held(HERE), HERE), "at this device for another user of the same balance");
     }
