@@ -144,7 +144,8 @@ impl Accounts {
                 return Some((account, Some(allotment)));
             }
             let old = |rest: &Rest| rest.credits > Credits::ZERO && rest.month < month;
-            self.rest(account).filter(old).filter(|_| self.lapses(account)).map(|_| (account, None))
+            let lapses = self.lapses(account) && !self.lapses.contains_key(&(account, month));
+            self.rest(account).filter(old).filter(|_| lapses).map(|_| (account, None))
         };
         accounts.into_iter().filter_map(due).collect()
     }

@@ -210,7 +210,7 @@ impl Counts {
     /// Two copies of a device may have set aside the same event; it counts once.
     fn fold_resubmitted(&mut self, origin: &Origin, event: &EventResubmitted) {
         let again = recorded_again(origin.position, event);
-        let (Ok((record, [])), Some(again)) = (Record::split(&event.record.0), again) else {
+        let (Some(again), Ok((record, _))) = (again, Record::split(&event.record.0)) else {
             self.misplaced += 1;
             return;
         };

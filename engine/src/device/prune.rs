@@ -8,7 +8,6 @@
 
 use super::imports::keep_line;
 use super::{Device, Now};
-use crate::counts::Counts;
 use crate::fold::Replay;
 use crate::log::journal::JournalFile;
 use crate::log::open;
@@ -238,7 +237,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let corrupt = |why| Error::corrupt("batch", why);
         let (tenant, genesis) = (self.config.tenant, self.log(class).genesis.clone());
         let mut rows = self.rows();
-        let mut base = Replay::<Counts>::base(&rows)?;
+        let mut base = Replay::base_beside(&rows, &self.counts)?;
         let held = rows.get::<PrunedRow>(&epoch)?;
         if held.is_none()
             && let Some(first) = rows.get::<BatchRow>(&(epoch.0, epoch.1, 0))?

@@ -78,7 +78,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// What may have been counted twice is counted anew, from the store: once nothing waits to be sealed.
     pub(super) fn settle_counts(&mut self) -> Result<()> {
         if self.counts.is_doubtful() && self.ledger.tail_count + self.telemetry.tail_count == 0 {
-            self.counts.settle(&Rows::new(self.config.tenant, &self.store))?;
+            let settled = self.counts.settle(&Rows::new(self.config.tenant, &self.store));
+            self.closing(settled)?;
         }
         Ok(())
     }

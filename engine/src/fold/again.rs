@@ -15,11 +15,24 @@ use tallyroll_schema::{Event, Hash, Position, Record, Records};
 /// An event that was recorded again: the place that it had, and its record's hash.
 pub type Again = (Position, Hash);
 
-/// What an event in a log says that it records again; nothing, if that is not the log's: a device speaks for
-/// its own events alone.
+/// What an event in a log says that it records again; nothing, if that is none of the log's own events of
+/// another epoch, or says how the log itself stands: a device speaks for its own events alone, and what was
+/// recorded again is recorded once more by its first place.
 pub fn recorded_again(at: Position, event: &EventResubmitted) -> Option<Again> {
     let from = event.resubmitted_from;
-    (from.log == at.log).then(|| (from, hash(&event.record.0)))
+    if from.log != at.log || from.epoch == at.epoch {
+        return None;
+    }
+    let (record, rest) = Record::split(&event.record.0).ok()?;
+    let of_the_log = matches!(
+        record.event(),
+        Ok(Event::EventResubmitted(_)
+            | Event::LogOpened(_)
+            | Event::EpochOpened(_)
+            | Event::LogClosed(_)
+            | Event::KeyRotated(_))
+    );
+    (rest.is_empty() && !of_the_log).then(|| (from, hash(&event.record.0)))
 }
 
 /// That of a record, if it is one of these.
@@ -43,18 +56,31 @@ pub(super) fn counts_elsewhere(
     known.range(there).next().is_some() && known.contains(&(position, hash(record.bytes)))
 }
 
-/// Whether a record stands at the place that it had, too.
-pub(super) fn is_held<S: Store>(rows: &Rows<'_, S>, (position, known): &Again) -> Result<bool> {
-    let Position { log, epoch, seq } = *position;
-    let end = seq_key(log, epoch, seq.saturating_add(1));
-    let Some(row) = rows.last_before::<BatchRow>(&epoch_key(log, epoch), &end)? else {
-        return Ok(false);
-    };
-    let first_seq = row.batch.header().first_seq;
-    let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
-    let mut records = (first_seq..).zip(Records::new(&opened.records).flatten());
-    let found = records.find(|(at, _)| *at == seq);
-    Ok(found.is_some_and(|(_, record)| hash(record.bytes) == *known))
+/// Whether one of these stands at the place that it had, too. Each batch is read once.
+pub(super) fn any_is_held<S: Store>(
+    rows: &Rows<'_, S>,
+    doubtful: &BTreeSet<Again>,
+) -> Result<bool> {
+    let mut read = None;
+    for (position, _) in doubtful {
+        let Position { log, epoch, seq } = *position;
+        if read.is_some_and(|(of, end)| of == (log, epoch) && seq < end) {
+            continue;
+        }
+        let end = seq_key(log, epoch, seq.saturating_add(1));
+        let Some(row) = rows.last_before::<BatchRow>(&epoch_key(log, epoch), &end)? else {
+            continue;
+        };
+        let header = *row.batch.header();
+        let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
+        for (seq, record) in (header.first_seq..).zip(Records::new(&opened.records).flatten()) {
+            if counts_elsewhere(doubtful, Position { log, epoch, seq }, &record) {
+                return Ok(true);
+            }
+        }
+        read = Some(((log, epoch), header.end_seq()?));
+    }
+    Ok(false)
 }
 
 fn hash(bytes: &[u8]) -> Hash {

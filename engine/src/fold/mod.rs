@@ -86,7 +86,7 @@ pub struct Replay<V> {
     /// While it is folded anew: what is known to be recorded again further on.
     elsewhere: BTreeSet<Again>,
     /// Recorded again, where the old place had been folded before.
-    doubtful: Vec<Again>,
+    doubtful: BTreeSet<Again>,
 }
 
 /// A view is stored again after so many records: what a restart folds at most.
@@ -112,7 +112,7 @@ impl<V: View> Replay<V> {
     }
 
     /// After everything that is stored was folded: folds it anew, if something was counted before it was
-    /// found to be recorded again. What was pruned at its old place stays counted there.
+    /// found to be recorded again. What was pruned at its old place before that stays counted there, too.
     ///
     /// # Errors
     /// Storage failed or a batch is corrupt.
@@ -134,17 +134,12 @@ impl<V: View> Replay<V> {
 
     /// Whether one of the doubtful events was folded at its old place.
     fn take_doubts<S: Store>(&mut self, rows: &Rows<'_, S>) -> Result<bool> {
-        for doubtful in core::mem::take(&mut self.doubtful) {
-            if again::is_held(rows, &doubtful)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        again::any_is_held(rows, &core::mem::take(&mut self.doubtful))
     }
 
     /// All of it is folded: what is recorded again, its view knows.
     fn known(self) -> Self {
-        Self { elsewhere: BTreeSet::new(), doubtful: Vec::new(), ..self }
+        Self { elsewhere: BTreeSet::new(), doubtful: BTreeSet::new(), ..self }
     }
 
     /// The view at what was pruned, and at nothing else.
@@ -165,6 +160,12 @@ impl<V: View> Replay<V> {
             replay.view = V::from_base(&base).map_err(corrupt)?;
         }
         Ok(replay)
+    }
+
+    /// The same, with what another replay knows to be recorded again.
+    pub(crate) fn base_beside<S: Store>(rows: &Rows<'_, S>, known: &Self) -> Result<Self> {
+        let elsewhere = known.view.recorded_again().cloned().unwrap_or_default();
+        Ok(Self { elsewhere, ..Self::base(rows)? })
     }
 
     /// Writes the view as what is kept of pruned batches, into the commit that deletes them.
@@ -252,7 +253,7 @@ impl<V: View> Replay<V> {
             {
                 let Position { log, epoch, seq } = again.0;
                 if self.cut.get(&(log, epoch)).is_some_and(|next| seq < *next) {
-                    self.doubtful.push(again);
+                    self.doubtful.insert(again);
                 }
             }
         }

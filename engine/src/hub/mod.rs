@@ -100,6 +100,8 @@ pub struct Hub<S> {
     recovery: CloudRecovery,
     /// Devices that told, since the start, of all that they hold of this cloud's logs.
     surveyed: BTreeSet<DeviceId>,
+    /// Devices that gave back some of these and have yet to tell that it was all.
+    giving: BTreeSet<DeviceId>,
     role: CloudRole,
     /// What is left to erase of people who are forgotten.
     erasure: CloudErasure,
@@ -159,6 +161,7 @@ impl<S: Store> Hub<S> {
             counts,
             recovery,
             surveyed: BTreeSet::new(),
+            giving: BTreeSet::new(),
             role,
             erasure,
             allocated: 0,

@@ -6,7 +6,7 @@
 //! holds of them, or an administrator accepts that some did not; then they go on in
 //! new epochs. What devices wrote comes back by itself: they keep it.
 
-use super::Hub;
+use super::{Hub, Standing};
 use crate::device::{Now, timestamp};
 use crate::log::{Tip, epoch_nonce, open, open_epoch};
 use crate::planted::{Bug, planted};
@@ -131,6 +131,7 @@ impl<S: Store> Hub<S> {
             awaiting: None,
             ..self.recovery.clone()
         };
+        self.giving.clear();
         let epochs = [self.logs.public].into_iter().chain(self.device_logs.values().copied());
         self.renew(now, recovery, self.logs, epochs.collect())?;
         self.publish_first_card(now)?; // nobody may have given one back
@@ -141,6 +142,7 @@ impl<S: Store> Hub<S> {
     /// A device told of all it holds of our logs, and it is here.
     pub(super) fn reported(&mut self, now: Now, device: DeviceId) -> Result<Reply> {
         self.surveyed.insert(device);
+        self.giving.remove(&device);
         if self.recovery.frozen_since.is_none() {
             return Ok(Reply::Done);
         }
@@ -188,8 +190,12 @@ impl<S: Store> Hub<S> {
     fn unreported(&self) -> Vec<DeviceId> {
         let reported = &self.recovery.reported;
         let devices = self.fleet().devices().iter();
-        let waited_for = devices.filter(|(_, device)| device.standing == super::Standing::Active);
-        waited_for.map(|(id, _)| *id).filter(|id| !reported.contains(id)).collect()
+        let waited_for = devices.filter(|(id, device)| match device.standing {
+            Standing::Active => !reported.contains(id) || self.giving.contains(id),
+            Standing::Retired => self.giving.contains(id),
+            Standing::Revoked => false,
+        });
+        waited_for.map(|(id, _)| *id).collect()
     }
 
     /// Opens the next epoch of each of these logs and notes how the recovery stands, in one commit.

@@ -15,8 +15,8 @@ use crate::log::Tip;
 use crate::merge::{Burst, Refusal, admit};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    ChildRow, DirectoryRow, LogRow, QuarantineEntry, QuarantineRow, ReceiptRow, TipRow,
-    split_epoch_key,
+    ChildRow, CloudRecovery, DirectoryRow, LogRow, QuarantineEntry, QuarantineRow, ReceiptRow,
+    TipRow, split_epoch_key,
 };
 use crate::store::{Changes, Rows, Store};
 use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
@@ -25,10 +25,11 @@ use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId};
+use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId, Wall};
 
 pub(super) type NewLogs = BTreeMap<(DeviceId, LogClass), LogId>;
 
+const GIVEN_BACK: &str = "a device held more of this cloud's logs than the cloud did";
 /// Between two foldings of everything: at least so long, and so long for each record, which takes about
 /// twenty times as long as folding it.
 const SETTLE_PAUSE: Duration = Duration::from_secs(10);
@@ -155,11 +156,17 @@ impl<S: Store> Hub<S> {
                 | Effect::Accounts(_) => Reply::Done,
             });
         }
+        if !staged.given_back().is_empty() && self.recovery.frozen_since.is_none() {
+            // Should this process end before it froze, the next one does.
+            let (frozen_since, why) = (Some(Wall(0)), GIVEN_BACK.to_owned());
+            rows.put(&(), &CloudRecovery { frozen_since, why, ..self.recovery.clone() });
+        }
         let changes = rows.into_changes();
         for (_, place) in staged.given_back() {
             // They tell when that was all.
             let giving = brought.iter().filter(|(_, epoch)| *epoch == place);
-            self.surveyed.retain(|device| !giving.clone().any(|(one, _)| one == device));
+            self.giving.extend(giving.map(|(device, _)| *device));
+            self.surveyed.retain(|device| !self.giving.contains(device));
         }
         self.finish_taking_in(now, changes, staged, new_logs)?;
         for device in reported {
@@ -178,7 +185,8 @@ impl<S: Store> Hub<S> {
         if self.settle_due().is_none_or(|due| now.monotonic < due) {
             return Ok(());
         }
-        self.counts.settle(&Rows::new(self.config.tenant, &self.store))?;
+        let settled = self.counts.settle(&Rows::new(self.config.tenant, &self.store));
+        self.closing(settled)?;
         let records = self.counts.cut().values().sum::<u64>();
         let pause = SETTLE_PAUSE
             .max(PAUSE_PER_RECORD.saturating_mul(u32::try_from(records).unwrap_or(u32::MAX)));
@@ -212,9 +220,8 @@ impl<S: Store> Hub<S> {
             device.map_or(Ok(()), |device| self.retire_if_told(now, device, log))?;
         }
         if lost && self.recovery.frozen_since.is_none() {
-            let why = "a device held more of this cloud's logs than the cloud did";
             // Unfrozen, nothing may be written: also without room only a start helps.
-            self.freeze(now, why).inspect_err(|_| self.closed = true)?;
+            self.freeze(now, GIVEN_BACK).inspect_err(|_| self.closed = true)?;
             self.thaw_if_all_reported(now)?;
         }
         Ok(())

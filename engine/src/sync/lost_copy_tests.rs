@@ -7,13 +7,14 @@
 use super::pair::{TENANT, TestDevice, capture, enrol, hub, now, talk};
 use super::{Effect, Fetch, Offer, OfferKind, Opening, Reply};
 use crate::counts::card;
+use crate::device::LogStatus;
 use crate::hub::{Hub, mark_restored};
 use crate::store::MemoryStore;
 use core::ops::ControlFlow;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
-use tallyroll_schema::{Hash, Position};
+use tallyroll_schema::{EpochId, Hash, LogId, Position};
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
@@ -99,32 +100,70 @@ fn a_device_records_nobody_elses_events_again() {
 fn everything_is_folded_anew_at_once_and_then_not_for_a_while() {
     let mut hub = hub();
     let mut device = enrol(&mut hub, "branch-1", 11);
-    let ledger = device.status().expect("reads").logs;
-    let ledger = ledger.iter().find(|log| log.class == LogClass::Ledger).expect("is there").clone();
+    let first = device.status().expect("reads").logs;
+    let first = first.iter().find(|log| log.class == LogClass::Ledger).expect("is there").clone();
+    (0..2).for_each(|_| capture(&mut device, 1, 10));
+    seal_and_talk(&mut device, &mut hub);
+    let mut device = device.moved_copy(now(14), Hash([78; 32])); // goes on in another epoch
     let mut again = |hub: &mut Hub<MemoryStore>, seq, at| {
-        capture(&mut device, 1, at);
+        let record = Bytes(record_at(hub, first.log, first.epoch, seq));
+        let resubmitted_from = Position { log: first.log, epoch: first.epoch, seq };
+        let event = EventResubmitted { resubmitted_from, record };
+        device.commit(now(at), &[(LogClass::Ledger, event.clone().into())]).expect("commits");
         seal_and_talk(&mut device, hub);
-        let mut held = Vec::new();
-        hub.read_log(ledger.log, ledger.epoch, seq, &mut |_, record| {
-            held.extend_from_slice(record.bytes);
-            ControlFlow::Break(())
-        })
-        .expect("reads");
-        let resubmitted_from = Position { log: ledger.log, epoch: ledger.epoch, seq };
-        let event = EventResubmitted { resubmitted_from, record: Bytes(held) };
-        device.commit(now(at), &[(LogClass::Ledger, event.into())]).expect("commits");
-        seal_and_talk(&mut device, hub);
+        event
     };
-    let first = ledger.durable_local;
-    again(&mut hub, first, 100);
-    assert_eq!((captured(&hub), hub.settle_due()), (1, None));
-    again(&mut hub, first + 2, 101);
+    let seq = first.durable_local;
+    again(&mut hub, seq, 100);
+    assert_eq!((captured(&hub), hub.settle_due()), (2, None));
+    again(&mut hub, seq + 1, 101);
     assert_eq!(captured(&hub), 3, "for a while it counts twice");
     let due = hub.settle_due().expect("and is known to");
     hub.settle_counts(now(due.as_secs() - 1)).expect("waits");
     assert_eq!(captured(&hub), 3);
     hub.settle_counts(now(due.as_secs() + 1)).expect("settles");
     assert_eq!((captured(&hub), hub.settle_due()), (2, None));
+}
+
+/// What was recorded again is not recorded again by its second place: it would count nowhere.
+#[test]
+fn nothing_counts_nowhere_by_being_recorded_again_twice() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let mut places = Vec::new();
+    for round in 0..3_u8 {
+        let ledger = device.status().expect("reads").logs;
+        let open = |log: &&LogStatus| log.class == LogClass::Ledger && log.open;
+        let LogStatus { log, epoch, durable_local: seq, .. } =
+            *ledger.iter().find(open).expect("is");
+        match places.last() {
+            None => capture(&mut device, 1, 10),
+            Some(&resubmitted_from) => {
+                let Position { log, epoch, seq } = resubmitted_from;
+                let record = Bytes(record_at(&hub, log, epoch, seq));
+                let event = EventResubmitted { resubmitted_from, record };
+                let at = now(20 + u64::from(round));
+                device.commit(at, &[(LogClass::Ledger, event.into())]).expect("commits");
+            }
+        }
+        seal_and_talk(&mut device, &mut hub);
+        places.push(Position { log, epoch, seq });
+        device = device.moved_copy(now(30 + u64::from(round)), Hash([50 + round; 32]));
+        talk(&mut device, &mut hub);
+    }
+    hub.settle_counts(now(100_000)).expect("settles");
+    assert_eq!((captured(&hub), hub.counts().misplaced()), (1, 1));
+    assert_eq!(hub.restart(now(60)).counts(), hub.counts());
+}
+
+fn record_at(hub: &Hub<MemoryStore>, log: LogId, epoch: EpochId, seq: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    hub.read_log(log, epoch, seq, &mut |_, record| {
+        bytes.extend_from_slice(record.bytes);
+        ControlFlow::Break(())
+    })
+    .expect("reads");
+    bytes
 }
 
 #[test]
