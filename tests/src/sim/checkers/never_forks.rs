@@ -86,7 +86,10 @@ pub(crate) fn began(world: &mut World, (log, epoch): (LogId, EpochId)) -> Step {
     });
     let logs = read.and_then(|()| cloud.logs());
     let logs = logs.map_err(|error| world.violation("never-forks", error.to_string()))?;
-    let ended = logs.iter().find(|held| held.log == log && Some(held.epoch) == parent);
+    // An epoch of the cloud's own that it thought lost may come back from a copy that turns up later.
+    let own = |class| matches!(class, LogClass::Ledger | LogClass::Telemetry);
+    let mut held = logs.iter().filter(|held| held.log == log && own(held.class));
+    let ended = held.find(|held| Some(held.epoch) == parent);
     if let Some(ended) = ended {
         world.truth.ended.entry((log, ended.epoch)).or_insert(ended.events);
     }
