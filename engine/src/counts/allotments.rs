@@ -43,7 +43,7 @@ pub struct Gift {
     /// Taken back of the one before.
     #[n(1)]
     pub lapsed: Credits,
-    /// Charged and held until then, all in all, but for what members used elsewhere.
+    /// Charged until then, all in all, but for what members used elsewhere.
     #[n(2)]
     pub used: Credits,
     /// What of the account is allotment from then on.
@@ -65,7 +65,7 @@ pub struct Rest {
     /// How much was there then.
     #[n(0)]
     pub credits: Credits,
-    /// Charged and held until then, as in [`Gift`].
+    /// Charged until then, as in [`Gift`].
     #[n(1)]
     pub used: Credits,
     /// Of which month, year × 12 + month − 1.
@@ -105,7 +105,7 @@ impl Accounts {
     }
 
     /// What was used of an account's allotments, thousandths, of what was charged to those who share it
-    /// now, and is held: not what members used before they came, but what they did until they left.
+    /// now: not what members used before they came, but what they did until they left.
     pub fn used_here(&self, account: SubjectId, used: i128) -> i128 {
         used - self.elsewhere.get(&account).map_or(0, |sum| sum.thousandths())
     }

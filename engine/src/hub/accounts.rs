@@ -93,12 +93,12 @@ impl<S: Store> Hub<S> {
         lapsing(brought, there + brought, used, month).map(Some)
     }
 
-    /// What devices hold of a group's allotment for a member, if it lapses: it is used before all else.
+    /// What devices and jobs hold of a group's allotment for a member, if it lapses: it is used before all else.
     fn lapsing_taken(&self, group: SubjectId, own: &Funds) -> Result<Option<Lapsing>> {
         let (accounts, funds) = (self.counts().accounts(), Funds::of_accounts(self.counts()));
         let of_group = funds.get(&group).copied().unwrap_or_default();
         let there = rest(accounts, group, &of_group);
-        let taken = own.leased.min(there);
+        let taken = own.out().min(there);
         match accounts.rest(group).filter(|_| taken > 0 && accounts.lapses(group)) {
             None => Ok(None),
             Some(of) => {

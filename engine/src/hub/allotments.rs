@@ -107,7 +107,7 @@ fn check_monthly(monthly: Option<Credits>, most: Option<Credits>) -> Result<()> 
 }
 
 /// What an account is given in a month, or what of it lapses where nothing is due. What is left of an earlier
-/// month lapses as far as it is in the pool: what a device holds lapses once it came back. What carries over is
+/// month lapses as far as it is in the pool: what a device or a job holds lapses once it came back. What carries over is
 /// kept, up to the most that may be there of allotments. What is owed stays owed.
 pub(super) fn gift(
     accounts: &Accounts,
@@ -139,7 +139,7 @@ pub(super) fn gift(
 
 /// What of an account is allotment still, thousandths: it is used before all else.
 pub(super) fn rest(accounts: &Accounts, account: SubjectId, funds: &Funds) -> i128 {
-    let there = (funds.pool() + funds.leased).max(0);
+    let there = (funds.pool() + funds.out()).max(0);
     accounts.rest(account).map_or(0, |rest| {
         // A correction gives back: that makes no more of it.
         let used = accounts.used_here(account, funds.used()) - thousandths(rest.used);

@@ -158,6 +158,22 @@ fn what_was_granted_does_not_count_to_the_most_and_a_lower_one_takes() {
     assert_eq!((given, lapsed, pool(&hub, ADA)), (Credits::ZERO, credits(20), 1110));
 }
 
+/// Regression: a job on hold over the first kept its part of an allotment for ever.
+#[test]
+fn what_a_job_holds_over_the_first_lapses_when_it_came_back() {
+    let (hub, allotment) = allotted(false, None);
+    let accounts = hub.counts().accounts();
+    let month = FROM + 1;
+    let holds = Funds { granted: 100_000, held: 20_000, ..Funds::default() };
+    let given = gift(accounts, ADA, Some(&allotment), month, &holds);
+    assert_eq!((given.credits, given.lapsed), (credits(100), credits(80)));
+    assert_eq!(given.allotted, credits(120), "what is held goes on to be allotment");
+    assert_eq!(given.used, Credits::ZERO);
+    let most = Allotment { carries_over: true, most: Some(credits(110)), ..allotment };
+    let given = gift(accounts, ADA, Some(&most), month, &holds);
+    assert_eq!((given.credits, given.lapsed), (credits(10), Credits::ZERO), "it counts to MAX");
+}
+
 #[test]
 fn what_was_allotted_lapses_once_it_is_stopped() {
     let (mut hub, allotment) = allotted(false, None);

@@ -29,7 +29,7 @@ pub struct Funds {
 impl Funds {
     /// What nobody holds.
     pub fn pool(&self) -> i128 {
-        self.granted - self.used() - self.leased
+        self.granted - self.used() - self.out()
     }
 
     /// Given and corrected, less charged.
@@ -37,9 +37,14 @@ impl Funds {
         self.granted + self.corrected - self.charged
     }
 
-    /// What was used for good: charged or held, less what was given back of it.
+    /// What was used for good, less what was given back of it.
     pub fn used(&self) -> i128 {
-        self.charged + self.held - self.written_off - self.corrected
+        self.charged - self.written_off - self.corrected
+    }
+
+    /// What is neither used nor in the pool, and may come back to it.
+    pub fn out(&self) -> i128 {
+        self.held + self.leased
     }
 
     /// Where each account's credits are: a group's with those of its members.

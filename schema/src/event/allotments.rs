@@ -47,7 +47,7 @@ body! {
         /// Taken back at once: what was left of the last one, or is more than may be there.
         #[n(4)]
         pub lapsed: Credits,
-        /// Charged and held until then, all in all, but for what members used elsewhere: by it the
+        /// Charged until then, all in all, but for what members used elsewhere: by it the
         /// next one knows what was used.
         #[n(5)]
         pub used: Credits,

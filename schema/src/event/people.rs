@@ -59,7 +59,7 @@ body! {
         /// The person.
         #[n(1)]
         pub member: SubjectId,
-        /// Charged to the person and held until then, all in all: none of it was used of the
+        /// Charged to the person until then, all in all: none of it was used of the
         /// group's allotments. Absent in what was decided before it was told.
         #[n(2)]
         pub used: Option<Credits>,
@@ -80,7 +80,7 @@ body! {
         /// the group's; negative: what they brought and did not use.
         #[n(2)]
         pub settled: Credits,
-        /// Charged to the person and held until then, all in all: what of it came since they joined
+        /// Charged to the person until then, all in all: what of it came since they joined
         /// stays used of the group's allotments. Absent in what was decided before it was told.
         #[n(3)]
         pub used: Option<Credits>,
@@ -97,7 +97,7 @@ body! {
         /// What of the group's account is allotment from here on.
         #[n(1)]
         pub of_group: Credits,
-        /// Charged and held in the group's account until then, as in `allotment.given`.
+        /// Charged in the group's account until then, as in `allotment.given`.
         #[n(2)]
         pub used: Credits,
         /// The month of which it is: its year.
