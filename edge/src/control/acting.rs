@@ -84,7 +84,13 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
     };
     let acts = match acts {
         Ok(acts) => acts,
-        Err(refusal) => return Ok((not_asked(desk, (request, hash), refusal).await?, None)),
+        Err(refusal) => {
+            let asked = desk.keeper.query(move |device| device.is_asked(request)).await?;
+            return Ok((
+                not_asked(desk, (request, hash), !matches!(asked, Ok(false)), refusal),
+                None,
+            ));
+        }
     };
     let (asked, noted_before) = match desk.keeper.ask_to_act(act).await? {
         Ok(asked) => asked,
@@ -105,8 +111,11 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
         Heard::Answer(ActOutcome::Later(why)) => {
             (ActLine::Busy(why), (!noted_before).then_some(request))
         }
-        Heard::NotAsked(why) if noted_before => (still_unknown(&why), None),
-        Heard::NotAsked(why) => (ActLine::Busy(why), Some(request)),
+        Heard::NotAsked(why) => {
+            let refusal = desk.revoked().map_or((why, false), |why| (why, true));
+            let told = not_asked(desk, (request, hash), noted_before, refusal);
+            (told, (!noted_before).then_some(request))
+        }
         Heard::Unknown => (
             ActLine::Unknown(format!(
                 "the link was lost, or no answer came: it is not known whether this is done; send the same line again \
@@ -117,15 +126,14 @@ async fn ask(desk: &Desk, act: ServerAct) -> Result<(ActLine, Option<RequestId>)
     })
 }
 
-/// What is told of an act that cannot be asked for, and whether it never can.
-async fn not_asked(
+/// What is told of an act that is not asked for, whether it was before, and never can be.
+fn not_asked(
     desk: &Desk,
     (request, hash): (RequestId, Hash),
+    may_be_done: bool,
     (why, ever): (String, bool),
-) -> Result<ActLine, Gone> {
-    let asked = desk.keeper.query(move |device| device.is_asked(request)).await?;
-    let may_be_done = !matches!(asked, Ok(false));
-    Ok(match (desk.answers.of(request, hash), may_be_done) {
+) -> ActLine {
+    match (desk.answers.of(request, hash), may_be_done) {
         (Some((ActOutcome::At(position), true)), _) => ActLine::Position(position),
         (Some((ActOutcome::At(_), false)), _) => {
             ActLine::Error("this request id was another act's; take a new one for each act".into())
@@ -137,11 +145,9 @@ async fn not_asked(
             "it was asked before and is never answered here any more; `tallyroll log show --all` at the account \
              server tells whether it is done: {why}"
         )),
-        (_, true) => still_unknown(&why),
-    })
-}
-
-/// Of a request that was asked before and is not asked now.
-fn still_unknown(why: &str) -> ActLine {
-    ActLine::Unknown(format!("it is still not known whether this is done; send it again: {why}"))
+        (_, true) => {
+            let why = format!("it is still not known whether this is done; send it again: {why}");
+            ActLine::Unknown(why)
+        }
+    }
 }

@@ -19,9 +19,15 @@ type Kept = (RequestId, Hash, ActOutcome);
 pub struct Answers(Arc<Mutex<VecDeque<Kept>>>);
 
 impl Answers {
-    /// Keeps an answer, which takes the place of an earlier one to the same request.
+    /// Keeps an answer, which takes the place of an earlier one to the same request; that it is done stays.
     pub(super) fn keep(&self, request: RequestId, act: Hash, outcome: ActOutcome) {
         let mut kept = self.lock();
+        let done = |(other, was, outcome): &Kept| {
+            *other == request && *was == act && matches!(outcome, ActOutcome::At(_))
+        };
+        if kept.iter().any(done) {
+            return;
+        }
         kept.retain(|(other, ..)| *other != request);
         if kept.len() >= KEPT_MAX {
             kept.pop_front();
@@ -68,6 +74,11 @@ mod tests {
         assert_eq!(answers.of(request(1), act(1)), Some((refused("rich"), true)));
         assert_eq!(answers.of(request(1), act(2)), Some((refused("rich"), false)));
         assert_eq!(answers.of(request(2), act(1)), None);
+        let place = format!("{}/0-{}/7", "1f".repeat(32), "2e".repeat(16));
+        let done = ActOutcome::At(place.parse().unwrap());
+        answers.keep(request(1), act(1), done.clone());
+        answers.keep(request(1), act(1), refused("revoked"));
+        assert_eq!(answers.of(request(1), act(1)), Some((done, true)), "it was done");
         for number in 2..KEPT_MAX + 2 {
             answers.keep(request(number), act(1), refused("poor"));
         }

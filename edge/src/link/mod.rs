@@ -101,14 +101,14 @@ pub async fn keep_up(
             continue;
         }
         warn!(cloud = %enrolment.cloud, %why, "not linked");
-        end.turn_away(&why).await;
-        let down = LinkState::Down { why, refused };
+        let down = LinkState::Down { why: why.clone(), refused };
         if let Some(why) = down.revoked()
             && let Err(error) = revocation::note(&dir, why)
         {
             warn!(%error, "it is not noted that this device is revoked");
         }
         end.state.send_replace(down);
+        end.turn_away(&why).await; // once it is known why
         if began.elapsed() >= STABLE_AFTER {
             pause = exponential(PAUSE_MIN, PAUSE_MAX);
         }
@@ -153,7 +153,7 @@ async fn attempt(
                 warn!(%why, "older TLS keys stay until the next session");
             }
         };
-        keeper.set_linked(true);
+        keeper.set_linked(true); // also where only to be turned away: who is linked seals what it offers
         let stayed = stay(keeper, enrolment, line, place, &trust, end, &taken).await;
         keeper.set_linked(false);
         ended = stayed?;

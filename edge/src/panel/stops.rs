@@ -139,8 +139,8 @@ impl Panel {
             Spent::At(position) => (Tried::Paid(Some(position)), false),
             Spent::Already => (Tried::Paid(None), false),
             Spent::Short(short) => {
-                let waits = !short.cut_off && short.refused.is_none();
-                let revoked = short.cut_off.then(|| self.revoked()).flatten();
+                let revoked = self.revoked();
+                let waits = !short.cut_off && short.refused.is_none() && revoked.is_none();
                 (Tried::Stopped(reason(&short, revoked.as_deref())), waits)
             }
             Spent::NotNow(why) if keeper.progress().borrow().full => {
