@@ -36,6 +36,9 @@ struct UserRow {
     charged: CreditSum,
     corrected: CreditSum,
     held: CreditSum,
+    /// Of both, spent of leases after they were written off: nobody bears it.
+    #[serde(skip_serializing_if = "CreditSum::is_zero")]
+    spent_after: CreditSum,
     pool: CreditSum,
 }
 
@@ -159,7 +162,7 @@ fn sums_of<'a>(leases: impl Iterator<Item = &'a HeldLease>) -> Thousandths {
         }
         sums.spent += lease.spent;
         sums.written_off += lease.written_off;
-        sums.spent_after += (-lease.outstanding).max(0);
+        sums.spent_after += (-lease.outstanding).clamp(0, lease.written_off);
         sums.overdrawn += lease.overdrawn;
         sums.copied += lease.copied;
     }
@@ -268,6 +271,7 @@ fn leases(replica: &Replica) -> Leases {
             charged: credits(funds.charged),
             corrected: credits(funds.corrected),
             held: credits(funds.held),
+            spent_after: credits(funds.spent_after),
             pool: credits(funds.pool()),
         })
         .collect();
@@ -301,7 +305,7 @@ fn leases(replica: &Replica) -> Leases {
         corrected: sum(|funds| funds.corrected),
         held: sum(|funds| funds.held),
         pool: sum(|funds| funds.pool()),
-        sums: sums_of(held.iter()).into(),
+        sums: Sums { spent_after: sum(|funds| funds.spent_after), ..sums_of(held.iter()).into() },
     };
     Leases { users, leases, totals }
 }

@@ -199,7 +199,7 @@ impl Recorder {
             Some(job) => job,
             None => random_job()?,
         };
-        let mut terms = device.terms(job);
+        let mut terms = device.terms_for(job, alias)?;
         terms.job = group.jobs.get(&job).copied().or(terms.job);
         terms.over |= group.over.contains(&job);
         let event = decide(&terms, act, job, alias)?;

@@ -54,6 +54,12 @@ pub fn decide(terms: &Terms, act: Act, job: JobId, alias: Option<UserAlias>) -> 
         return Err(Error::Rejected("an act of nobody; say the user".into()));
     }
     refuse_in_job(terms, &act, job)?;
+    if let (false, Some(Standing { user: Some(begun_by), .. })) = (nobodys, terms.job)
+        && begun_by != user
+    {
+        let why = format!("job {job} is another user's; who did this begins a job of their own");
+        return Err(Error::Rejected(why));
+    }
     Ok(match act {
         Act::Begin { .. } => JobBegun { job, user, policy: terms.policy }.into(),
         Act::Print {

@@ -11,7 +11,7 @@ use super::sum::CreditSum;
 use crate::planted::{Bug, planted};
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
-use tallyroll_schema::event::counts::{Conversion, SettlementPolicy};
+use tallyroll_schema::event::counts::{Conversion, JobBegun, SettlementPolicy};
 use tallyroll_schema::{Credits, Event, JobId, UserAlias, Wall};
 
 /// Whose charge, of which month, and whether by an event that was recorded again.
@@ -103,14 +103,17 @@ pub struct Standing {
     pub steps: usize,
     /// Whether it has ended.
     pub ended: bool,
+    /// Who began it, and alone acts in it; absent in what was kept before that was known.
+    pub user: Option<UserAlias>,
 }
 
 impl Standing {
     /// How a job stands after one more event of it.
     pub fn after(before: Option<Self>, event: &Event) -> Option<Self> {
         match event {
-            Event::JobBegun(begun) => {
-                Some(Self { policy: begun.policy, revision: 0, steps: 0, ended: false })
+            Event::JobBegun(JobBegun { policy, user, .. }) => {
+                let user = Some(*user);
+                Some(Self { policy: *policy, revision: 0, steps: 0, ended: false, user })
             }
             Event::PagesConverted(converted) => before.map(|job| Self {
                 revision: job.revision.max(converted.revision.unwrap_or(0)),
@@ -209,6 +212,7 @@ impl Job {
             revision: self.steps.last().map_or(0, |step| step.makes),
             steps: self.steps.len(),
             ended: self.ended,
+            user: self.user,
         })
     }
 

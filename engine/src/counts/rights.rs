@@ -9,6 +9,8 @@ use super::state::Place;
 use super::sum::wide;
 use crate::fold::Origin;
 use crate::planted::{Bug, planted};
+use core::iter::successors;
+use core::ops::Bound;
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 use tallyroll_schema::event::counts::{Charge, CountSource};
@@ -111,6 +113,11 @@ impl Lease {
         self.granted - self.spent - self.returned - self.written_off
     }
 
+    /// Spent after it was written off. What a device spends beyond that, is its user's to bear.
+    pub fn spent_after(&self) -> i128 {
+        (-self.outstanding()).clamp(0, self.written_off.max(0))
+    }
+
     fn answered(&mut self, asked: Position) {
         self.answered = self.answered.max(asked.seq.saturating_add(1));
     }
@@ -173,6 +180,26 @@ impl Rights {
     /// A right.
     pub fn lease(&self, key: &RightKey) -> Lease {
         self.leases.get(key).copied().unwrap_or_default()
+    }
+
+    /// What a user spent at a device of leases after they were written off, thousandths.
+    pub(super) fn spent_after(&self, device: DeviceId, user: UserAlias) -> i128 {
+        let of_epoch = |epoch| self.lease(&RightKey { device, epoch, user }).spent_after();
+        self.epochs(device).map(of_epoch).sum()
+    }
+
+    /// The epochs in which a device had rights.
+    fn epochs(&self, device: DeviceId) -> impl Iterator<Item = EpochId> + '_ {
+        let next = move |from| {
+            let (key, _) = self.leases.range((from, Bound::Unbounded)).next()?;
+            (key.device == device).then_some(key.epoch)
+        };
+        let epoch = EpochId { counter: 0, nonce: [0; 16] };
+        let first = RightKey { device, epoch, user: UserAlias([0; UserAlias::LEN]) };
+        successors(next(Bound::Included(first)), move |epoch| {
+            let (epoch, user) = (*epoch, UserAlias([0xff; UserAlias::LEN]));
+            next(Bound::Excluded(RightKey { device, epoch, user }))
+        })
     }
 
     /// The newest epoch of a device's ledger.

@@ -16,6 +16,7 @@ use tallyroll_schema::event::counts::{
     ChargeCorrected, ColorMode, Conversion, CreditsGranted, JobEnded, PeriodClosed,
     SettlementPolicy,
 };
+use tallyroll_schema::event::leases::{Backing, LeaseWrittenOff, Right};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::event::people::{GroupJoined, GroupLeft, SubjectLinked};
 use tallyroll_schema::{
@@ -49,7 +50,7 @@ fn position(device: Option<u8>, seq: u64) -> Position {
 fn act(kind: u8, job: u8, user: u8, pages: u32, settled: bool) -> Event {
     let (job, name, media) = (JobId([job; 8]), "a".to_owned(), None);
     let (color, policy) = (ColorMode::Color, SettlementPolicy::ServerSettles);
-    let standing = super::Standing { policy, revision: 1, steps: 0, ended: false };
+    let standing = super::Standing { policy, revision: 1, steps: 0, ended: false, user: None };
     let terms = Terms { job: (!settled).then_some(standing), ..Terms::default() };
     let (revision, from_revision, which_pages) = (Some(1), Some(0), None);
     let act = match kind {
@@ -86,13 +87,36 @@ fn given(whose: u8, month: u8, credits: i64, lapsed: i64, alone: bool) -> Event 
     AllotmentGiven { account, year, month, credits, lapsed, used, allotted, nothing_due }.into()
 }
 
+/// The same, spent of a lease.
+fn backed(mut event: Event) -> Event {
+    if let Some((_, charge)) = super::rights::charge_mut(&mut event) {
+        charge.backing = Some(Backing { right: Right::Lease, credits: charge.credits });
+    }
+    event
+}
+
+/// Thousandths of a lease; that of the one epoch there is.
+fn written_off(device: u8, user: u8, credits: i64) -> Event {
+    LeaseWrittenOff {
+        allocation: 1,
+        reason: String::new(),
+        device: Some(DeviceId([device; 16])),
+        user: Some(alias(user)),
+        epoch: Some(position(None, 0).epoch),
+        credits: Some(Credits::from_thousandths(credits)),
+    }
+    .into()
+}
+
 fn step() -> impl Strategy<Value = Step> {
-    let acts = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, 1_u32..4, any::<bool>()).prop_map(
-        |(device, kind, job, user, pages, settled)| Step {
+    let acts = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, 1_u32..4, any::<bool>(), any::<bool>())
+        .prop_map(|(device, kind, job, user, pages, settled, leased)| Step {
             device: Some(device),
-            event: act(kind, job, user, pages, settled),
-        },
-    );
+            event: match leased {
+                true => backed(act(kind, job, user, pages, settled)),
+                false => act(kind, job, user, pages, settled),
+            },
+        });
     let again = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, any::<bool>()).prop_map(
         |(device, kind, job, user, settled)| {
             let record = Record::encode(&act(kind, job, user, 1, settled), Timestamp::default());
@@ -104,7 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
             }
         },
     );
-    let decisions = (0_u8..6, 0_u8..3, 0_u8..4, -5_i64..9).prop_map(|(kind, user, whose, many)| {
+    let decisions = (0_u8..7, 0_u8..3, 0_u8..4, -5_i64..9).prop_map(|(kind, user, whose, many)| {
         // A group has no aliases and is no member.
         let whose = if (2..5).contains(&kind) { whose % GROUP } else { whose };
         let (subject, credits) = (subject(whose), Credits::from_thousandths(many * 500));
@@ -127,6 +151,7 @@ fn step() -> impl Strategy<Value = Step> {
                 GroupLeft { group, member: subject, settled: credits, used, lapsing }.into()
             }
             5 => given(whose, user + 1, many.max(0) * 500, i64::from(user) * 500, many < 0),
+            6 => written_off(u8::from(many > 2), user, i64::from(whose) * 500),
             _ => {
                 let device = DeviceId([u8::from(many > 2); 16]);
                 SubjectLinked { device, alias: alias(user), subject }.into()
@@ -264,6 +289,32 @@ fn what_a_month_gives_and_what_lapses_are_two_lines() {
     assert_eq!(told(&stated), lines);
     let balances: Vec<_> = stated.lines.iter().map(|line| line.balance.thousandths()).collect();
     assert_eq!(balances, [100, 200, 100, 100, 30]);
+}
+
+/// Nobody bears it: not the balance, of which that lease was taken and given back to.
+#[test]
+fn what_is_spent_of_a_lease_that_was_written_off_is_charged_and_borne_by_nobody() {
+    let device = |event| Step { device: Some(0), event };
+    let sent = || device(backed(act(2, 1, 0, 1, true)));
+    let off = Step { device: None, event: written_off(0, 0, 3_000) };
+    let (stated, [_, closing]) = play(&linked(vec![off.clone(), sent(), sent()]), 0, 0);
+    let send = ("document.sent", State::Settled, -2_000, 0);
+    let after = |moved| ("lease.spent-after", State::Settled, moved, 0);
+    assert_eq!(told(&stated), [send, after(2_000), send, after(1_000)], "no more than that");
+    assert_eq!(closing.balance.to_string(), "-1.000");
+
+    // A device says it of a lease that it never had: that is its user's to bear.
+    let (stated, _) = play(&linked(vec![sent()]), 0, 0);
+    assert_eq!(told(&stated), [send]);
+
+    // What is voided was not borne by anybody before, and gives nothing back.
+    let begun = |event| device(backed(event));
+    let held = vec![off, begun(act(0, 1, 0, 1, false))];
+    let (stated, _) = play(&linked(held.clone()), 0, 0);
+    assert_eq!(stated.closing.balance.to_string(), "1.000", "less 1 that is held");
+    let voided = [held, vec![device(act(4, 1, 0, 1, false))]].concat();
+    let (stated, _) = play(&linked(voided), 0, 0);
+    assert_eq!(stated.closing, Standings::default());
 }
 
 /// Who was charged sees the correction of what a group bore, and the group whose charge it was.

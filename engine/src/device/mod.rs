@@ -40,7 +40,7 @@ pub use room::ends_work;
 pub use rotate::Rotation;
 pub use status::{LogStatus, Status};
 
-use crate::counts::{Counts, SpoolJob, Terms, card};
+use crate::counts::{Counts, SpoolJob, Standing, Terms, card};
 use crate::fold::Replay;
 use crate::keys::Signer;
 use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
@@ -61,7 +61,7 @@ use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{
     ClockQuality, DeviceId, Event, Hash, HybridTime, JobId, LogId, Position, PublicKey, Record,
-    TenantId, Wall,
+    TenantId, UserAlias, Wall,
 };
 
 /// Who a device is and whom it believes.
@@ -265,7 +265,26 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     pub fn terms(&self, job: JobId) -> Terms {
         let counts = self.counts.view();
         let (policy, over) = (counts.settlement_policy(), counts.is_over(self.id(), job));
-        Terms { card: self.card(), policy, job: counts.standing(self.id(), job), over }
+        let standing = counts.standing(self.id(), job);
+        let job = standing.map(|standing| Standing { user: None, ..standing });
+        Terms { card: self.card(), policy, job, over }
+    }
+
+    /// The same for an act of `user`'s, who may do nothing in a job that another user of this device began. A device that
+    /// was put back from a backup may have forgotten that both are one.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn terms_for(&self, job: JobId, user: Option<UserAlias>) -> Result<Terms> {
+        let mut terms = self.terms(job);
+        let begun_by = self.counts.view().standing(self.id(), job).and_then(|job| job.user);
+        if let (Some(begun_by), Some(user), Some(job)) = (begun_by, user, &mut terms.job)
+            && begun_by != user
+            && self.is_named(begun_by)?
+        {
+            job.user = Some(begun_by);
+        }
+        Ok(terms)
     }
 
     /// The device's own figures, everything durable here included.

@@ -92,6 +92,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(())
     }
 
+    /// Whether it is somebody's alias here, by a name that was not forgotten.
+    pub(super) fn is_named(&self, alias: UserAlias) -> Result<bool> {
+        let mut named = false;
+        self.each_alias(&mut |_, row| named |= row.alias == alias)?;
+        Ok(named)
+    }
+
     fn each_alias(&self, visit: &mut dyn FnMut(String, AliasRow)) -> Result<()> {
         self.rows().scan::<AliasRow>(&[], &[], &mut |key, row| {
             let name =

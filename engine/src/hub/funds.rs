@@ -22,8 +22,8 @@ pub struct Funds {
     pub held: i128,
     /// What devices may still spend, frozen rights included.
     pub leased: i128,
-    /// Spent after it was written off.
-    pub written_off: i128,
+    /// Spent of leases after they were written off: charged, but to nobody.
+    pub spent_after: i128,
 }
 
 impl Funds {
@@ -32,14 +32,14 @@ impl Funds {
         self.granted - self.used() - self.out()
     }
 
-    /// Given and corrected, less charged.
+    /// Given and corrected, less charged to them: the pool, and what is out.
     pub fn balance(&self) -> i128 {
-        self.granted + self.corrected - self.charged
+        self.granted - self.used()
     }
 
     /// What was used for good, less what was given back of it.
     pub fn used(&self) -> i128 {
-        self.charged - self.written_off - self.corrected
+        self.charged - self.spent_after - self.corrected
     }
 
     /// What is neither used nor in the pool, and may come back to it.
@@ -78,7 +78,10 @@ impl Funds {
             let Some(subject) = counts.subject(key.device, key.user) else { continue };
             let funds = funds.entry(whose(subject)).or_default();
             funds.leased += lease.outstanding().max(0);
-            funds.written_off += (-lease.outstanding()).max(0);
+        }
+        for ((device, user), spent) in counts.spent_after() {
+            let Some(subject) = counts.subject(device, user) else { continue };
+            funds.entry(whose(subject)).or_default().spent_after += spent;
         }
         funds
     }

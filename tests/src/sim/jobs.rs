@@ -100,7 +100,8 @@ impl World {
     ) -> Result<Vec<(LogClass, Event)>, Violation> {
         let Running { index, job, .. } = running;
         let Some(process) = &self.devices[index].process else { return Ok(Vec::new()) };
-        let mut terms = process.terms(job);
+        let terms = process.terms_for(job, Some(alias));
+        let mut terms = terms.map_err(|error| self.violation("durable", error.to_string()))?;
         let wall = self.devices[index].clock.show(self.now).wall;
         let mut events = Vec::with_capacity(acts.len());
         for act in acts {

@@ -4,12 +4,15 @@
 //! right to, so that what they are charged can be held against what they were given. A number that
 //! stands outside the cloud's disk is the machine's and outlives its process.
 
+use super::occasions::Occasion;
 use super::truth::{CLOUD, Fate, Figures, Grant, Noted};
 use super::workload::user_name;
 use super::world::{Happening, Step, World};
 use core::time::Duration;
 use std::collections::BTreeSet;
-use tallyroll_engine::counts::decide;
+use tallyroll_engine::Kind;
+use tallyroll_engine::counts::{RightKey, decide};
+use tallyroll_engine::hub::HeldLease;
 use tallyroll_schema::event::counts::{ColorMode, CreditsGranted};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Act, Credits, DeviceId, JobId, SubjectId, UserAlias};
@@ -28,6 +31,9 @@ impl World {
         let user = PAYERS.start + self.entropy.index(self.plan.payers);
         if self.entropy.percent(12) {
             return self.fund(payer(user));
+        }
+        if self.entropy.percent(3) {
+            return self.write_off();
         }
         if self.plan.acts && self.entropy.percent(30) {
             return self.serve();
@@ -75,6 +81,31 @@ impl World {
         }
         let event = CreditsGranted { subject, credits, reason }.into();
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
+    }
+
+    /// An administrator takes a lease off the books, of whatever device: frozen ones more often.
+    fn write_off(&mut self) -> Step {
+        let now = self.cloud.clock.show(self.now);
+        let any = self.entropy.percent(30);
+        let Some(process) = &mut self.cloud.process else { return Ok(()) };
+        let mut leases = process.leases();
+        leases.retain(|lease| lease.outstanding > 0 && (any || lease.frozen));
+        let Some(lease) = leases.get(self.entropy.index(leases.len().max(1))) else {
+            return Ok(());
+        };
+        let HeldLease { device, epoch, user, .. } = *lease;
+        let written_off = process.write_off(now, RightKey { device, epoch, user }, "lost".into());
+        self.trace
+            .note(self.now, format_args!("of {user} at {device} is written off: {written_off:?}"));
+        if written_off.as_ref().is_err_and(|why| matches!(why.kind(), Kind::Retry | Kind::Rejected))
+        {
+            return Ok(()); // the device's log is frozen
+        }
+        if self.cloud_outcome(written_off)?.is_none() {
+            return Ok(());
+        }
+        self.occasions.count(Occasion::WrittenOff);
+        self.tell_of_new_decisions()
     }
 
     /// Scans, if there is a right to it; else asks for one.

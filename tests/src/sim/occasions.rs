@@ -22,11 +22,15 @@ pub enum Occasion {
     Adjusted,
     /// A charge was corrected.
     Corrected,
+    /// A lease was written off.
+    WrittenOff,
+    /// It was spent nevertheless, by the end of the history.
+    SpentAfter,
 }
 
 impl Occasion {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Joined,
         Self::Left,
         Self::Allotted,
@@ -35,6 +39,8 @@ impl Occasion {
         Self::Closed,
         Self::Adjusted,
         Self::Corrected,
+        Self::WrittenOff,
+        Self::SpentAfter,
     ];
 }
 

@@ -75,7 +75,7 @@ fn an_act_beyond_counting_is_refused() {
 #[test]
 fn a_revision_that_nothing_made_is_neither_sent_nor_converted() {
     let policy = SettlementPolicy::ServerSettles;
-    let job = Some(Standing { policy, revision: 1, steps: 1, ended: false });
+    let job = Some(Standing { policy, revision: 1, steps: 1, ended: false, user: None });
     let terms = Terms { job, ..Terms::default() };
     let save = |revision| {
         let (job, user, media, which_pages) = (JobId([1; 8]), "a".into(), None, None);
@@ -92,13 +92,32 @@ fn a_revision_that_nothing_made_is_neither_sent_nor_converted() {
     );
 }
 
+/// Charged to who pressed the button, it would come free with what the owner sends.
+#[test]
+fn nobody_acts_in_a_job_that_another_user_began() {
+    let policy = SettlementPolicy::ServerSettles;
+    let begun_by = |user| {
+        let job = Some(Standing { policy, revision: 0, steps: 0, ended: false, user });
+        Terms { job, ..Terms::default() }
+    };
+    let job = JobId([1; 8]);
+    let sent = |terms: &Terms| decide(terms, send(1, 1, ColorMode::Color), job, USER);
+    for theirs in [USER, None] {
+        sent(&begun_by(theirs)).expect("is theirs");
+    }
+    let others = begun_by(Some(UserAlias([77; 16])));
+    let told = sent(&others).expect_err("is another's").to_string();
+    assert!(told.contains("another user's"), "{told}");
+    decide(&others, Act::End { job }, job, None).expect("is nobody's");
+}
+
 /// Each limit's last value is taken and the next one refused, with what to do.
 #[test]
 fn a_job_has_so_many_conversions_and_a_size_so_many_letters() {
     let policy = SettlementPolicy::ServerSettles;
     let most = JOB_STEPS_MAX;
     let at = |revision, steps: u32| {
-        Some(Standing { policy, revision, steps: steps as usize, ended: false })
+        Some(Standing { policy, revision, steps: steps as usize, ended: false, user: None })
     };
     assert_eq!(revisions(None, Some(3), None, 1).expect("no job asks"), (Some(3), None));
     assert_eq!(revisions(at(4, 0), None, None, 1).expect("the next"), (Some(5), Some(4)));
@@ -168,15 +187,15 @@ fn a_job_stands_as_its_events_left_it() {
         from_revision,
         which_pages: None,
     };
-    let begun = Some(Standing { policy, revision: 0, steps: 0, ended: false });
+    let begun = Some(Standing { policy, revision: 0, steps: 0, ended: false, user: USER });
     assert_eq!(after(Act::Begin { job, user: user() }), begun);
     let (resize, resolution) = (Conversion::Resize, Conversion::Resolution);
-    let two = Some(Standing { policy, revision: 2, steps: 2, ended: false });
+    let two = Some(Standing { policy, revision: 2, steps: 2, ended: false, user: USER });
     assert_eq!(after(convert(Some(2), Some(0), &[resize, resolution])), two);
-    let one_anew = Some(Standing { policy, revision: 2, steps: 3, ended: false });
+    let one_anew = Some(Standing { policy, revision: 2, steps: 3, ended: false, user: USER });
     assert_eq!(after(convert(Some(1), Some(0), &[resize])), one_anew);
     assert_eq!(after(send(1, 1, ColorMode::Color)), one_anew);
-    let ended = Some(Standing { policy, revision: 2, steps: 3, ended: true });
+    let ended = Some(Standing { policy, revision: 2, steps: 3, ended: true, user: USER });
     assert_eq!(after(Act::End { job }), ended);
 }
 

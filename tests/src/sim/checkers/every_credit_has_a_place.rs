@@ -26,7 +26,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let writers = logs.iter().filter_map(|log| Some((log.log, log.device?))).collect();
     let places = outstanding(held, &writers);
     let leases = cloud.leases();
-    for ((device, epoch, user), left) in places.iter().filter(|(_, left)| **left > 0) {
+    for ((device, epoch, user), (left, _)) in places.iter().filter(|(_, (left, _))| *left > 0) {
         let named = cloud.fleet().device(*device).is_some();
         let shown = leases
             .iter()
@@ -53,7 +53,8 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             .map(|(_, usage)| usage.charged + usage.held)
             .sum();
         let own = places.iter().filter(|((device, _, user), _)| theirs(*device, *user));
-        let leased: i128 = own.map(|(_, left)| *left).sum();
+        // Less than nothing: spent after it was written off, which nobody bears; beyond that, its user's.
+        let leased: i128 = own.map(|(_, (left, off))| *left.max(&-off)).sum();
         let given = payers.iter().filter(|subject| of(subject));
         let given = given.map(|subject| cloud.counts().given(*subject));
         let granted: i128 = given.map(|(granted, corrected)| granted + corrected).sum();
@@ -68,13 +69,17 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     Ok(())
 }
 
-/// What left the pool for each right, less what was spent, came back or was written off.
-fn outstanding(held: &CloudRecords, writers: &BTreeMap<LogId, DeviceId>) -> BTreeMap<Place, i128> {
-    let mut places: BTreeMap<Place, i128> = BTreeMap::new();
+/// What left the pool for each right, less what was spent, came back or was written off; and what was written off.
+fn outstanding(
+    held: &CloudRecords,
+    writers: &BTreeMap<LogId, DeviceId>,
+) -> BTreeMap<Place, (i128, i128)> {
+    let mut places: BTreeMap<Place, (i128, i128)> = BTreeMap::new();
+    let mut written_off: Vec<(Place, Credits)> = Vec::new();
     let mut moved = |device: Option<DeviceId>, epoch, user, credits: Credits, sign: i128| {
         if let (Some(device), Some(epoch), Some(user)) = (device, epoch, user) {
             let place = places.entry((device, epoch, user)).or_default();
-            *place += sign * i128::from(credits.thousandths());
+            place.0 += sign * i128::from(credits.thousandths());
         }
     };
     for (position, bytes) in counted_here(held) {
@@ -93,10 +98,17 @@ fn outstanding(held: &CloudRecords, writers: &BTreeMap<LogId, DeviceId>) -> BTre
             Ok(Event::LeaseGranted(e)) => moved(Some(e.device), e.epoch, e.user, e.credits, 1),
             Ok(Event::LeaseClosed(e)) => moved(writer, epoch, e.user, e.returned, -1),
             Ok(Event::LeaseWrittenOff(e)) => {
-                moved(e.device, e.epoch, e.user, e.credits.unwrap_or(Credits::ZERO), -1);
+                let credits = e.credits.unwrap_or(Credits::ZERO);
+                moved(e.device, e.epoch, e.user, credits, -1);
+                if let (Some(device), Some(epoch), Some(user)) = (e.device, e.epoch, e.user) {
+                    written_off.push(((device, epoch, user), credits));
+                }
             }
             _ => {}
         }
+    }
+    for (place, credits) in written_off {
+        places.entry(place).or_default().1 += i128::from(credits.thousandths());
     }
     places
 }

@@ -108,6 +108,10 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
         world.occasions.count(Occasion::Adjusted);
     }
     never_overspends::at_the_end(world, &held)?;
+    let cloud = world.cloud.process.as_ref();
+    if cloud.is_some_and(|cloud| !cloud.counts().spent_after().is_empty()) {
+        world.occasions.count(Occasion::SpentAfter);
+    }
     every_credit_has_a_place::at_the_end(world, &held)?;
     verifies::at_the_end(world)?;
     for (position, record) in &held {

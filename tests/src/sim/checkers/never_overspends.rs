@@ -1,7 +1,7 @@
 //! Guarantee 3, never overspends: no credit is spent twice.
 //!
 //! Invariant: who pays from a balance is charged no more than was ever given, but for what copies of a
-//! device spent again where nobody could tell, which is named; no right is spent beyond what left the
+//! device spent again where nobody could tell, and what was spent of leases after they were written off, which are named; no right is spent beyond what left the
 //! pool for it; and each credit is charged, held, in the pool or with a named device.
 
 use super::CloudRecords;
@@ -16,7 +16,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let wrong = |what: String| Err(world.violation("never-overspends", what));
     let funds = cloud.funds();
     for (key, lease) in cloud.counts().rights().leases() {
-        if lease.outstanding() < 0 {
+        if lease.outstanding() < -lease.written_off {
             return wrong(format!("{key:?} spent {} of {}", lease.spent, lease.granted));
         }
         if lease.overdrawn > 0 {
@@ -44,7 +44,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         let mut spent = 0;
         for account in purse.iter().filter(|subject| accounts.of(**subject) == **subject) {
             let funds = funds.get(account).copied().unwrap_or_default();
-            spent += funds.charged + funds.held;
+            spent += funds.charged + funds.held - funds.spent_after;
             if funds.pool() < -copied && world.truth.tails_lost == 0 {
                 let pool = funds.pool();
                 return wrong(format!("{account}: {pool} in the pool, {copied} by copies"));
