@@ -138,6 +138,7 @@ impl Accounts {
             let gives = |allotment: &Allotment| {
                 allotment.from <= month
                     && allotment.monthly.is_some()
+                    && !self.is_forgotten(account)
                     && (planted(Bug::GiftGivenAgain) || !self.was_given(account, month))
             };
             if let Some(allotment) = self.allotment(account).filter(gives) {

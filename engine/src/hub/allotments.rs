@@ -38,6 +38,11 @@ impl<S: Store> Hub<S> {
             }),
         };
         check_monthly(monthly, most)?;
+        let before = self.counts().accounts().allotment(account);
+        if monthly.is_none() && before.is_none_or(|before| before.monthly.is_none()) {
+            let why = "they are allotted nothing, so there is nothing to stop";
+            return Err(Error::Rejected(why.into()));
+        }
         if monthly.is_some() && from < this {
             let (from, this) = (Month(from), Month(this));
             let why =

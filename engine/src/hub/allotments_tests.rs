@@ -133,6 +133,8 @@ fn what_carries_over_is_bounded_and_stays_after_a_stop() {
     }
     let stop = Allotment { monthly: None, ..allotment };
     hub.lay_down_allotment(at(3), ADA, stop).expect("stops");
+    let told = hub.lay_down_allotment(at(3), ADA, stop).expect_err("is stopped").to_string();
+    assert!(told.contains("nothing to stop"), "{told}");
     hub.grant(at(3), ADA, credits(-100), String::new()).expect("takes");
     hub.give_allotments(at(4)).expect("asks");
     assert_eq!(pool(&hub, ADA), 150);
@@ -189,6 +191,15 @@ fn what_was_allotted_lapses_once_it_is_stopped() {
     let (_, given) = hub.lay_down_allotment(at(1), ADA, again).expect("lays down");
     assert_eq!(given.map(|gift| gift.credits), Some(credits(100)));
     assert_eq!(pool(&hub, ADA), 150);
+}
+
+#[test]
+fn who_is_forgotten_is_given_nothing_more() {
+    let (mut hub, _) = allotted(true, None);
+    assert_eq!(pool(&hub, ADA), 100);
+    hub.forget(at(0), ADA, Vec::new()).expect("forgets");
+    assert_eq!(hub.give_allotments(at(1)).expect("asks"), 0);
+    assert_eq!(pool(&hub, ADA), 100, "and what was there stays");
 }
 
 #[test]

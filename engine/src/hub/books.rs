@@ -34,7 +34,7 @@ pub struct Correction {
     pub reason: String,
     /// By whom.
     pub by: String,
-    /// Whether more may be given back than was charged.
+    /// Whether more may be given back than was charged, or as much taken again and more.
     pub beyond: bool,
     /// Whether the same may be done once more.
     pub again: bool,
@@ -131,6 +131,10 @@ impl<S: Store> Hub<S> {
             let why = format!("--by: who corrects, a name of 1 to {NAME_BYTES_MAX} bytes");
             return Err(Error::Rejected(why));
         }
+        if credits == Credits::ZERO {
+            let why = "a correction of 0 credits changes nothing; say how many are given back, or taken: -N";
+            return Err(Error::Rejected(why.into()));
+        }
         check_grant(credits)?;
         let subject = self.charged_by(corrects)?;
         let (stated, _) = self.statement(subject, None, self.last_commit)?;
@@ -150,6 +154,14 @@ impl<S: Store> Hub<S> {
             let why = format!(
                 "it took {took} credits from the balance, {given} were given back before: {credits} is more \
                  than is left of it; correct the line that took them, or say --beyond"
+            );
+            return Err(Error::Rejected(why));
+        }
+        if credits < Credits::ZERO && after < -took && !beyond {
+            let [took, given] = [took, given].map(CreditSum::from_thousandths);
+            let why = format!(
+                "it took {took} credits from the balance, {given} were given back before: {credits} takes once more \
+                 than that besides; correct the line that took too little, or say --beyond"
             );
             return Err(Error::Rejected(why));
         }

@@ -62,6 +62,16 @@ fn what_is_given_back_may_be_lent_and_no_more_than_was_taken() {
     let again = Correction { again: true, ..correction(position, -250) };
     hub.correct(now(11), again).expect("was told to");
     assert_eq!(pool(&hub), Some(9_751));
+    // As much again as it took, and no more: a typing error is not billed.
+    let told = refused(hub.correct(now(11), correction(position, -3_752)));
+    assert!(told.contains("--beyond") && told.contains("takes once more"), "{told}");
+    hub.correct(now(11), correction(position, -3_751)).expect("as much again");
+    let beyond = Correction { beyond: true, ..correction(position, -9_000) };
+    hub.correct(now(11), beyond).expect("was told to");
+    let back = Correction { beyond: true, ..correction(position, 12_751) };
+    hub.correct(now(11), back).expect("was told to");
+    let told = refused(hub.correct(now(11), correction(position, 0)));
+    assert!(told.contains("changes nothing"), "{told}");
     let longest = "x".repeat(NAME_BYTES_MAX);
     let longest = Correction { by: longest, ..correction(position, -1) };
     hub.correct(now(11), longest.clone()).expect("is a name");
