@@ -218,7 +218,7 @@ async fn dispatch(arguments: Arguments) -> miette::Result<ExitCode> {
             commands::view::show(&dir, ask, json).await?;
         }
         Command::Balance { username, ask, json } => {
-            commands::balance::show(&dir, username, ask, json).await?;
+            return Ok(commands::balance::show(&dir, username, ask, json).await?.into());
         }
         Command::Backup { to, json } => commands::backup::run(&dir, &to, json).await?,
         Command::RotateKeys { json } => commands::rotate_keys::run(&dir, json).await?,

@@ -148,4 +148,9 @@ fn an_original_and_its_copy_that_both_run_count_each_event_once() {
     settle(&cloud, &mut [&mut branch, &mut other], 40);
     let story = cloud.run(&["forks"]).succeeded();
     assert!(story.contains("side by side") && story.contains("tallyroll revoke branch"), "{story}");
+    // Each takes the other's place as it comes again.
+    wait_until(PATIENCE * 4, "both at once are told of", || {
+        let doctor = cloud.run(&["doctor"]);
+        doctor.code() == Some(3) && doctor.stdout.contains("There are two of branch")
+    });
 }

@@ -135,6 +135,27 @@ fn a_first_balance_that_waits_for_the_end_of_a_job_is_told_as_not_known_yet() {
     drop(cloud);
 }
 
+/// Regression: at a device one user could act in another's job, for nothing, and it stood in their own statement.
+#[test]
+fn nobody_acts_in_a_job_that_another_user_began() {
+    let (_dir, cloud, branch) = linked_branch();
+    let line = |kind: &str, user: &str| {
+        format!(
+            r#"{{"kind":"{kind}","job":"00000000000000a1","user":"{user}","pages":1,"color":"color"}}"#
+        )
+    };
+    let begun = r#"{"kind":"job.begun","job":"00000000000000a1","user":"anna"}"#;
+    let acts = [begun.to_owned(), line("pages.captured", "anna")].join("\n");
+    drop(branch.run_with(&["record"], acts.as_bytes()).succeeded());
+    let bobs = branch.run_with(&["record"], line("pages.captured", "bob").as_bytes()).failed(1);
+    assert!(bobs.contains("line 1: ") && bobs.contains("another user's"), "{bobs}");
+    drop(branch.run_with(&["record"], line("pages.captured", "anna").as_bytes()).succeeded());
+    branch.wait_synced(PATIENCE);
+    let shown = cloud.json(&["view", "totals"]);
+    let rows: Vec<_> = shown["rows"].as_array().unwrap().iter().map(|row| &row["name"]).collect();
+    assert_eq!(rows, ["anna"], "{shown}");
+}
+
 /// Regression: a name that was mistyped became a user without a word.
 #[test]
 fn a_name_that_is_new_at_a_device_is_told_as_new() {

@@ -85,6 +85,9 @@ pub(crate) async fn allot(dir: &DataDir, arguments: AllotArguments) -> Result {
         }
         allotment => format!("{name} is given {}; {}", monthly_text(allotment), now_text(&told)),
     })?;
+    if told["kept-before"] == true {
+        eprintln!("until now what was left was kept; with --carry-over it goes on to be");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -26,10 +26,17 @@ pub(crate) async fn run(
     if json {
         print(&health)?;
     } else {
-        if frozen.is_null() {
-            print("Nothing is frozen.")?;
-        } else {
-            print(story(frozen))?;
+        let credits = health["frozen-credits"].as_str().filter(|credits| *credits != "0.000");
+        match (frozen.is_null(), credits) {
+            (false, _) => print(story(frozen))?,
+            (true, None) => print("Nothing is frozen.")?,
+            (true, Some(_)) => print("No log is frozen.")?,
+        }
+        if let Some(credits) = credits {
+            print(format!(
+                "Frozen credits: {} at devices that can spend them no more; `tallyroll leases` shows which.",
+                printable(credits)
+            ))?;
         }
         // Who goes on, has looked at them.
         if let Some(devices) = names(&health["readmitted"]).filter(|_| !frozen.is_null()) {
@@ -90,6 +97,14 @@ pub(super) fn refused(device: &Value) -> String {
              newer backup of the cloud; without one it joins anew, with a new data directory and an invitation by\n\
              `tallyroll enroll`."
                 .to_owned()
+        }
+        Some("twice") => {
+            return format!(
+                "There are two of {name} ({id}), or it starts anew again and again: it took its own place {} s ago, and \
+                 often before.\nA copy of its data directory runs elsewhere: find it by `tallyroll-edge status`, and end \
+                 it before both write.",
+                device["seconds-ago"]
+            );
         }
         _ => format!(
             "a copy of it comes with keys from before they were changed, or it was put back from an older backup.\n\

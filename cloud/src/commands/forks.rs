@@ -18,7 +18,8 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result {
     let health = ask(dir, "forks", Ask::Doctor { accept_loss, await_devices }).await?;
     let turned_away = health["turned-away"].as_array().into_iter().flatten();
     // Copies that never came as far as to write.
-    let stale = turned_away.filter(|device| device["reason"] == "old-keys");
+    let stale =
+        turned_away.filter(|device| device["reason"] == "old-keys" || device["reason"] == "twice");
     let forks = forks.as_array().into_iter().flatten();
     if json {
         print(Value::Array(forks.chain(stale).cloned().collect()))?;

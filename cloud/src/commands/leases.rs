@@ -34,6 +34,9 @@ enum LeasesCommand {
         /// For the log.
         #[arg(long)]
         reason: String,
+        /// Also what the device may still spend: it is not frozen.
+        #[arg(long)]
+        in_use: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -44,8 +47,8 @@ enum LeasesCommand {
 pub(crate) async fn run(dir: &DataDir, arguments: LeasesArguments) -> Result {
     match arguments.command {
         None => show(dir, arguments.json).await,
-        Some(LeasesCommand::WriteOff { device, user, reason, json }) => {
-            let done = ask(dir, "leases", Ask::WriteOff { device, user, reason }).await?;
+        Some(LeasesCommand::WriteOff { device, user, reason, in_use, json }) => {
+            let done = ask(dir, "leases", Ask::WriteOff { device, user, reason, in_use }).await?;
             if json {
                 print(&done)?;
                 return Ok(ExitCode::SUCCESS);

@@ -144,6 +144,7 @@ fn joined(told: &Value) -> String {
 fn forgotten(told: &Value) -> String {
     let pending = match told["pending"].as_u64().unwrap_or_default() {
         0 => "no device has to confirm it".to_owned(),
+        1 => "1 device has yet to; `tallyroll users forget --status` says which".to_owned(),
         devices => {
             format!("{devices} devices have yet to; `tallyroll users forget --status` says which")
         }

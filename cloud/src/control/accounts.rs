@@ -10,7 +10,9 @@ use crate::keeper::Replica;
 use serde::Serialize;
 use std::borrow::Cow;
 use tallyroll_engine::Result;
-use tallyroll_engine::counts::{AccountKind, Allotment, CreditSum, Gift, Month, month_of};
+use tallyroll_engine::counts::{
+    AccountKind, Accounts, Allotment, CreditSum, Gift, Month, month_of,
+};
 use tallyroll_engine::hub::Funds;
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId};
 
@@ -75,6 +77,8 @@ pub(super) struct Allotted {
     allotment: Option<Given>,
     /// Whether what is left of it is kept.
     carries_over: bool,
+    /// Whether it was until now, and is not any more.
+    kept_before: bool,
     /// What was given of it at once.
     given: Option<GivenNow>,
     /// If nothing was, why not.
@@ -121,6 +125,8 @@ impl Desk {
                     Allotment { monthly, carries_over, most, from }
                 }
             };
+            let kept = |accounts: &Accounts| !accounts.lapses(subject);
+            let kept_before = kept(replica.hub.counts().accounts());
             let (position, gift) = replica.hub.lay_down_allotment(now, subject, allotment)?;
             let counts = replica.hub.counts();
             let accounts = counts.accounts();
@@ -136,7 +142,8 @@ impl Desk {
                 name: whose.name,
                 subject,
                 allotment: given(counts, subject),
-                carries_over: !accounts.lapses(subject),
+                carries_over: kept(accounts),
+                kept_before: kept_before && !kept(accounts),
                 not_given: gift.is_none().then_some(why),
                 given: gift.map(|Gift { credits, lapsed, .. }| GivenNow { credits, lapsed }),
                 group: group.map(|group| shown(replica, group)),

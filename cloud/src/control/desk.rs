@@ -91,8 +91,8 @@ impl Desk {
             Ask::Rates { version } => items.give(&self.rates(version).await?).await,
             Ask::Settlement { policy } => items.give(&self.settlement(policy).await?).await,
             Ask::Leases => items.give(&self.leases().await?).await,
-            Ask::WriteOff { device, user, reason } => {
-                items.give(&self.write_off(device, user, reason).await?).await
+            Ask::WriteOff { device, user, reason, in_use } => {
+                items.give(&self.write_off(device, user, reason, in_use).await?).await
             }
             Ask::Offline { policy } => items.give(&self.offline(policy).await?).await,
             Ask::SyncMode { mode } => items.give(&self.sync_mode(mode).await?).await,

@@ -6,11 +6,13 @@
 
 use super::Failure;
 use super::desk::Desk;
+use super::leases::lent;
 use super::quarantine::{DiscardedLine, QuarantineLine, discarded, lines};
 use crate::keeper::Replica;
 use crate::links::Entry;
 use serde::Serialize;
 use tallyroll_engine::Result;
+use tallyroll_engine::counts::CreditSum;
 use tallyroll_engine::hub::{DeviceRecord, Gap, Standing};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
@@ -20,6 +22,8 @@ use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Health {
     frozen: Option<Frozen>,
+    /// Lent to devices that can spend it no more, until it is written off.
+    frozen_credits: CreditSum,
     /// Since when the accounts hold all, if what was before is lost.
     accounts_since: Option<Wall>,
     /// Devices that are here on their own evidence.
@@ -108,6 +112,14 @@ fn health(replica: &Replica) -> Result<Health> {
     });
     let pruned = pruned.collect();
     let (quarantine, discarded) = (lines(replica)?, discarded(replica)?);
-    let turned_away = Vec::new();
-    Ok(Health { frozen, accounts_since, readmitted, quarantine, discarded, pruned, turned_away })
+    Ok(Health {
+        frozen,
+        frozen_credits: CreditSum::from_thousandths(lent(replica).1),
+        accounts_since,
+        readmitted,
+        quarantine,
+        discarded,
+        pruned,
+        turned_away: Vec::new(),
+    })
 }

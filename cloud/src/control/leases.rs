@@ -179,6 +179,7 @@ impl Desk {
         device: String,
         user: Option<String>,
         reason: String,
+        in_use: bool,
     ) -> Result<Vec<WrittenOff>, Failure> {
         let written_off = self.keeper.run(move |replica| {
             let (device, device_name) = find(replica, &device)?;
@@ -191,6 +192,13 @@ impl Desk {
                 let whose = user.map_or(String::new(), |user| format!(" of {user}'s"));
                 let why = format!(
                     "{device_name} holds nothing{whose}; `tallyroll leases` shows who does"
+                );
+                return Err(Error::Rejected(why));
+            }
+            if !in_use && held.iter().any(|lease| !lease.frozen) {
+                let why = format!(
+                    "{device_name} may still spend what it holds, and what it spends after a write-off nobody pays for. A \
+                     device that is lost or stolen is revoked first: `tallyroll revoke {device_name}`; or say --in-use"
                 );
                 return Err(Error::Rejected(why));
             }

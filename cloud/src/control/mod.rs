@@ -170,6 +170,8 @@ pub enum Ask {
         user: Option<String>,
         /// Why.
         reason: String,
+        /// Whether also what the device may still spend.
+        in_use: bool,
     },
     /// What devices may do that are cut off.
     Offline {

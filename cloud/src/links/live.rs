@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tallyroll_schema::DeviceId;
 use tokio::sync::oneshot;
 
+/// What the older of two connections of one device is told.
+const REPLACED: &str = "this device has connected again; if nobody started it anew, a copy of its data directory runs \
+    elsewhere: find it and end it";
+
 /// Why a connection is to end.
 pub(super) type Told = (Ending, &'static str);
 
@@ -52,18 +56,20 @@ impl Live {
         self.lock().taken.keys().copied().collect()
     }
 
-    /// Takes a device's place, from an older connection if need be. The receiver hears when it is
-    /// lost or the cloud stops.
-    pub(super) fn enter(&self, device: DeviceId) -> (Place, oneshot::Receiver<Told>) {
+    /// Takes a device's place, from an older connection if need be, and tells whether it was. The receiver hears
+    /// when it is lost or the cloud stops.
+    pub(super) fn enter(&self, device: DeviceId) -> (Place, oneshot::Receiver<Told>, bool) {
         let (tell, told) = oneshot::channel();
         let mut places = self.lock();
         let number = places.number;
         places.number += 1;
-        if let Some((_, old)) = places.taken.insert(device, (number, tell)) {
-            let _ = old.send((Ending::Replaced, "this device has connected again")); // it may be ending
+        let old = places.taken.insert(device, (number, tell));
+        let took = old.is_some();
+        if let Some((_, old)) = old {
+            let _ = old.send((Ending::Replaced, REPLACED)); // it may be ending
         }
         self.show(&places);
-        (Place { live: self.clone(), device, number }, told)
+        (Place { live: self.clone(), device, number }, told, took)
     }
 
     /// Tells everybody to end.
@@ -103,8 +109,10 @@ mod tests {
     fn a_newer_connection_takes_the_place_and_the_older_is_told() {
         let live = Live::default();
         let device = DeviceId([1; 16]);
-        let (old, mut told_old) = live.enter(device);
-        let (new, mut told_new) = live.enter(device);
+        let (old, mut told_old, took) = live.enter(device);
+        assert!(!took, "nobody was there");
+        let (new, mut told_new, took) = live.enter(device);
+        assert!(took);
         assert_eq!(told_old.try_recv().map(|(ending, _)| ending), Ok(Ending::Replaced));
         told_new.try_recv().unwrap_err();
         drop(old);

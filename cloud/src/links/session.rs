@@ -134,8 +134,11 @@ async fn attend(links: &Links, came: Came, known: Known, decisions: watch::Recei
     let span = info_span!("session", device = known.name);
     let Came { from, by, .. } = came;
     let session = async {
-        let (_place, told) = links.live.enter(known.device);
+        let (_place, told, took) = links.live.enter(known.device);
         links.turned_away.let_in(known.device);
+        if took {
+            links.turned_away.note(known.device, known.name.clone(), Reason::Twice);
+        }
         if known.revoked.is_some() {
             links.metrics.refused.inc();
             warn!(%from, by, "a revoked device has connected; what it brings goes into quarantine");

@@ -24,6 +24,8 @@ pub enum Reason {
     KeysLost,
     /// It has keys from before they were changed: a copy, or put back from an older backup.
     OldKeys,
+    /// It took its own place again and again: there are two of it.
+    Twice,
 }
 
 /// A device that is turned away.
@@ -40,7 +42,26 @@ pub struct Entry {
     pub seconds_ago: u64,
 }
 
-type Seen = BTreeMap<(DeviceId, Reason), (String, Instant)>;
+/// A device that took its own place so often, each time within [`SOON`], is there twice: one restarts less often.
+const TWICE_FROM: u32 = 5;
+const SOON: Duration = Duration::from_secs(60);
+
+/// Of a device, by reason.
+type Seen = BTreeMap<(DeviceId, Reason), Noted>;
+
+#[derive(Debug)]
+struct Noted {
+    name: String,
+    last: Instant,
+    /// How often, never long after the time before.
+    times: u32,
+}
+
+impl Noted {
+    fn counts(&self, reason: Reason) -> bool {
+        reason != Reason::Twice || self.times >= TWICE_FROM
+    }
+}
 
 /// The devices that were turned away of late.
 #[derive(Debug, Clone, Default)]
@@ -57,23 +78,32 @@ impl TurnedAway {
     fn list_at(&self, now: Instant) -> Vec<Entry> {
         let ago = |last: &Instant| now.saturating_duration_since(*last);
         let mut seen = self.lock();
-        seen.retain(|_, (_, last)| ago(last) < FORGOTTEN_AFTER);
-        let entry =
-            |((device, reason), (name, last)): (&(DeviceId, Reason), &(String, Instant))| {
-                let seconds_ago = ago(last).as_secs();
-                Entry { device: *device, name: name.clone(), reason: *reason, seconds_ago }
-            };
-        seen.iter().map(entry).collect()
+        seen.retain(|_, noted| ago(&noted.last) < FORGOTTEN_AFTER);
+        let counts = seen.iter().filter(|((_, reason), noted)| noted.counts(*reason));
+        let entry = |((device, reason), noted): (&(DeviceId, Reason), &Noted)| {
+            let seconds_ago = ago(&noted.last).as_secs();
+            Entry { device: *device, name: noted.name.clone(), reason: *reason, seconds_ago }
+        };
+        counts.map(entry).collect()
     }
 
     /// One was turned away.
     pub(super) fn note(&self, device: DeviceId, name: String, reason: Reason) {
-        self.lock().insert((device, reason), (name, Instant::now()));
+        self.note_at(device, name, reason, Instant::now());
+    }
+
+    fn note_at(&self, device: DeviceId, name: String, reason: Reason, now: Instant) {
+        let mut seen = self.lock();
+        let before = seen.get(&(device, reason));
+        let before = before.filter(|noted| now.saturating_duration_since(noted.last) < SOON);
+        let times = before.map_or(1, |noted| noted.times.saturating_add(1));
+        seen.insert((device, reason), Noted { name, last: now, times });
     }
 
     /// One was let in: this cloud knows it, by this certificate. A copy of it may be turned away still.
     pub(super) fn let_in(&self, device: DeviceId) {
-        self.lock().retain(|(of, reason), _| *of != device || *reason == Reason::OldKeys);
+        let of_a_copy = |reason| matches!(reason, Reason::OldKeys | Reason::Twice);
+        self.lock().retain(|(of, reason), _| *of != device || of_a_copy(*reason));
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
@@ -104,5 +134,20 @@ mod tests {
         assert_eq!(away.list_at(later).len(), 2);
         assert_eq!(away.list_at(later + FORGOTTEN_AFTER / 2), []);
         assert_eq!(shown(), []);
+    }
+
+    #[test]
+    fn who_takes_its_own_place_again_and_again_is_there_twice() {
+        let (away, device, began) = (TurnedAway::default(), DeviceId([1; 16]), Instant::now());
+        let take = |seconds| {
+            let now = began + Duration::from_secs(seconds);
+            away.note_at(device, "one".into(), Reason::Twice, now);
+            away.list_at(now).len()
+        };
+        assert_eq!([0, 59, 118, 177].map(take), [0, 0, 0, 0], "it restarts");
+        assert_eq!([237, 296, 355, 414].map(take), [0, 0, 0, 0], "after a quiet minute, anew");
+        assert_eq!(take(473), 1);
+        away.let_in(device);
+        assert_eq!(take(474), 1);
     }
 }

@@ -1,9 +1,9 @@
 //! `balance`: what this device knows of a user's balance, asked for first if wanted.
 //!
 //! Invariant: the figures are the engine's; this only waits a little for the cloud's answer. Without one,
-//! what is known is shown, and that it is not the answer is said.
+//! what is known is shown, and that it is not the answer is said, by the exit code, too.
 
-use super::{print, printable};
+use super::{Outcome, print, printable};
 use core::time::Duration;
 use miette::Result;
 use serde_json::Value;
@@ -16,7 +16,7 @@ const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Shows a user's balance.
-pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> Result<()> {
+pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> Result<Outcome> {
     let way = reach(dir, "balance").await?;
     let mut answer = way.ask(Ask::Balance { user: user.clone(), ask }).await?;
     let new = answer["new"].clone();
@@ -29,8 +29,11 @@ pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> 
     }
     answer["new"] = new;
     way.close().await?;
+    let answered = answer["asked"] == false || answer["waits"] == true || answer["revoked"] == true;
+    let outcome = if ask && !answered { Outcome::Later } else { Outcome::Taken };
     if json {
-        return print(answer);
+        print(answer)?;
+        return Ok(outcome);
     }
     if answer["new"] == true {
         let user = printable(&user);
@@ -38,7 +41,8 @@ pub(crate) async fn show(dir: &DataDir, user: String, ask: bool, json: bool) -> 
             "{user} is new at this device, and known from now on; if it is mistyped, nothing was charged to it"
         );
     }
-    describe(&answer)
+    describe(&answer)?;
+    Ok(outcome)
 }
 
 fn describe(answer: &Value) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::keeper::{Entry, Progress, Short, Spent};
 use core::time::Duration;
 use std::io;
 use tallyroll_schema::Act;
+use tallyroll_schema::event::leases::LeaseHeld;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -96,7 +97,7 @@ fn nothing_lent(Short { needed, lease, .. }: &Short, why: &str) -> LineAnswer {
 
 /// What whoever wanted more than there is, is told.
 fn refusal(short: &Short) -> LineAnswer {
-    let Short { needed, lease, cut_off, refused, .. } = short;
+    let Short { needed, lease, cut_off, refused, here, .. } = short;
     if *cut_off {
         return LineAnswer::Busy(format!(
             "this costs {needed} credits and {lease} are left of the user's lease here; the cloud cannot be reached, \
@@ -109,21 +110,29 @@ fn refusal(short: &Short) -> LineAnswer {
              and has not answered: try again"
         ));
     };
-    let held: Vec<String> = held
-        .iter()
-        .map(|held| format!("{} are held by device {}", held.credits, held.device))
-        .collect();
+    let own = held.iter().any(|held| held.device == *here);
+    let place = |held: &LeaseHeld| match held.device == *here {
+        true => format!(
+            "{} are held at this device, for another user of the same balance or from before it was restored or copied",
+            held.credits
+        ),
+        false => format!("{} are held by device {}", held.credits, held.device),
+    };
+    let held: Vec<String> = held.iter().map(place).collect();
     let elsewhere = if held.is_empty() { String::new() } else { format!("; {}", held.join(", ")) };
     LineAnswer::Error(format!(
         "this costs {needed} credits; {lease} are left of the user's lease here and {available} at the \
-         cloud{elsewhere}; ask an administrator for a grant"
+         cloud{elsewhere}; ask an administrator for {}",
+        match own {
+            true => "a grant, or to write off what `tallyroll leases` shows as frozen",
+            false => "a grant",
+        }
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tallyroll_schema::event::leases::LeaseHeld;
     use tallyroll_schema::{Credits, DeviceId};
 
     #[test]

@@ -238,7 +238,7 @@ fn reason(short: &Short, revoked: Option<&str>) -> Stop {
 /// Who holds a part of the balance.
 fn place(held: &LeaseHeld, here: DeviceId) -> String {
     match held.device == here {
-        true => "at this device for another user of the same balance".into(),
+        true => "at this device for another user of the same balance, or from before it was restored or copied".into(),
         false => format!("by device {}", held.device.short()),
     }
 }
@@ -289,6 +289,9 @@ mod tests {
         assert_eq!(stop.reason, Reason::Revoked);
         assert!(stop.message.contains("it was stolen") && stop.message.contains("0.500 is left"));
         let held = |device| LeaseHeld { device, credits: credits(1_000) };
-        assert_eq!(place(&held(HERE), HERE), "at this device for another user of the same balance");
+        assert_eq!(
+            place(&held(HERE), HERE),
+            "at this device for another user of the same balance, or from before it was restored or copied"
+        );
     }
 }
