@@ -162,7 +162,7 @@ fn sums_of<'a>(leases: impl Iterator<Item = &'a HeldLease>) -> Thousandths {
         }
         sums.spent += lease.spent;
         sums.written_off += lease.written_off;
-        sums.spent_after += (-lease.outstanding).clamp(0, lease.written_off);
+        sums.spent_after += lease.spent_after;
         sums.overdrawn += lease.overdrawn;
         sums.copied += lease.copied;
     }

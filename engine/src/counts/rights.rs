@@ -68,6 +68,9 @@ pub struct Lease {
     /// The same of the last that was refused.
     #[cbor(n(9), default)]
     pub refused: u64,
+    /// What had come back when it was written off first.
+    #[n(10)]
+    pub returned_before: Option<Credits>,
 }
 
 /// A decision by which credits left the pool.
@@ -107,15 +110,18 @@ pub struct Request {
 }
 
 impl Lease {
-    /// What the device may still spend as far as is known; less than nothing once it spent after a
-    /// write-off.
+    /// What the device may still spend as far as is known; less than nothing once it spent or gave back after
+    /// a write-off.
     pub fn outstanding(&self) -> i128 {
         self.granted - self.spent - self.returned - self.written_off
     }
 
-    /// Spent after it was written off. What a device spends beyond that, is its user's to bear.
+    /// Spent after it was written off. What came back since comes first: it was in the pool by then. What a
+    /// device spends beyond what was written off, is its user's to bear.
     pub fn spent_after(&self) -> i128 {
-        (-self.outstanding()).clamp(0, self.written_off.max(0))
+        let before = self.returned_before.map_or(0, |before| i128::from(before.thousandths()));
+        let came_back = (self.returned - before).clamp(0, self.written_off);
+        (-self.outstanding() - came_back).clamp(0, self.written_off - came_back)
     }
 
     fn answered(&mut self, asked: Position) {
@@ -324,7 +330,10 @@ impl Rights {
                     return;
                 };
                 let credits = off.credits.unwrap_or(Credits::ZERO);
-                self.lease_mut(device, epoch, user).written_off += positive(credits);
+                let lease = self.lease_mut(device, epoch, user);
+                lease.written_off += positive(credits);
+                let known = lease.returned_before.into_iter();
+                lease.returned_before = known.chain([off.returned.unwrap_or(Credits::ZERO)]).min();
             }
             Event::OfflinePolicyPublished(policy) => {
                 let published = (position.epoch, position.seq);

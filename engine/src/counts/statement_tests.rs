@@ -16,7 +16,7 @@ use tallyroll_schema::event::counts::{
     ChargeCorrected, ColorMode, Conversion, CreditsGranted, JobEnded, PeriodClosed,
     SettlementPolicy,
 };
-use tallyroll_schema::event::leases::{Backing, LeaseWrittenOff, Right};
+use tallyroll_schema::event::leases::{Backing, LeaseClosed, LeaseWrittenOff, Right};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::event::people::{GroupJoined, GroupLeft, SubjectLinked};
 use tallyroll_schema::{
@@ -104,6 +104,7 @@ fn written_off(device: u8, user: u8, credits: i64) -> Event {
         user: Some(alias(user)),
         epoch: Some(position(None, 0).epoch),
         credits: Some(Credits::from_thousandths(credits)),
+        returned: Some(Credits::ZERO),
     }
     .into()
 }
@@ -306,6 +307,14 @@ fn what_is_spent_of_a_lease_that_was_written_off_is_charged_and_borne_by_nobody(
     // A device says it of a lease that it never had: that is its user's to bear.
     let (stated, _) = play(&linked(vec![sent()]), 0, 0);
     assert_eq!(told(&stated), [send]);
+
+    // What comes back instead was in the pool before it came.
+    let returned = Credits::from_thousandths(2_000);
+    let (allocation, spent) = (1, Credits::from_thousandths(2_000));
+    let closed = LeaseClosed { allocation, spent, returned, user: Some(alias(0)) };
+    let steps = [vec![off.clone(), sent(), device(closed.into())], vec![sent()]].concat();
+    let (stated, _) = play(&linked(steps), 0, 0);
+    assert_eq!(stated.closing.balance.to_string(), "-3.000", "of 3.000, 1.000 was spent");
 
     // What is voided was not borne by anybody before, and gives nothing back.
     let begun = |event| device(backed(event));

@@ -36,12 +36,14 @@ pub struct HeldLease {
     pub user: UserAlias,
     /// Whose balance, if the user is linked.
     pub subject: Option<SubjectId>,
-    /// What it may still spend, thousandths; less than nothing: spent after it was written off.
+    /// What it may still spend, thousandths; less than nothing: spent or brought back after it was written off.
     pub outstanding: i128,
     /// What it spent of it.
     pub spent: i128,
     /// What an administrator took off the books.
     pub written_off: i128,
+    /// Spent nevertheless.
+    pub spent_after: i128,
     /// Charged beyond it, by the offline policy.
     pub overdrawn: i128,
     /// Spent of it once more by a copy of the device.
@@ -78,6 +80,7 @@ impl<S: Store> Hub<S> {
             outstanding: lease.outstanding(),
             spent: lease.spent,
             written_off: lease.written_off,
+            spent_after: lease.spent_after(),
             overdrawn: lease.overdrawn,
             copied: lease.copied,
             spend_until: lease.last.map(|last| last.spend_until),
@@ -162,6 +165,7 @@ impl<S: Store> Hub<S> {
         check_text("reason", &reason)?;
         let lease = self.counts().rights().lease(&key);
         let left = i64::try_from(lease.outstanding()).unwrap_or(0).max(0);
+        let returned = CreditSum::from_thousandths(lease.returned).nearest();
         let (Some(last), true) = (lease.last, left > 0) else {
             return Err(Error::Rejected("this device holds nothing of that balance".into()));
         };
@@ -173,6 +177,7 @@ impl<S: Store> Hub<S> {
             user: Some(key.user),
             epoch: Some(key.epoch),
             credits: Some(credits),
+            returned: Some(returned),
         };
         let position = self.decide(now, self.log_about(key.device)?, &[written_off.into()])?;
         Ok((position, credits))

@@ -40,6 +40,7 @@ pub(super) fn samples() -> Vec<Event> {
             user: Some(ALIAS),
             epoch: Some(EPOCH),
             credits: Some(amount(27_655)),
+            returned: Some(amount(12_345)),
             ..written_off()
         }
         .into(),
@@ -88,5 +89,6 @@ fn written_off() -> LeaseWrittenOff {
         user: None,
         epoch: None,
         credits: None,
+        returned: None,
     }
 }

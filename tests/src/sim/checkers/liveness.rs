@@ -18,6 +18,9 @@ pub(crate) fn missing(world: &World) -> Result<Option<String>, Violation> {
     if let Some(recovery) = cloud.recovery() {
         return Ok(Some(format!("the cloud waits for {} devices", recovery.missing.len())));
     }
+    if cloud.settle_due().is_some() {
+        return Ok(Some("the cloud has yet to fold anew what it may count twice".into()));
+    }
     let logs = cloud.logs().map_err(|error| world.violation("liveness", error.to_string()))?;
     for machine in &world.devices {
         let index = machine.index;
