@@ -22,6 +22,7 @@ mod leases;
 mod loss;
 mod memory;
 mod money;
+mod months;
 mod page;
 mod page_log;
 mod panel;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::{Process, Ran, run};
-use super::{Invitation, PATIENCE, Recording, program, wait_for, wait_until};
+use super::{Invitation, PATIENCE, Recording, calendar, program, wait_for, wait_until};
 
 /// What a command says, and an agent ends with, while another process holds the directory.
 const TEMPORARY: i32 = 75;
@@ -18,6 +18,7 @@ const TEMPORARY: i32 = 75;
 #[derive(Debug)]
 pub struct Branch {
     data: PathBuf,
+    day: Option<&'static str>,
     agent: Option<Process>,
 }
 
@@ -36,7 +37,12 @@ impl Branch {
     /// The device in `data`, joined or not.
     #[must_use]
     pub fn new(data: PathBuf) -> Self {
-        Self { data, agent: None }
+        Self { data, day: None, agent: None }
+    }
+
+    /// Has its processes begin on a day, `2031-01-20`, from now on.
+    pub fn set_day(&mut self, day: &'static str) {
+        self.day = Some(day);
     }
 
     /// Joins with an invitation and starts the agent.
@@ -190,6 +196,9 @@ impl Branch {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("tallyroll-edge"));
         command.args(arguments).arg("--data").arg(&self.data);
+        if let Some(day) = self.day {
+            calendar::on(&mut command, day);
+        }
         command
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::Value;
 
 use super::process::{Process, Ran, run};
-use super::program;
+use super::{calendar, program};
 
 /// Ports from here to there are below those that Linux gives to sockets that ask for none.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -21,6 +21,7 @@ pub struct Cloud {
     data: PathBuf,
     port: u16,
     public: Option<SocketAddr>,
+    day: Option<&'static str>,
     process: Option<Process>,
 }
 
@@ -37,9 +38,22 @@ impl Cloud {
     /// Starts a new cloud that keeps everything in `data`.
     #[must_use]
     pub fn start(data: PathBuf) -> Self {
-        let mut cloud = Self { data, port: free_port(), public: None, process: None };
+        Self::start_on(data, None)
+    }
+
+    /// Starts one whose calendar shows a day, `2031-01-20`, and goes on from there.
+    #[must_use]
+    pub fn start_on(data: PathBuf, day: Option<&'static str>) -> Self {
+        let mut cloud = Self { data, port: free_port(), public: None, day, process: None };
         cloud.start_again();
         cloud
+    }
+
+    /// Starts its process anew, on another day.
+    pub fn wake_on(&mut self, day: &'static str) {
+        self.stop();
+        self.day = Some(day);
+        self.start_again();
     }
 
     /// Has invitations name another address than the one it listens on, as behind a forwarder.
@@ -195,6 +209,9 @@ impl Cloud {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("tallyroll"));
         command.args(arguments).arg("--data").arg(&self.data);
+        if let Some(day) = self.day {
+            calendar::on(&mut command, day);
+        }
         command
     }
 }

@@ -4,6 +4,7 @@
 //! The harness panics where it cannot go on; what holds or not is judged by those who use it.
 
 mod branch;
+mod calendar;
 mod cloud;
 mod process;
 mod recording;
