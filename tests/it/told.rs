@@ -147,9 +147,9 @@ fn nobody_acts_in_a_job_that_another_user_began() {
     let begun = r#"{"kind":"job.begun","job":"00000000000000a1","user":"anna"}"#;
     let acts = [begun.to_owned(), line("pages.captured", "anna")].join("\n");
     drop(branch.run_with(&["record"], acts.as_bytes()).succeeded());
-    let bobs = branch.run_with(&["record"], line("pages.captured", "bob").as_bytes()).failed(1);
-    assert!(bobs.contains("line 1: ") && bobs.contains("another user's"), "{bobs}");
-    drop(branch.run_with(&["record"], line("pages.captured", "anna").as_bytes()).succeeded());
+    let both = [line("pages.captured", "anna"), line("pages.captured", "bob")].join("\n");
+    let bobs = branch.run_with(&["record"], both.as_bytes()).failed(1);
+    assert!(bobs.contains("line 2: ") && bobs.contains("another user's"), "{bobs}");
     branch.wait_synced(PATIENCE);
     let shown = cloud.json(&["view", "totals"]);
     let rows: Vec<_> = shown["rows"].as_array().unwrap().iter().map(|row| &row["name"]).collect();

@@ -129,10 +129,7 @@ pub(crate) async fn balance(dir: &DataDir, arguments: BalanceArguments) -> Resul
     };
     print(printable(&format!("{}{group}", text("name"))))?;
     let keys = ["granted", "charged", "corrected", "balance", "held", "available", "pool"];
-    let mut columns = Vec::from(keys.map(|key| Column::key(key, key).on(Side::Right)));
-    if !told["spent-after"].is_null() {
-        columns.insert(3, Column::key("spent-after", "spent after write-off").on(Side::Right));
-    }
+    let columns = keys.map(|key| Column::key(key, key).on(Side::Right));
     print(table(&columns, std::slice::from_ref(&told)))?;
     for lease in told["leased"].as_array().into_iter().flatten() {
         let of = |key: &str| lease[key].as_str().unwrap_or("-").to_owned();

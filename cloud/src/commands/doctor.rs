@@ -34,7 +34,7 @@ pub(crate) async fn run(
         }
         if let Some(credits) = credits {
             print(format!(
-                "Frozen credits: {} at devices that can spend them no more; `tallyroll leases` shows which.",
+                "Frozen credits: {} at devices that were restored, copied, revoked or retired, and may have spent them unseen;\n`tallyroll leases` shows which.",
                 printable(credits)
             ))?;
         }
@@ -100,9 +100,9 @@ pub(super) fn refused(device: &Value) -> String {
         }
         Some("twice") => {
             return format!(
-                "There are two of {name} ({id}), or it starts anew again and again: it took its own place {} s ago, and \
-                 often before.\nA copy of its data directory runs elsewhere: find it by `tallyroll-edge status`, and end \
-                 it before both write.",
+                "There are two of {name} ({id}), or it starts anew again and again, or its line breaks every few seconds: it took \
+                 its own place {} s ago,\nand often before. If a copy of its data directory runs elsewhere, \
+                 `tallyroll-edge status` tells it there: end it before both write.",
                 device["seconds-ago"]
             );
         }

@@ -57,7 +57,7 @@ pub(crate) async fn run(dir: &DataDir, arguments: LeasesArguments) -> Result {
                 let text = |key: &str| printable(one[key].as_str().unwrap_or_default());
                 let whose = printable(&whose(one));
                 print(format!(
-                    "{} of {whose} at {} written off: back in the pool; what it spent of that all the same will be shown",
+                    "{} of {whose} at {} written off: back in the pool; what is spent of that all the same is charged, and shown as `came after`",
                     text("credits"),
                     text("device-name"),
                 ))?;
@@ -93,7 +93,7 @@ async fn show(dir: &DataDir, json: bool) -> Result {
         right("frozen", "frozen"),
         right("spent", "spent"),
         right("written-off", "written off"),
-        right("spent-after", "spent after"),
+        right("came-after", "came after"),
         right("overdrawn", "overdrawn"),
         right("copied", "copied"),
         Column::of("until", &until),
@@ -106,7 +106,7 @@ async fn show(dir: &DataDir, json: bool) -> Result {
     }
     let total = |key: &str| printable(answer["totals"][key].as_str().unwrap_or_default());
     print(format!(
-        "in all: granted {} + corrected {} = charged {} + held {} + pool {} + leased {} + frozen {} - spent after a write-off {}",
+        "in all: granted {} + corrected {} = charged {} + held {} + pool {} + leased {} + frozen {}",
         total("granted"),
         total("corrected"),
         total("charged"),
@@ -114,7 +114,6 @@ async fn show(dir: &DataDir, json: bool) -> Result {
         total("pool"),
         total("leased"),
         total("frozen"),
-        total("spent-after"),
     ))?;
     if leases.iter().any(|row| row["frozen"] != "0.000") {
         eprintln!(

@@ -211,7 +211,6 @@ fn balances(rows: &[Value]) -> Vec<Column<'static>> {
         .chain(members.then(|| Column::key("member-of", "member of")))
         .chain(given)
         .chain(any(rows, "corrected"))
-        .chain(any(rows, "spent-after"))
         .chain(left)
         .chain(any(rows, "unbacked"))
         .collect()

@@ -29,9 +29,6 @@ pub(super) struct Balance {
     granted: CreditSum,
     charged: CreditSum,
     corrected: CreditSum,
-    /// Of what was charged or is held, spent of leases after they were written off: nobody bears it.
-    #[serde(skip_serializing_if = "CreditSum::is_zero")]
-    spent_after: CreditSum,
     balance: CreditSum,
     held: CreditSum,
     available: CreditSum,
@@ -185,7 +182,7 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         device_name: hub.fleet().device(key.device).map(|record| record.name.clone()),
         user: holder(key.device, key.user),
         credits: CreditSum::from_thousandths(lease.outstanding()),
-        frozen: counts.rights().is_ended(key) || !hub.fleet().is_active(key.device),
+        frozen: hub.is_frozen(key),
     });
     Ok(Balance {
         at,
@@ -196,7 +193,6 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         granted: CreditSum::from_thousandths(funds.granted),
         charged: CreditSum::from_thousandths(funds.charged),
         corrected: CreditSum::from_thousandths(funds.corrected),
-        spent_after: CreditSum::from_thousandths(funds.spent_after),
         balance: CreditSum::from_thousandths(funds.balance()),
         held: CreditSum::from_thousandths(funds.held),
         available: CreditSum::from_thousandths(funds.balance() - funds.held),

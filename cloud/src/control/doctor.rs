@@ -22,7 +22,7 @@ use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Health {
     frozen: Option<Frozen>,
-    /// Lent to devices that can spend it no more, until it is written off.
+    /// Lent to devices that are not believed to have it still, until it is written off.
     frozen_credits: CreditSum,
     /// Since when the accounts hold all, if what was before is lost.
     accounts_since: Option<Wall>,

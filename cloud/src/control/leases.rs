@@ -1,7 +1,7 @@
 //! Answers about leases: where users' credits are, and taking off the books what will not come back.
 //!
 //! Invariant: the figures are the engine's funds and rights, with names put beside them, and add up:
-//! pool + leased + frozen + held + charged = granted + corrected + spent after a write-off. What is written off is
+//! pool + leased + frozen + held + charged = granted + corrected. What is written off is
 //! durable, lease by lease, before it is answered.
 
 use super::Failure;
@@ -36,9 +36,6 @@ struct UserRow {
     charged: CreditSum,
     corrected: CreditSum,
     held: CreditSum,
-    /// Of both, spent of leases after they were written off: nobody bears it.
-    #[serde(skip_serializing_if = "CreditSum::is_zero")]
-    spent_after: CreditSum,
     pool: CreditSum,
 }
 
@@ -63,8 +60,8 @@ struct Sums {
     frozen: CreditSum,
     spent: CreditSum,
     written_off: CreditSum,
-    /// Spent after it was written off.
-    spent_after: CreditSum,
+    /// Of that, spent or brought back after it.
+    came_after: CreditSum,
     overdrawn: CreditSum,
     copied: CreditSum,
 }
@@ -132,7 +129,7 @@ struct Thousandths {
     frozen: i128,
     spent: i128,
     written_off: i128,
-    spent_after: i128,
+    came_after: i128,
     overdrawn: i128,
     copied: i128,
 }
@@ -144,7 +141,7 @@ impl From<Thousandths> for Sums {
             frozen: CreditSum::from_thousandths(sums.frozen),
             spent: CreditSum::from_thousandths(sums.spent),
             written_off: CreditSum::from_thousandths(sums.written_off),
-            spent_after: CreditSum::from_thousandths(sums.spent_after),
+            came_after: CreditSum::from_thousandths(sums.came_after),
             overdrawn: CreditSum::from_thousandths(sums.overdrawn),
             copied: CreditSum::from_thousandths(sums.copied),
         }
@@ -162,7 +159,7 @@ fn sums_of<'a>(leases: impl Iterator<Item = &'a HeldLease>) -> Thousandths {
         }
         sums.spent += lease.spent;
         sums.written_off += lease.written_off;
-        sums.spent_after += lease.spent_after;
+        sums.came_after += lease.came_after;
         sums.overdrawn += lease.overdrawn;
         sums.copied += lease.copied;
     }
@@ -195,15 +192,18 @@ impl Desk {
                 );
                 return Err(Error::Rejected(why));
             }
-            if !in_use && held.iter().any(|lease| !lease.frozen) {
+            let of_it: Vec<HeldLease> =
+                held.iter().filter(|lease| in_use || lease.frozen).copied().collect();
+            if of_it.is_empty() {
                 let why = format!(
-                    "{device_name} may still spend what it holds, and what it spends after a write-off nobody pays for. A \
-                     device that is lost or stolen is revoked first: `tallyroll revoke {device_name}`; or say --in-use"
+                    "{device_name} may still spend what it holds, and what it spends after a write-off may be spent \
+                     elsewhere, too. A device that is lost or stolen is revoked first: `tallyroll revoke \
+                     {device_name}`; or say --in-use"
                 );
                 return Err(Error::Rejected(why));
             }
             let mut done = Vec::new();
-            for lease in held {
+            for lease in of_it {
                 let user = name_of(replica, &lease);
                 let key = RightKey { device, epoch: lease.epoch, user: lease.user };
                 let now = replica.now();
@@ -279,7 +279,6 @@ fn leases(replica: &Replica) -> Leases {
             charged: credits(funds.charged),
             corrected: credits(funds.corrected),
             held: credits(funds.held),
-            spent_after: credits(funds.spent_after),
             pool: credits(funds.pool()),
         })
         .collect();
@@ -313,7 +312,7 @@ fn leases(replica: &Replica) -> Leases {
         corrected: sum(|funds| funds.corrected),
         held: sum(|funds| funds.held),
         pool: sum(|funds| funds.pool()),
-        sums: Sums { spent_after: sum(|funds| funds.spent_after), ..sums_of(held.iter()).into() },
+        sums: sums_of(held.iter()).into(),
     };
     Leases { users, leases, totals }
 }

@@ -22,9 +22,8 @@ impl Answers {
     /// Keeps an answer, which takes the place of an earlier one to the same request; that it is done stays.
     pub(super) fn keep(&self, request: RequestId, act: Hash, outcome: ActOutcome) {
         let mut kept = self.lock();
-        let done = |(other, was, outcome): &Kept| {
-            *other == request && *was == act && matches!(outcome, ActOutcome::At(_))
-        };
+        let done =
+            |(other, _, outcome): &Kept| *other == request && matches!(outcome, ActOutcome::At(_));
         if kept.iter().any(done) {
             return;
         }
@@ -78,6 +77,7 @@ mod tests {
         let done = ActOutcome::At(place.parse().unwrap());
         answers.keep(request(1), act(1), done.clone());
         answers.keep(request(1), act(1), refused("revoked"));
+        answers.keep(request(1), act(2), refused("another act's"));
         assert_eq!(answers.of(request(1), act(1)), Some((done, true)), "it was done");
         for number in 2..KEPT_MAX + 2 {
             answers.keep(request(number), act(1), refused("poor"));

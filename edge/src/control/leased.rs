@@ -6,7 +6,7 @@
 
 use super::Desk;
 use super::recording::{LineAnswer, answer_of, parse, read_line, write_answer};
-use crate::keeper::{Entry, Progress, Short, Spent};
+use crate::keeper::{Entry, HELD_HERE, Progress, Short, Spent};
 use core::time::Duration;
 use std::io;
 use tallyroll_schema::Act;
@@ -112,10 +112,7 @@ fn refusal(short: &Short) -> LineAnswer {
     };
     let own = held.iter().any(|held| held.device == *here);
     let place = |held: &LeaseHeld| match held.device == *here {
-        true => format!(
-            "{} are held at this device, for another user of the same balance or from before it was restored or copied",
-            held.credits
-        ),
+        true => format!("{} are held at this device {HELD_HERE}", held.credits),
         false => format!("{} are held by device {}", held.credits, held.device),
     };
     let held: Vec<String> = held.iter().map(place).collect();

@@ -23,7 +23,7 @@ pub use handle::{Gone, Keeper, Progress};
 pub use opening::{KeeperError, open};
 pub(crate) use opening::{open_store, store_file};
 pub use recording::{Entry, Recorded};
-pub use spending::{LEASE_IDLE, Short, Spent};
+pub use spending::{HELD_HERE, LEASE_IDLE, Short, Spent};
 
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, NextKeys};

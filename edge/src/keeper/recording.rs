@@ -200,7 +200,11 @@ impl Recorder {
             None => random_job()?,
         };
         let mut terms = device.terms_for(job, alias)?;
+        let others = terms.job.and_then(|job| job.user);
         terms.job = group.jobs.get(&job).copied().or(terms.job);
+        if let Some(job) = &mut terms.job {
+            job.user = others.or(job.user);
+        }
         terms.over |= group.over.contains(&job);
         let event = decide(&terms, act, job, alias)?;
         device.refuse_without_room(&event)?;

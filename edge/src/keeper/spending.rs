@@ -62,6 +62,10 @@ pub struct Short {
     pub asked: bool,
 }
 
+/// Why this device itself can hold what is missing.
+pub const HELD_HERE: &str =
+    "for another user of the same balance, or from before it was restored or copied";
+
 impl From<Recorded> for Spent {
     fn from(recorded: Recorded) -> Self {
         match recorded {

@@ -6,7 +6,7 @@
 
 use super::Panel;
 use super::jobs::Job;
-use crate::keeper::{Gone, Short, Spent};
+use crate::keeper::{Gone, HELD_HERE, Short, Spent};
 use crate::revocation;
 use core::time::Duration;
 use serde::Serialize;
@@ -238,7 +238,7 @@ fn reason(short: &Short, revoked: Option<&str>) -> Stop {
 /// Who holds a part of the balance.
 fn place(held: &LeaseHeld, here: DeviceId) -> String {
     match held.device == here {
-        true => "at this device for another user of the same balance, or from before it was restored or copied".into(),
+        true => format!("at this device {HELD_HERE}"),
         false => format!("by device {}", held.device.short()),
     }
 }

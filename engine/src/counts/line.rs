@@ -48,8 +48,7 @@ pub struct Line {
     pub device: Option<DeviceId>,
     /// In which job.
     pub job: Option<JobId>,
-    /// The event's kind; `allotment.lapsed` is what lapsed by an `allotment.given`, `lease.spent-after`
-    /// what of the line above nobody bears.
+    /// The event's kind; `allotment.lapsed` is what lapsed by an `allotment.given`.
     pub what: &'static str,
     /// Pages; of a print, impressions.
     pub pages: Option<u32>,
@@ -213,13 +212,6 @@ impl Line {
     pub(super) fn moving(&self, moved: i128, held: i128) -> Self {
         let (moved, held) = (CreditSum::from_thousandths(moved), CreditSum::from_thousandths(held));
         Self { moved, held, ..self.clone() }
-    }
-
-    /// Of what it charged, what nobody bears: it was spent of a lease that was written off. A line of its own.
-    pub(super) fn not_borne(&self, spent: i128) -> Option<Self> {
-        let line =
-            Self { what: "lease.spent-after", price: None, card: None, ..self.moving(spent, 0) };
-        (spent != 0).then_some(line)
     }
 }
 

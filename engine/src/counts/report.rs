@@ -46,10 +46,7 @@ pub struct BalanceRow {
     /// Given back by corrections of charges, less what they took.
     #[serde(skip_serializing_if = "CreditSum::is_zero")]
     pub corrected: CreditSum,
-    /// Of what was charged or is held, spent of leases after they were written off: nobody bears it.
-    #[serde(skip_serializing_if = "CreditSum::is_zero")]
-    pub spent_after: CreditSum,
-    /// Given less charged, and what was corrected or is borne by nobody.
+    /// Given less charged, and what was corrected.
     pub balance: CreditSum,
     /// Provisionally charged, by jobs that are not decided yet.
     pub held: CreditSum,
@@ -148,11 +145,6 @@ impl Report<'_> {
                 names.extend((self.user_name)(device, alias).map(|name| (who, name)));
             }
         }
-        let mut spent_after: BTreeMap<Who, i128> = BTreeMap::new();
-        for ((device, alias), spent) in self.counts.spent_after() {
-            let (account, ..) = self.account(self.who(device, alias));
-            *spent_after.entry(account).or_default() += spent;
-        }
         let mut members: BTreeMap<SubjectId, Vec<MemberRow>> = BTreeMap::new();
         let mut sums: BTreeMap<Who, (Usage, i128, i128)> = BTreeMap::new();
         for (who, usage) in charged {
@@ -170,33 +162,28 @@ impl Report<'_> {
                 });
             }
         }
-        let row = |(who, (Usage { charged, unbacked, held, .. }, granted, corrected))| {
-            let spent_after = spent_after.get(&who).copied().unwrap_or(0);
-            let balance = granted - charged + corrected + spent_after;
-            BalanceRow {
-                name: names.get(&who).cloned(),
-                who,
-                kind: match who {
-                    Who::Subject(account) => self.counts.accounts.kind(account),
-                    Who::Alias { .. } => AccountKind::User,
-                },
-                granted: CreditSum::from_thousandths(granted),
-                charged: CreditSum::from_thousandths(charged),
-                corrected: CreditSum::from_thousandths(corrected),
-                spent_after: CreditSum::from_thousandths(spent_after),
-                balance: CreditSum::from_thousandths(balance),
-                held: CreditSum::from_thousandths(held),
-                available: CreditSum::from_thousandths(balance - held),
-                unbacked: CreditSum::from_thousandths(unbacked),
-                members: match who {
-                    Who::Subject(group) if self.counts.accounts.is_group(group) => {
-                        let mut members = members.remove(&group).unwrap_or_default();
-                        members.sort_by(|a, b| (&a.name, a.who).cmp(&(&b.name, b.who)));
-                        Some(members)
-                    }
-                    _ => None,
-                },
-            }
+        let row = |(who, (Usage { charged, unbacked, held, .. }, granted, corrected))| BalanceRow {
+            name: names.get(&who).cloned(),
+            who,
+            kind: match who {
+                Who::Subject(account) => self.counts.accounts.kind(account),
+                Who::Alias { .. } => AccountKind::User,
+            },
+            granted: CreditSum::from_thousandths(granted),
+            charged: CreditSum::from_thousandths(charged),
+            corrected: CreditSum::from_thousandths(corrected),
+            balance: CreditSum::from_thousandths(granted - charged + corrected),
+            held: CreditSum::from_thousandths(held),
+            available: CreditSum::from_thousandths(granted - charged + corrected - held),
+            unbacked: CreditSum::from_thousandths(unbacked),
+            members: match who {
+                Who::Subject(group) if self.counts.accounts.is_group(group) => {
+                    let mut members = members.remove(&group).unwrap_or_default();
+                    members.sort_by(|a, b| (&a.name, a.who).cmp(&(&b.name, b.who)));
+                    Some(members)
+                }
+                _ => None,
+            },
         };
         let mut rows: Vec<BalanceRow> = sums.into_iter().map(row).collect();
         rows.sort_by(|a, b| (&a.name, a.who).cmp(&(&b.name, b.who)));

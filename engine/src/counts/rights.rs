@@ -9,8 +9,6 @@ use super::state::Place;
 use super::sum::wide;
 use crate::fold::Origin;
 use crate::planted::{Bug, planted};
-use core::iter::successors;
-use core::ops::Bound;
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 use tallyroll_schema::event::counts::{Charge, CountSource};
@@ -68,9 +66,6 @@ pub struct Lease {
     /// The same of the last that was refused.
     #[cbor(n(9), default)]
     pub refused: u64,
-    /// What had come back when it was written off first.
-    #[n(10)]
-    pub returned_before: Option<Credits>,
 }
 
 /// A decision by which credits left the pool.
@@ -110,18 +105,16 @@ pub struct Request {
 }
 
 impl Lease {
-    /// What the device may still spend as far as is known; less than nothing once it spent or gave back after
-    /// a write-off.
+    /// What the device may still spend as far as is known; less than nothing once it spent or gave back
+    /// after a write-off.
     pub fn outstanding(&self) -> i128 {
         self.granted - self.spent - self.returned - self.written_off
     }
 
-    /// Spent after it was written off. What came back since comes first: it was in the pool by then. What a
-    /// device spends beyond what was written off, is its user's to bear.
-    pub fn spent_after(&self) -> i128 {
-        let before = self.returned_before.map_or(0, |before| i128::from(before.thousandths()));
-        let came_back = (self.returned - before).clamp(0, self.written_off);
-        (-self.outstanding() - came_back).clamp(0, self.written_off - came_back)
+    /// What came of it after it was written off, and so after it was back in the pool: the exposure. Spent, which its user is
+    /// charged all the same, or brought back.
+    pub fn came_after(&self) -> i128 {
+        (-self.outstanding()).clamp(0, self.written_off)
     }
 
     fn answered(&mut self, asked: Position) {
@@ -186,26 +179,6 @@ impl Rights {
     /// A right.
     pub fn lease(&self, key: &RightKey) -> Lease {
         self.leases.get(key).copied().unwrap_or_default()
-    }
-
-    /// What a user spent at a device of leases after they were written off, thousandths.
-    pub(super) fn spent_after(&self, device: DeviceId, user: UserAlias) -> i128 {
-        let of_epoch = |epoch| self.lease(&RightKey { device, epoch, user }).spent_after();
-        self.epochs(device).map(of_epoch).sum()
-    }
-
-    /// The epochs in which a device had rights.
-    fn epochs(&self, device: DeviceId) -> impl Iterator<Item = EpochId> + '_ {
-        let next = move |from| {
-            let (key, _) = self.leases.range((from, Bound::Unbounded)).next()?;
-            (key.device == device).then_some(key.epoch)
-        };
-        let epoch = EpochId { counter: 0, nonce: [0; 16] };
-        let first = RightKey { device, epoch, user: UserAlias([0; UserAlias::LEN]) };
-        successors(next(Bound::Included(first)), move |epoch| {
-            let (epoch, user) = (*epoch, UserAlias([0xff; UserAlias::LEN]));
-            next(Bound::Excluded(RightKey { device, epoch, user }))
-        })
     }
 
     /// The newest epoch of a device's ledger.
@@ -330,10 +303,7 @@ impl Rights {
                     return;
                 };
                 let credits = off.credits.unwrap_or(Credits::ZERO);
-                let lease = self.lease_mut(device, epoch, user);
-                lease.written_off += positive(credits);
-                let known = lease.returned_before.into_iter();
-                lease.returned_before = known.chain([off.returned.unwrap_or(Credits::ZERO)]).min();
+                self.lease_mut(device, epoch, user).written_off += positive(credits);
             }
             Event::OfflinePolicyPublished(policy) => {
                 let published = (position.epoch, position.seq);

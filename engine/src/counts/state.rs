@@ -80,25 +80,6 @@ impl Counts {
         (granted, self.books.corrected(subject))
     }
 
-    /// What a user at a device was charged, what is held, and what of it was spent of leases after they were
-    /// written off, so that nobody bears it; thousandths.
-    pub(super) fn sums(&self, device: DeviceId, user: UserAlias) -> (i128, i128, i128) {
-        let key = |month| UsageKey { device, user, month };
-        let usage = self.usage.range(key(0)..=key(u32::MAX));
-        let (charged, held) = usage.fold((0, 0), |(charged, held), (_, usage)| {
-            (charged + usage.charged, held + usage.held)
-        });
-        // What was voided since is borne by nobody anyway.
-        let borne = (charged + held).max(0);
-        (charged, held, self.rights.spent_after(device, user).min(borne))
-    }
-
-    /// Who spent of leases after they were written off, where, and how much; thousandths.
-    pub fn spent_after(&self) -> BTreeMap<(DeviceId, UserAlias), i128> {
-        let leases = self.rights.leases().iter().filter(|(_, lease)| lease.spent_after() > 0);
-        leases.map(|(key, _)| ((key.device, key.user), self.sums(key.device, key.user).2)).collect()
-    }
-
     /// What was corrected, and which months are closed.
     pub fn books(&self) -> &Books {
         &self.books

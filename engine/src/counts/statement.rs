@@ -9,6 +9,7 @@
 use super::line::{Charged, Line, State};
 use super::state::Counts;
 use super::sum::CreditSum;
+use super::usage::UsageKey;
 use crate::fold::{Committed, Origin, View};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,14 +19,11 @@ use tallyroll_schema::{DeviceId, Event, JobId, Record, SubjectId, UserAlias};
 /// A user of a device.
 type AliasOf = (DeviceId, UserAlias);
 
-/// Charged, held, and what of it was spent of leases after they were written off; thousandths.
-type Sums = (i128, i128, i128);
-
 /// A balance, and what of it is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Standings {
-    /// Given and corrected, less charged, but for what was spent of leases after they were written off.
+    /// Given and corrected, less charged.
     pub balance: CreditSum,
     /// Provisionally charged.
     pub held: CreditSum,
@@ -79,8 +77,8 @@ impl Holder {
 pub struct Statement {
     holder: Holder,
     counts: Counts,
-    /// What each alias came to by the last record.
-    known: BTreeMap<AliasOf, Sums>,
+    /// What each alias came to by the last record: charged, held.
+    known: BTreeMap<AliasOf, (i128, i128)>,
     given: i128,
     /// Lines of aliases that are not the holder's yet.
     waiting: BTreeMap<AliasOf, Vec<Line>>,
@@ -105,7 +103,7 @@ impl Statement {
         Self {
             holder,
             counts: Counts::default(),
-            known: aliases.into_iter().map(|alias| (alias, (0, 0, 0))).collect(),
+            known: aliases.into_iter().map(|alias| (alias, (0, 0))).collect(),
             given: 0,
             waiting: BTreeMap::new(),
             standings: Standings::default(),
@@ -153,29 +151,23 @@ impl Statement {
         // Who was charged sees it also where a group bore it.
         let charged = blank.subject.filter(|_| blank.borne_by.is_some());
         let corrected = matches!(self.holder, Holder::Person(one) if Some(one) == charged);
-        let (mut held, mut spent, mut own) = (0, 0, moved != 0 || corrected);
-        for (alias, changed) in self.changes(origin) {
+        let (mut held, mut own) = (0, moved != 0 || corrected);
+        for (alias, (charged_more, held_more)) in self.changes(origin) {
             let acted = read.who == Some(alias);
-            let (charged_more, held_more, spent_more) = changed;
             if self.is_linked(alias) {
-                if acted || changed != (0, 0, 0) {
+                if acted || (charged_more, held_more) != (0, 0) {
                     blank.subject = self.counts.subject(alias.0, alias.1);
                 }
                 moved -= charged_more;
                 held += held_more;
-                spent += spent_more;
                 own |= acted;
-            } else if (acted && !read.is_repeated) || changed != (0, 0, 0) {
-                let waiting = self.waiting.entry(alias).or_default();
-                waiting.push(blank.moving(-charged_more, held_more));
-                waiting.extend(blank.not_borne(spent_more));
+            } else if (acted && !read.is_repeated) || (charged_more, held_more) != (0, 0) {
+                let line = blank.moving(-charged_more, held_more);
+                self.waiting.entry(alias).or_default().push(line);
             }
         }
         if moved != 0 || held != 0 || (own && !read.is_repeated) {
             self.push(blank.moving(moved, held));
-        }
-        if let Some(line) = blank.not_borne(spent) {
-            self.push(line);
         }
     }
 
@@ -200,13 +192,13 @@ impl Statement {
     }
 
     /// What the aliases that a record may be about came to by it.
-    fn changes(&mut self, origin: &Origin) -> Vec<(AliasOf, Sums)> {
+    fn changes(&mut self, origin: &Origin) -> Vec<(AliasOf, (i128, i128))> {
         let mut changes = Vec::new();
         for (alias, known) in &mut self.known {
             if origin.device.is_none_or(|device| device == alias.0) {
-                let now = self.counts.sums(alias.0, alias.1);
-                let (charged, held, spent) = core::mem::replace(known, now);
-                changes.push((*alias, (now.0 - charged, now.1 - held, now.2 - spent)));
+                let now = sums(&self.counts, *alias);
+                let (charged, held) = core::mem::replace(known, now);
+                changes.push((*alias, (now.0 - charged, now.1 - held)));
             }
         }
         changes
@@ -218,21 +210,21 @@ impl Statement {
             && ever.contains(&subject)
         {
             // Linked to somebody else later, it may have been the group's meanwhile.
-            let now = self.counts.sums(alias.0, alias.1);
+            let now = sums(&self.counts, alias);
             self.known.entry(alias).or_insert(now);
         }
         let is = self.is_linked(alias);
         if was == is {
             return;
         }
-        let (charged, held, spent) = self.counts.sums(alias.0, alias.1);
-        self.known.insert(alias, (charged, held, spent));
+        let (charged, held) = sums(&self.counts, alias);
+        self.known.insert(alias, (charged, held));
         let waiting = if is { self.waiting.remove(&alias).unwrap_or_default() } else { Vec::new() };
         let sum =
             |of: fn(&Line) -> CreditSum| waiting.iter().map(|line| of(line).thousandths()).sum();
         let (told, told_held): (i128, i128) = (sum(|line| line.moved), sum(|line| line.held));
         let sign = if is { 1 } else { -1 };
-        let (rest, rest_held) = ((spent - charged) * sign - told, held * sign - told_held);
+        let (rest, rest_held) = (-charged * sign - told, held * sign - told_held);
         if rest != 0 || rest_held != 0 {
             self.push(line.moving(rest, rest_held));
         }
@@ -256,8 +248,8 @@ impl Statement {
     fn total(&self) -> (i128, i128) {
         let aliases = self.known.keys().filter(|alias| self.is_linked(**alias));
         aliases.fold((self.holder.given(&self.counts), 0), |(balance, held), alias| {
-            let (charged, held_there, spent) = self.counts.sums(alias.0, alias.1);
-            (balance - charged + spent, held + held_there)
+            let (charged, held_there) = sums(&self.counts, *alias);
+            (balance - charged, held + held_there)
         })
     }
 
@@ -294,4 +286,11 @@ impl Statement {
 
 fn is_of(holder: &Holder, counts: &Counts, (device, alias): AliasOf) -> bool {
     counts.subject(device, alias).is_some_and(|subject| holder.includes(counts, subject))
+}
+
+/// What an alias came to: charged, held.
+fn sums(counts: &Counts, (device, user): AliasOf) -> (i128, i128) {
+    let key = |month| UsageKey { device, user, month };
+    let usage = counts.usage.range(key(0)..=key(u32::MAX));
+    usage.fold((0, 0), |(charged, held), (_, usage)| (charged + usage.charged, held + usage.held))
 }

@@ -16,7 +16,6 @@ use tallyroll_schema::event::counts::{
     ChargeCorrected, ColorMode, Conversion, CreditsGranted, JobEnded, PeriodClosed,
     SettlementPolicy,
 };
-use tallyroll_schema::event::leases::{Backing, LeaseClosed, LeaseWrittenOff, Right};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::event::people::{GroupJoined, GroupLeft, SubjectLinked};
 use tallyroll_schema::{
@@ -87,37 +86,13 @@ fn given(whose: u8, month: u8, credits: i64, lapsed: i64, alone: bool) -> Event 
     AllotmentGiven { account, year, month, credits, lapsed, used, allotted, nothing_due }.into()
 }
 
-/// The same, spent of a lease.
-fn backed(mut event: Event) -> Event {
-    if let Some((_, charge)) = super::rights::charge_mut(&mut event) {
-        charge.backing = Some(Backing { right: Right::Lease, credits: charge.credits });
-    }
-    event
-}
-
-/// Thousandths of a lease; that of the one epoch there is.
-fn written_off(device: u8, user: u8, credits: i64) -> Event {
-    LeaseWrittenOff {
-        allocation: 1,
-        reason: String::new(),
-        device: Some(DeviceId([device; 16])),
-        user: Some(alias(user)),
-        epoch: Some(position(None, 0).epoch),
-        credits: Some(Credits::from_thousandths(credits)),
-        returned: Some(Credits::ZERO),
-    }
-    .into()
-}
-
 fn step() -> impl Strategy<Value = Step> {
-    let acts = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, 1_u32..4, any::<bool>(), any::<bool>())
-        .prop_map(|(device, kind, job, user, pages, settled, leased)| Step {
+    let acts = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, 1_u32..4, any::<bool>()).prop_map(
+        |(device, kind, job, user, pages, settled)| Step {
             device: Some(device),
-            event: match leased {
-                true => backed(act(kind, job, user, pages, settled)),
-                false => act(kind, job, user, pages, settled),
-            },
-        });
+            event: act(kind, job, user, pages, settled),
+        },
+    );
     let again = (0_u8..2, 0_u8..6, 0_u8..4, 0_u8..3, any::<bool>()).prop_map(
         |(device, kind, job, user, settled)| {
             let record = Record::encode(&act(kind, job, user, 1, settled), Timestamp::default());
@@ -129,7 +104,7 @@ fn step() -> impl Strategy<Value = Step> {
             }
         },
     );
-    let decisions = (0_u8..7, 0_u8..3, 0_u8..4, -5_i64..9).prop_map(|(kind, user, whose, many)| {
+    let decisions = (0_u8..6, 0_u8..3, 0_u8..4, -5_i64..9).prop_map(|(kind, user, whose, many)| {
         // A group has no aliases and is no member.
         let whose = if (2..5).contains(&kind) { whose % GROUP } else { whose };
         let (subject, credits) = (subject(whose), Credits::from_thousandths(many * 500));
@@ -152,7 +127,6 @@ fn step() -> impl Strategy<Value = Step> {
                 GroupLeft { group, member: subject, settled: credits, used, lapsing }.into()
             }
             5 => given(whose, user + 1, many.max(0) * 500, i64::from(user) * 500, many < 0),
-            6 => written_off(u8::from(many > 2), user, i64::from(whose) * 500),
             _ => {
                 let device = DeviceId([u8::from(many > 2); 16]);
                 SubjectLinked { device, alias: alias(user), subject }.into()
@@ -290,40 +264,6 @@ fn what_a_month_gives_and_what_lapses_are_two_lines() {
     assert_eq!(told(&stated), lines);
     let balances: Vec<_> = stated.lines.iter().map(|line| line.balance.thousandths()).collect();
     assert_eq!(balances, [100, 200, 100, 100, 30]);
-}
-
-/// Nobody bears it: not the balance, of which that lease was taken and given back to.
-#[test]
-fn what_is_spent_of_a_lease_that_was_written_off_is_charged_and_borne_by_nobody() {
-    let device = |event| Step { device: Some(0), event };
-    let sent = || device(backed(act(2, 1, 0, 1, true)));
-    let off = Step { device: None, event: written_off(0, 0, 3_000) };
-    let (stated, [_, closing]) = play(&linked(vec![off.clone(), sent(), sent()]), 0, 0);
-    let send = ("document.sent", State::Settled, -2_000, 0);
-    let after = |moved| ("lease.spent-after", State::Settled, moved, 0);
-    assert_eq!(told(&stated), [send, after(2_000), send, after(1_000)], "no more than that");
-    assert_eq!(closing.balance.to_string(), "-1.000");
-
-    // A device says it of a lease that it never had: that is its user's to bear.
-    let (stated, _) = play(&linked(vec![sent()]), 0, 0);
-    assert_eq!(told(&stated), [send]);
-
-    // What comes back instead was in the pool before it came.
-    let returned = Credits::from_thousandths(2_000);
-    let (allocation, spent) = (1, Credits::from_thousandths(2_000));
-    let closed = LeaseClosed { allocation, spent, returned, user: Some(alias(0)) };
-    let steps = [vec![off.clone(), sent(), device(closed.into())], vec![sent()]].concat();
-    let (stated, _) = play(&linked(steps), 0, 0);
-    assert_eq!(stated.closing.balance.to_string(), "-3.000", "of 3.000, 1.000 was spent");
-
-    // What is voided was not borne by anybody before, and gives nothing back.
-    let begun = |event| device(backed(event));
-    let held = vec![off, begun(act(0, 1, 0, 1, false))];
-    let (stated, _) = play(&linked(held.clone()), 0, 0);
-    assert_eq!(stated.closing.balance.to_string(), "1.000", "less 1 that is held");
-    let voided = [held, vec![device(act(4, 1, 0, 1, false))]].concat();
-    let (stated, _) = play(&linked(voided), 0, 0);
-    assert_eq!(stated.closing, Standings::default());
 }
 
 /// Who was charged sees the correction of what a group bore, and the group whose charge it was.

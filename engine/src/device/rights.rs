@@ -141,7 +141,9 @@ impl<F: JournalFile, S: Store> Device<F, S> {
                 _ => {}
             }
         }
-        let beyond = |(user, spent): (&UserAlias, &i128)| *spent > self.lease(*user).outstanding();
+        // What is free needs no right, nor where more came than was left when it was written off.
+        let left = |user: &UserAlias| self.lease(*user).outstanding().max(0);
+        let beyond = |(user, spent): (&UserAlias, &i128)| *spent > left(user);
         if spent.iter().any(beyond) {
             return Err(Error::NotYet("the lease does not cover that; ask for more".into()));
         }

@@ -43,6 +43,9 @@ impl<S: Store> Hub<S> {
             let why = "they are allotted nothing, so there is nothing to stop";
             return Err(Error::Rejected(why.into()));
         }
+        if monthly.is_some() && self.counts().accounts().is_forgotten(account) {
+            return Err(Error::Rejected("they are forgotten, and given nothing".into()));
+        }
         if monthly.is_some() && from < this {
             let (from, this) = (Month(from), Month(this));
             let why =

@@ -195,11 +195,14 @@ fn what_was_allotted_lapses_once_it_is_stopped() {
 
 #[test]
 fn who_is_forgotten_is_given_nothing_more() {
-    let (mut hub, _) = allotted(true, None);
+    let (mut hub, allotment) = allotted(true, None);
     assert_eq!(pool(&hub, ADA), 100);
     hub.forget(at(0), ADA, Vec::new()).expect("forgets");
     assert_eq!(hub.give_allotments(at(1)).expect("asks"), 0);
     assert_eq!(pool(&hub, ADA), 100, "and what was there stays");
+    let told = hub.lay_down_allotment(at(1), ADA, allotment).expect_err("is refused").to_string();
+    assert!(told.contains("forgotten"), "{told}");
+    hub.lay_down_allotment(at(1), ADA, Allotment { monthly: None, ..allotment }).expect("stops");
 }
 
 #[test]

@@ -88,11 +88,6 @@ impl Fleet {
         by_name.map(|(id, _)| *id).or_else(by_id)
     }
 
-    /// Whether a device is here, and neither retired nor revoked.
-    pub fn is_active(&self, device: DeviceId) -> bool {
-        self.active(device).is_ok()
-    }
-
     pub(super) fn active(&self, device: DeviceId) -> Result<&DeviceRecord> {
         match self.devices.get(&device) {
             Some(record) if record.standing == Standing::Active => Ok(record),

@@ -1,7 +1,8 @@
 //! Funds: where an account's credits are.
 //!
 //! Invariant: the pool is what was granted and corrected, less what was charged or is held, less what
-//! devices may still spend; so each credit is in one place. An account is a group's, with those of its
+//! devices may still spend; so each credit is in one place, and a balance is the pool and what is out. Nobody else bears
+//! what is spent after a lease was written off: whether such a charge was voided, or is true, sums cannot tell. An account is a group's, with those of its
 //! members, or a person's. What leaves and comes back is [`super::leases`]'s.
 
 use crate::counts::Counts;
@@ -22,8 +23,6 @@ pub struct Funds {
     pub held: i128,
     /// What devices may still spend, frozen rights included.
     pub leased: i128,
-    /// Spent of leases after they were written off: charged, but to nobody.
-    pub spent_after: i128,
 }
 
 impl Funds {
@@ -32,14 +31,14 @@ impl Funds {
         self.granted - self.used() - self.out()
     }
 
-    /// Given and corrected, less charged to them: the pool, and what is out.
+    /// Given and corrected, less charged.
     pub fn balance(&self) -> i128 {
-        self.granted - self.used()
+        self.granted + self.corrected - self.charged
     }
 
     /// What was used for good, less what was given back of it.
     pub fn used(&self) -> i128 {
-        self.charged - self.spent_after - self.corrected
+        self.charged - self.corrected
     }
 
     /// What is neither used nor in the pool, and may come back to it.
@@ -78,10 +77,6 @@ impl Funds {
             let Some(subject) = counts.subject(key.device, key.user) else { continue };
             let funds = funds.entry(whose(subject)).or_default();
             funds.leased += lease.outstanding().max(0);
-        }
-        for ((device, user), spent) in counts.spent_after() {
-            let Some(subject) = counts.subject(device, user) else { continue };
-            funds.entry(whose(subject)).or_default().spent_after += spent;
         }
         funds
     }

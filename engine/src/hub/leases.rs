@@ -42,8 +42,8 @@ pub struct HeldLease {
     pub spent: i128,
     /// What an administrator took off the books.
     pub written_off: i128,
-    /// Spent nevertheless.
-    pub spent_after: i128,
+    /// Of that, spent or brought back nevertheless.
+    pub came_after: i128,
     /// Charged beyond it, by the offline policy.
     pub overdrawn: i128,
     /// Spent of it once more by a copy of the device.
@@ -80,7 +80,7 @@ impl<S: Store> Hub<S> {
             outstanding: lease.outstanding(),
             spent: lease.spent,
             written_off: lease.written_off,
-            spent_after: lease.spent_after(),
+            came_after: lease.came_after(),
             overdrawn: lease.overdrawn,
             copied: lease.copied,
             spend_until: lease.last.map(|last| last.spend_until),
@@ -152,7 +152,7 @@ impl<S: Store> Hub<S> {
     }
 
     /// Takes a lease off the books that will not come back: what is left of it returns to the pool. What its
-    /// device spent of it nevertheless goes to the write-off account.
+    /// device spends of it nevertheless is charged, and shown as what came after.
     ///
     /// # Errors
     /// There is no such lease, or nothing left of it; an over-long reason; the device's log is frozen.
@@ -165,7 +165,6 @@ impl<S: Store> Hub<S> {
         check_text("reason", &reason)?;
         let lease = self.counts().rights().lease(&key);
         let left = i64::try_from(lease.outstanding()).unwrap_or(0).max(0);
-        let returned = CreditSum::from_thousandths(lease.returned).nearest();
         let (Some(last), true) = (lease.last, left > 0) else {
             return Err(Error::Rejected("this device holds nothing of that balance".into()));
         };
@@ -177,7 +176,6 @@ impl<S: Store> Hub<S> {
             user: Some(key.user),
             epoch: Some(key.epoch),
             credits: Some(credits),
-            returned: Some(returned),
         };
         let position = self.decide(now, self.log_about(key.device)?, &[written_off.into()])?;
         Ok((position, credits))
@@ -335,7 +333,8 @@ impl<S: Store> Hub<S> {
         self.counts().rights().is_ended(key) || self.is_revoked(key.device)
     }
 
-    fn is_frozen(&self, key: &RightKey) -> bool {
+    /// Whether nobody may be lent more of it, or is believed to have what is left: it is to be written off.
+    pub fn is_frozen(&self, key: &RightKey) -> bool {
         self.counts().rights().is_ended(key) || self.fleet().active(key.device).is_err()
     }
 

@@ -167,9 +167,5 @@ body! {
         /// account.
         #[n(5)]
         pub credits: Option<Credits>,
-        /// What the device had returned of that right by then, all in all: what it returns later, not knowing of this,
-        /// was put back into the pool already.
-        #[n(6)]
-        pub returned: Option<Credits>,
     }
 }

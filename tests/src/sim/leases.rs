@@ -32,7 +32,7 @@ impl World {
         if self.entropy.percent(12) {
             return self.fund(payer(user));
         }
-        if self.entropy.percent(3) {
+        if self.entropy.percent(6) {
             return self.write_off();
         }
         if self.plan.acts && self.entropy.percent(30) {
@@ -83,10 +83,10 @@ impl World {
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
     }
 
-    /// An administrator takes a lease off the books, of whatever device: frozen ones more often.
+    /// An administrator takes a lease off the books, of whatever device, or a frozen one.
     fn write_off(&mut self) -> Step {
         let now = self.cloud.clock.show(self.now);
-        let any = self.entropy.percent(30);
+        let any = self.entropy.percent(60);
         let Some(process) = &mut self.cloud.process else { return Ok(()) };
         let mut leases = process.leases();
         leases.retain(|lease| lease.outstanding > 0 && (any || lease.frozen));

@@ -24,8 +24,8 @@ pub enum Occasion {
     Corrected,
     /// A lease was written off.
     WrittenOff,
-    /// It was spent nevertheless, by the end of the history.
-    SpentAfter,
+    /// Something came of it nevertheless.
+    CameAfter,
 }
 
 impl Occasion {
@@ -40,7 +40,7 @@ impl Occasion {
         Self::Adjusted,
         Self::Corrected,
         Self::WrittenOff,
-        Self::SpentAfter,
+        Self::CameAfter,
     ];
 }
 

@@ -40,7 +40,6 @@ pub(super) fn samples() -> Vec<Event> {
             user: Some(ALIAS),
             epoch: Some(EPOCH),
             credits: Some(amount(27_655)),
-            returned: Some(amount(12_345)),
             ..written_off()
         }
         .into(),
@@ -89,6 +88,5 @@ fn written_off() -> LeaseWrittenOff {
         user: None,
         epoch: None,
         credits: None,
-        returned: None,
     }
 }

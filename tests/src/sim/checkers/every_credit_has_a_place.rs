@@ -10,31 +10,11 @@ use crate::sim::leases::{PAYERS, payer};
 use crate::sim::world::{Step, World};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::Charge;
-use tallyroll_schema::event::leases as schema;
+use tallyroll_schema::event::leases::Right;
 use tallyroll_schema::{Credits, DeviceId, EpochId, Event, LogId, Record, SubjectId, UserAlias};
 
 /// A user's rights at a device in an epoch of its ledger.
 type Place = (DeviceId, EpochId, UserAlias);
-
-/// What became of a right, thousandths.
-#[derive(Debug, Default, Clone, Copy)]
-struct Right {
-    /// What left the pool, less what was spent, came back or was written off.
-    left: i128,
-    written_off: i128,
-    returned: i128,
-    /// What had come back when it was written off first.
-    before: Option<i128>,
-}
-
-impl Right {
-    /// Spent after it was written off: of that, what came back since was not spent.
-    fn spent_after(&self) -> i128 {
-        let came_back = self.returned - self.before.unwrap_or(self.returned);
-        let came_back = came_back.min(self.written_off);
-        (-self.left - came_back).max(0).min(self.written_off - came_back)
-    }
-}
 
 pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
@@ -46,9 +26,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let writers = logs.iter().filter_map(|log| Some((log.log, log.device?))).collect();
     let places = outstanding(held, &writers);
     let leases = cloud.leases();
-    for ((device, epoch, user), Right { left, .. }) in
-        places.iter().filter(|(_, right)| right.left > 0)
-    {
+    for ((device, epoch, user), left) in places.iter().filter(|(_, left)| **left > 0) {
         let named = cloud.fleet().device(*device).is_some();
         let shown = leases
             .iter()
@@ -70,20 +48,13 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         let of = |subject: &SubjectId| accounts.of(*subject) == account;
         let theirs = |device, user| cloud.counts().subject(device, user).as_ref().is_some_and(of);
         let rows = cloud.counts().usage().iter();
-        let mut used: BTreeMap<(DeviceId, UserAlias), i128> = BTreeMap::new();
-        for (key, usage) in rows.filter(|(key, _)| theirs(key.device, key.user)) {
-            *used.entry((key.device, key.user)).or_default() += usage.charged + usage.held;
-        }
-        let (mut leased, mut after) = (0, BTreeMap::<(DeviceId, UserAlias), i128>::new());
-        for ((device, _, user), right) in places.iter().filter(|(key, _)| theirs(key.0, key.2)) {
-            leased += right.left.max(0);
-            *after.entry((*device, *user)).or_default() += right.spent_after();
-        }
-        // What was voided since, nobody bears anyway.
-        let borne = used
-            .iter()
-            .map(|(whose, used)| used - after.get(whose).copied().unwrap_or(0).min(*used));
-        let spent: i128 = borne.sum();
+        let spent: i128 = rows
+            .filter(|(key, _)| theirs(key.device, key.user))
+            .map(|(_, usage)| usage.charged + usage.held)
+            .sum();
+        let own = places.iter().filter(|((device, _, user), _)| theirs(*device, *user));
+        // Less than nothing: it came after it was written off, and so from the pool.
+        let leased: i128 = own.map(|(_, left)| *left.max(&0)).sum();
         let given = payers.iter().filter(|subject| of(subject));
         let given = given.map(|subject| cloud.counts().given(*subject));
         let granted: i128 = given.map(|(granted, corrected)| granted + corrected).sum();
@@ -98,24 +69,21 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     Ok(())
 }
 
-/// What became of each right.
-fn outstanding(held: &CloudRecords, writers: &BTreeMap<LogId, DeviceId>) -> BTreeMap<Place, Right> {
-    let mut places: BTreeMap<Place, Right> = BTreeMap::new();
-    let mut of = |device: Option<DeviceId>,
-                  epoch: Option<EpochId>,
-                  user: Option<UserAlias>,
-                  change: &dyn Fn(&mut Right)| {
+/// What left the pool for each right, less what was spent, came back or was written off.
+fn outstanding(held: &CloudRecords, writers: &BTreeMap<LogId, DeviceId>) -> BTreeMap<Place, i128> {
+    let mut places: BTreeMap<Place, i128> = BTreeMap::new();
+    let mut moved = |device: Option<DeviceId>, epoch, user, credits: Credits, sign: i128| {
         if let (Some(device), Some(epoch), Some(user)) = (device, epoch, user) {
-            change(places.entry((device, epoch, user)).or_default());
+            let place = places.entry((device, epoch, user)).or_default();
+            *place += sign * i128::from(credits.thousandths());
         }
     };
-    let sum = |credits: Credits| i128::from(credits.thousandths());
     for (position, bytes) in counted_here(held) {
         let (writer, epoch) = (writers.get(&position.log).copied(), Some(position.epoch));
         let mut spend = |user, charge: Charge| {
-            let backing = charge.backing.filter(|backing| backing.right == schema::Right::Lease);
+            let backing = charge.backing.filter(|backing| backing.right == Right::Lease);
             let Some(backing) = backing else { return };
-            of(writer, epoch, Some(user), &|right| right.left -= sum(backing.credits));
+            moved(writer, epoch, Some(user), backing.credits, -1);
         };
         match Record::split(bytes).and_then(|(record, _)| record.event()) {
             Ok(Event::PagesPrinted(e)) => spend(e.user, e.charge),
@@ -123,20 +91,11 @@ fn outstanding(held: &CloudRecords, writers: &BTreeMap<LogId, DeviceId>) -> BTre
             Ok(Event::PagesConverted(e)) => spend(e.user, e.charge),
             Ok(Event::DocumentSent(e)) => spend(e.user, e.charge),
             Ok(Event::DocumentSaved(e)) => spend(e.user, e.charge),
-            Ok(Event::LeaseGranted(e)) => {
-                of(Some(e.device), e.epoch, e.user, &|right| right.left += sum(e.credits));
+            Ok(Event::LeaseGranted(e)) => moved(Some(e.device), e.epoch, e.user, e.credits, 1),
+            Ok(Event::LeaseClosed(e)) => moved(writer, epoch, e.user, e.returned, -1),
+            Ok(Event::LeaseWrittenOff(e)) => {
+                moved(e.device, e.epoch, e.user, e.credits.unwrap_or(Credits::ZERO), -1);
             }
-            Ok(Event::LeaseClosed(e)) => of(writer, epoch, e.user, &|right| {
-                right.left -= sum(e.returned);
-                right.returned += sum(e.returned);
-            }),
-            Ok(Event::LeaseWrittenOff(e)) => of(e.device, e.epoch, e.user, &|right| {
-                let off = e.credits.map_or(0, sum);
-                right.left -= off;
-                right.written_off += off;
-                let known = right.before.into_iter().chain(e.returned.map(sum));
-                right.before = known.min();
-            }),
             _ => {}
         }
     }

@@ -109,8 +109,8 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     }
     never_overspends::at_the_end(world, &held)?;
     let cloud = world.cloud.process.as_ref();
-    if cloud.is_some_and(|cloud| !cloud.counts().spent_after().is_empty()) {
-        world.occasions.count(Occasion::SpentAfter);
+    if cloud.is_some_and(|cloud| cloud.leases().iter().any(|lease| lease.came_after > 0)) {
+        world.occasions.count(Occasion::CameAfter);
     }
     every_credit_has_a_place::at_the_end(world, &held)?;
     verifies::at_the_end(world)?;

@@ -1,7 +1,7 @@
 //! Guarantee 3, never overspends: no credit is spent twice.
 //!
 //! Invariant: who pays from a balance is charged no more than was ever given, but for what copies of a
-//! device spent again where nobody could tell, and what was spent of leases after they were written off, which are named; no right is spent beyond what left the
+//! device spent again where nobody could tell, and what came of leases after they were written off, which are named; no right is spent beyond what left the
 //! pool for it; and each credit is charged, held, in the pool or with a named device.
 
 use super::CloudRecords;
@@ -39,20 +39,23 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             let subject = cloud.counts().subject(key.device, key.user);
             subject.is_some_and(|subject| purse.contains(&subject))
         });
-        let copied: i128 = theirs.map(|(_, lease)| lease.copied).sum();
+        let exposed: i128 = theirs.map(|(_, lease)| lease.copied + lease.came_after()).sum();
         let given: i128 = purse.iter().map(|subject| given(world, *subject)).sum();
         let mut spent = 0;
         for account in purse.iter().filter(|subject| accounts.of(**subject) == **subject) {
             let funds = funds.get(account).copied().unwrap_or_default();
-            spent += funds.charged + funds.held - funds.spent_after;
-            if funds.pool() < -copied && world.truth.tails_lost == 0 {
+            spent += funds.charged + funds.held;
+            if funds.pool() < -exposed && world.truth.tails_lost == 0 {
                 let pool = funds.pool();
-                return wrong(format!("{account}: {pool} in the pool, {copied} by copies"));
+                return wrong(format!(
+                    "{account}: {pool} in the pool, {exposed} by copies and after write-offs"
+                ));
             }
         }
-        if spent > given + copied {
-            let what =
-                format!("{purse:?} were given {given} and are charged {spent}, {copied} by copies");
+        if spent > given + exposed {
+            let what = format!(
+                "{purse:?} were given {given} and are charged {spent}, {exposed} by copies and after write-offs"
+            );
             return wrong(what);
         }
     }
