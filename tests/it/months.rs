@@ -79,6 +79,9 @@ fn each_month_gives_lapses_and_closes_and_what_comes_late_is_of_the_next() {
     branch.start();
     branch.wait_synced(PATIENCE);
     has(&cloud, "anna", "148.000");
+    assert_eq!(cloud.json(&["balance", "anna"])["allotment"]["left"], "98.000");
+    let told = cloud.run(&["balance", "bob"]).succeeded();
+    assert!(told.contains("150.000 of it is left"), "{told}");
     assert_eq!(charged(&cloud, "2031-01"), january, "a closed month stays");
     let late = serde_json::json!(["anna", "2.000", "2031-01"]);
     assert_eq!(charged(&cloud, "2031-02"), [late], "an adjustment");

@@ -138,7 +138,8 @@ pub(crate) async fn balance(dir: &DataDir, arguments: BalanceArguments) -> Resul
         print(printable(&format!("{credits} with {device} for {user}{frozen}")))?;
     }
     if let allotment @ Value::Object(_) = &told["allotment"] {
-        print(format!("given {}", monthly_text(allotment)))?;
+        let left = allotment["left"].as_str().unwrap_or_default();
+        print(format!("given {}; {left} of it is left", monthly_text(allotment)))?;
     }
     print(format!("at commit {}", text("at")))?;
     Ok(ExitCode::SUCCESS)

@@ -57,15 +57,23 @@ pub(crate) async fn run(dir: &DataDir, command: GroupsCommand) -> Result {
         }),
         GroupsCommand::Join { group, user, json } => {
             (PeopleAsk::Join { group, name: user }, json, |told| {
-                format!("{} has joined", name_of(told))
+                let rests = told["allotment"].as_str().map_or(String::new(), |monthly| {
+                    format!(
+                        "; their own allotment of {monthly} a month rests while they are a member"
+                    )
+                });
+                format!("{} has joined{rests}", name_of(told))
             })
         }
         GroupsCommand::Leave { user, json } => (PeopleAsk::Leave { name: user }, json, |told| {
             let text = |key: &str| printable(told[key].as_str().unwrap_or_default());
             let (name, group) = (name_of(told), text("group"));
+            let goes_on = told["allotment"].as_str().map_or(String::new(), |monthly| {
+                format!("; their own allotment of {monthly} a month is given again")
+            });
             format!(
                 "{name} has left {group}; {} in the statement of {group}: what devices hold for {name}, or is \
-                 held for jobs, went along; {} in that of {name}: the rest of their part is settled",
+                 held for jobs, went along; {} in that of {name}: the rest of their part is settled{goes_on}",
                 text("group-moved"),
                 text("settled"),
             )

@@ -11,9 +11,9 @@ use serde::Serialize;
 use std::borrow::Cow;
 use tallyroll_engine::Result;
 use tallyroll_engine::counts::{
-    AccountKind, Accounts, Allotment, CreditSum, Gift, Month, month_of,
+    AccountKind, Accounts, Allotment, Counts, CreditSum, Gift, Month, month_of,
 };
-use tallyroll_engine::hub::Funds;
+use tallyroll_engine::hub::{Funds, rest_of_allotments};
 use tallyroll_schema::{CommitPosition, Credits, DeviceId, Position, SubjectId};
 
 /// An account's figures.
@@ -62,6 +62,8 @@ pub(super) struct Given {
     from: String,
     /// The month for which it was given last.
     last: Option<String>,
+    /// What is left of it and of those before: it is used before all else.
+    left: CreditSum,
 }
 
 /// What came of an allotment.
@@ -126,6 +128,7 @@ impl Desk {
             let kept_before = kept(replica.hub.counts().accounts());
             let (position, gift) = replica.hub.lay_down_allotment(now, subject, allotment)?;
             let counts = replica.hub.counts();
+            let funds = Funds::of_accounts(counts).get(&subject).copied().unwrap_or_default();
             let accounts = counts.accounts();
             let group = accounts.group_of(subject);
             let why = match allotment {
@@ -138,7 +141,7 @@ impl Desk {
             Ok(Allotted {
                 name: whose.name,
                 subject,
-                allotment: given(counts, subject),
+                allotment: given(counts, subject, &funds),
                 carries_over: kept(accounts),
                 kept_before: kept_before && !kept(accounts),
                 not_given: gift.is_none().then_some(why),
@@ -198,11 +201,11 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         available: CreditSum::from_thousandths(funds.balance() - funds.held),
         pool: CreditSum::from_thousandths(funds.pool()),
         leased: leased.collect(),
-        allotment: given(&counts, account),
+        allotment: given(&counts, account, &funds),
     })
 }
 
-fn given(counts: &tallyroll_engine::counts::Counts, account: SubjectId) -> Option<Given> {
+fn given(counts: &Counts, account: SubjectId, funds: &Funds) -> Option<Given> {
     let Allotment { monthly, carries_over, most, from } = counts.accounts().allotment(account)?;
     Some(Given {
         monthly: monthly?,
@@ -210,5 +213,6 @@ fn given(counts: &tallyroll_engine::counts::Counts, account: SubjectId) -> Optio
         most,
         from: Month(from).to_string(),
         last: counts.accounts().last_gift(account).map(|(month, _)| Month(month).to_string()),
+        left: CreditSum::from_thousandths(rest_of_allotments(counts.accounts(), account, funds)),
     })
 }

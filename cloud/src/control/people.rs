@@ -182,7 +182,10 @@ fn answer(replica: &mut Replica, asked: PeopleAsk) -> Result<Value> {
             let (account, member) =
                 (find(replica, &Whose { name: group, group: true })?, user(replica, &name)?);
             let (position, _) = replica.hub.join_group(now, account, member)?;
-            Ok(json!({ "name": name, "subject": member, "position": position }))
+            let allotment = monthly(replica, member);
+            Ok(
+                json!({ "name": name, "subject": member, "allotment": allotment, "position": position }),
+            )
         }
         PeopleAsk::Leave { name } => {
             let member = user(replica, &name)?;
@@ -192,7 +195,7 @@ fn answer(replica: &mut Replica, asked: PeopleAsk) -> Result<Value> {
             let (group, moved) = (shown(replica, event.group), event.settled);
             Ok(json!({
                 "name": name, "subject": member, "group": group, "settled": moved,
-                "group-moved": of_group, "position": position,
+                "group-moved": of_group, "allotment": monthly(replica, member), "position": position,
             }))
         }
         PeopleAsk::Forget { name } => {
@@ -204,6 +207,11 @@ fn answer(replica: &mut Replica, asked: PeopleAsk) -> Result<Value> {
             Ok(json!({ "subject": subject, "pending": pending }))
         }
     }
+}
+
+/// What a person is given each month of their own, if anything.
+fn monthly(replica: &Replica, person: SubjectId) -> Option<Credits> {
+    replica.hub.counts().accounts().allotment(person).and_then(|allotment| allotment.monthly)
 }
 
 /// The account of a name.

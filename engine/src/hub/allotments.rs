@@ -146,7 +146,7 @@ pub(super) fn gift(
 }
 
 /// What of an account is allotment still, thousandths: it is used before all else.
-pub(super) fn rest(accounts: &Accounts, account: SubjectId, funds: &Funds) -> i128 {
+pub fn rest(accounts: &Accounts, account: SubjectId, funds: &Funds) -> i128 {
     let there = (funds.pool() + funds.out()).max(0);
     accounts.rest(account).map_or(0, |rest| {
         // A correction gives back: that makes no more of it.

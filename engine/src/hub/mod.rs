@@ -36,6 +36,7 @@ mod sync;
 
 pub use accounts::Left;
 pub use acts::{Acted, AskedAct};
+pub use allotments::rest as rest_of_allotments;
 pub use books::{Corrected, Correction, MonthBooks};
 pub use discarded::Discarded;
 pub use enrol::{Invitation, NewDevice, pin_hash};
