@@ -5,8 +5,8 @@
 
 use tallyroll_engine::Error;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::limits::NAME_BYTES_MAX;
 use tallyroll_schema::limits::local::EVENT_BYTES_MAX;
+use tallyroll_schema::limits::{METER_READING_MAX, NAME_BYTES_MAX};
 use tallyroll_schema::{Act, Event, JobId, Writer};
 
 /// Levels and heartbeats go into the telemetry, all else into the ledger.
@@ -20,13 +20,15 @@ pub(super) fn class_of(event: &Event) -> LogClass {
 }
 
 /// The kinds that the engine itself writes into a device's logs.
-const ENGINES: [&str; 6] = [
+const ENGINES: [&str; 8] = [
     "log.opened",
     "epoch.opened",
     "key.rotated",
     "event.resubmitted",
     "log.closed",
     "subject.erased",
+    "lease.requested",
+    "lease.closed",
 ];
 
 /// Whether events of a kind, which so and so writes, may be recorded for a client.
@@ -41,6 +43,11 @@ pub(super) fn check_event(event: Event) -> Result<Event, Error> {
     }
     if ENGINES.contains(&event.name()) {
         return rejected(format!("{} is written by the engine itself", event.name()));
+    }
+    if let Event::MeterRead(read) = &event
+        && read.impressions.max(read.sheets.unwrap_or(0)) > METER_READING_MAX
+    {
+        return rejected(format!("a meter shows at most {METER_READING_MAX}; read it again"));
     }
     if matches!(event, Event::Unknown(_)) {
         return rejected(
@@ -85,6 +92,17 @@ pub(super) fn random_job() -> Result<JobId, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallyroll_schema::event::counts::MeterRead;
+
+    #[test]
+    fn a_meter_shows_no_more_than_twelve_digits() {
+        let read = |impressions, sheets| check_event(MeterRead { impressions, sheets }.into());
+        read(METER_READING_MAX, Some(METER_READING_MAX)).expect("is a reading");
+        for (impressions, sheets) in [(METER_READING_MAX + 1, None), (1, Some(u64::MAX))] {
+            let told = read(impressions, sheets).expect_err("is none").to_string();
+            assert!(told.contains("at most 999999999999"), "{told}");
+        }
+    }
 
     #[test]
     fn what_the_engine_writes_are_kinds_of_a_device() {

@@ -12,6 +12,7 @@ use crate::fold::{Again, Origin, recorded_again};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{CountSource, PagesPrinted};
+use tallyroll_schema::limits::METER_READING_MAX;
 use tallyroll_schema::{DeviceId, EpochId, Event, Position, Record, Wall};
 
 /// Where meters begin again: decimal counters of 5 to 9 digits, and 32 bits.
@@ -35,6 +36,9 @@ pub enum Meter {
 impl Meter {
     /// From one reading to the next.
     pub fn between(last: u64, now: u64) -> Self {
+        if last.max(now) > METER_READING_MAX {
+            return Self::Reset; // what no meter shows tells nothing
+        }
         if let Some(ran) = now.checked_sub(last) {
             return Self::Ran(ran);
         }
@@ -241,9 +245,10 @@ impl Reconciliation {
             let sheets = last.sheets.zip(now.sheets).map(|(last, now)| Meter::between(last, now));
             let ran = meter.ran().unwrap_or(0);
             let sheets_ran = sheets.and_then(Meter::ran);
-            metered = Some(metered.unwrap_or(0) + ran);
-            sheets_metered =
-                sheets_ran.map(|ran| ran + sheets_metered.unwrap_or(0)).or(sheets_metered);
+            metered = Some(ran.saturating_add(metered.unwrap_or(0)));
+            sheets_metered = sheets_ran
+                .map(|ran| ran.saturating_add(sheets_metered.unwrap_or(0)))
+                .or(sheets_metered);
             let span = (Some(last.at.0), Some(now.at.0));
             items.push(Item {
                 meter: Some(meter),
@@ -302,7 +307,9 @@ fn around(readings: &[Reading], before: usize) -> Span {
 }
 
 fn less(a: u64, b: u64) -> i64 {
-    i64::try_from(i128::from(a) - i128::from(b)).unwrap_or(i64::MAX)
+    let difference = i128::from(a) - i128::from(b);
+    let end = if difference < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(difference).unwrap_or(end)
 }
 
 fn moment(at: Wall, Position { epoch, seq, .. }: Position) -> Moment {

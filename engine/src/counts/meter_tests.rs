@@ -9,6 +9,7 @@ use crate::fold::Origin;
 use proptest::prelude::*;
 use tallyroll_schema::event::counts::{Charge, ColorMode, CountSource, MeterRead, PagesPrinted};
 use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::limits::METER_READING_MAX;
 use tallyroll_schema::{
     Credits, DeviceId, EpochId, Event, JobId, LogId, Position, Record, Timestamp, UserAlias, Wall,
 };
@@ -98,6 +99,9 @@ fn a_decrease_is_a_rollover_only_from_just_below_one_to_just_above() {
         (999_990, 200_000, Meter::Reset),
         (5_000, 20, Meter::Reset),
         (u64::MAX, 0, Meter::Reset),
+        (10, u64::MAX, Meter::Reset),
+        (METER_READING_MAX, METER_READING_MAX + 1, Meter::Reset),
+        (1, METER_READING_MAX, Meter::Ran(METER_READING_MAX - 1)),
     ] {
         assert_eq!(Meter::between(last, now), meter, "{last} to {now}");
     }

@@ -167,9 +167,10 @@ impl<S: Store> Hub<S> {
         }
         let of = self.fleet().known(device)?;
         let (name, retired) = (of.name.clone(), of.standing == FleetStanding::Retired);
-        if of.standing == FleetStanding::Revoked {
+        // What its jobs hold comes free by a discard, which nobody else can say any more.
+        if of.standing == FleetStanding::Revoked && !matches!(act, Act::Discard { .. }) {
             return Err(Error::Rejected(format!(
-                "{name}, the device whose job this is, is revoked: nothing more is done in its jobs"
+                "{name}, the device whose job this is, is revoked: nothing more is done in its jobs but `document.discarded`"
             )));
         }
         if self.fleet().is_processing(device) {

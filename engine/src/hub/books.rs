@@ -290,6 +290,8 @@ impl<S: Store> Hub<S> {
         let known = Replay::<Counts>::at(&self.rows(), at)?.view().clone();
         let closed = known.books().closed(month);
         let before = match known.books().closed_before(month) {
+            // Of the open months the first has what came too late, and no other.
+            Some((before, _)) if closed.is_none() && before.next() != month => None,
             Some((before, commit)) => Some((before, self.counts_at_closing(before, commit)?)),
             None => None,
         };

@@ -300,6 +300,8 @@ fn what_is_not_the_servers_or_not_known_is_refused() {
     let revoked = act_at(&mut hub, one.id(), (9, mail(1), None), &[], None);
     let told = revoked.expect_err("is revoked").to_string();
     assert!(told.contains("one, the device whose job this is, is revoked"), "{told}");
+    let discard = Act::Discard { job: JobId([9; 8]) };
+    act_at(&mut hub, one.id(), (9, discard, None), &[], None).expect("what it holds comes free");
 }
 
 /// It was to be tried again, for ever.

@@ -174,6 +174,10 @@ fn a_closed_month_is_its_cut() {
     capture(&mut device, 3, 12);
     deliver(&mut device, &mut hub, 20 * DAY + 1);
     assert_eq!((captured(&hub, november), captured(&hub, november.next())), (2, 5));
+    // What came too late is booked in the next open month, and in no later one besides.
+    let booked = |month| hub.month_books(month, hub.last_commit()).expect("reads").before;
+    assert_eq!(booked(november.next()).map(|(last, _)| last), Some(november));
+    assert!(booked(november.next().next()).is_none());
     let again = hub.close_month(now(20 * DAY), november).expect_err("is closed").to_string();
     assert!(again.contains("closed already"), "{again}");
 }

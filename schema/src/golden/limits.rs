@@ -65,6 +65,7 @@ pub(super) fn formats() -> String {
         FINER_PRICES_MAX,
         JOB_STEPS_MAX,
         EVENT_COUNT_MAX,
+        METER_READING_MAX,
         EPOCHS_MAX,
         OWN_EPOCHS_MAX,
         ROTATIONS_MAX,

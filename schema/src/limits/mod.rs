@@ -68,6 +68,8 @@ pub const JOB_STEPS_MAX: u32 = 1_000;
 /// What one event may count, pages times conversions or destinations: as much as one of pages alone,
 /// so that 2³² such events still add up in 64 bits.
 pub const EVENT_COUNT_MAX: u64 = u32::MAX as u64;
+/// What a meter may show: twelve digits, more than any printer's lifetime, so that differences add up in 64 bits.
+pub const METER_READING_MAX: u64 = 999_999_999_999;
 /// Epochs that a peer may announce: a device opens one each time it was restored or copied.
 pub const EPOCHS_MAX: usize = 1024;
 /// Epochs a device opens in one log before it asks to be enrolled anew: something copies it for ever.

@@ -44,8 +44,12 @@ pub(super) fn at_the_end(
     }
     let open = done.keys().map(|key| Month(key.month)).filter(|month| *month > last.next());
     let open: std::collections::BTreeSet<Month> = open.collect();
-    let report = report(cloud.counts());
-    rows.extend(open.into_iter().flat_map(|month| report.booked_in(month, None)));
+    for month in open {
+        match cloud.month_books(month, cloud.last_commit()) {
+            Ok(books) => rows.extend(booked(&books, month)),
+            Err(error) => return wrong(format!("{month}: {error}")),
+        }
+    }
 
     let (mut expected, mut shown) = <(BTreeMap<String, Figures>, BTreeMap<_, _>)>::default();
     for (key, figures) in done {
