@@ -1,8 +1,8 @@
 //! A device's next epoch: opened when the device may be a copy, without rights.
 //!
 //! Invariant: a new epoch is opened with an empty tail, and hangs on a head that
-//! the cloud receipted or on its log's first batch: whatever became of the other
-//! copy's history, the cloud holds that. Finding a copy that looks like the
+//! the cloud receipted, on its log's first batch, or on a change of keys since: whatever became of the
+//! other copy's history, the cloud holds that, or has it from any copy. Finding a copy that looks like the
 //! original is left to the first contact ([`super::divergence`]).
 
 use super::own_log::OwnLog;
@@ -12,7 +12,8 @@ use crate::log::journal::JournalFile;
 use crate::log::{epoch_nonce, open_epoch};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    BatchRow, DeviceHistory, DeviceLogs, LogRow, ReceiptRow, TipRow, split_epoch_key,
+    BatchRow, DeviceHistory, DeviceLogs, HeadRow, LogRow, ReceiptRow, RotationsRow, TipRow,
+    split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
@@ -38,7 +39,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         }
         let mut rows = Rows::new(self.config.tenant, &self.store);
         for class in [LogClass::Ledger, LogClass::Telemetry].into_iter().filter(|_| moved) {
-            let parent = receipted(&rows, self.log(class).epoch)?;
+            let parent = last_common(&rows, self.log(class).epoch)?;
             let reason = EpochReason::AnchorMismatch;
             logs.push(self.next_epoch(&mut rows, now, class, parent, reason, None)?);
         }
@@ -124,6 +125,28 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.counts = Replay::load(&self.rows())?;
         Ok(())
     }
+}
+
+/// Where a copy's next epoch hangs: at what the cloud receipted of the open one, or, if its keys were changed since,
+/// at that change. Before it only the old key signs, which is worth nothing once the cloud has heard of the
+/// change, from whichever copy; and all copies since have it.
+fn last_common<S: Store>(rows: &Rows<'_, S>, (log, epoch): (LogId, EpochId)) -> Result<Head> {
+    let receipt = receipted(rows, (log, epoch))?;
+    let RotationsRow(changes) = rows.get(&log)?.unwrap_or_default();
+    let Some(change) = changes.last() else { return Ok(receipt) };
+    let there = match rows.get::<ReceiptRow>(&(log, change.epoch))? {
+        Some(ReceiptRow(held)) => held.head.position.seq >= change.seq,
+        None => false,
+    };
+    // An epoch that hangs on it is receipted only after it.
+    let later = change.epoch != epoch && receipt.position.epoch == epoch;
+    if there || later {
+        return Ok(receipt);
+    }
+    let HeadRow(signed) = rows
+        .get(&(log, change.epoch, change.seq))?
+        .ok_or_else(|| Error::corrupt("own log", "the head of a change of keys is missing"))?;
+    Ok(signed.head)
 }
 
 /// The newest head of an epoch that the cloud receipted; of one that it never did, the log's first

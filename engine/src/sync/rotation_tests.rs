@@ -251,6 +251,36 @@ fn a_copy_from_after_the_change_goes_on_with_the_new_key() {
     assert_verifies(&hub);
 }
 
+/// It was restored, or copied elsewhere, before the cloud had heard of the change.
+#[test]
+fn a_copy_from_before_the_change_was_heard_of_goes_on_too() {
+    for linked_since in [false, true] {
+        let mut hub = hub();
+        let mut device = enrol(&mut hub, "branch-1", 11);
+        capture(&mut device, 1, 10);
+        sync(&mut device, &mut hub);
+        rotate(&mut device, 11);
+        capture(&mut device, 2, 12);
+        let mut moved = device.moved_copy(now(13), Hash([77; 32]));
+        if linked_since {
+            sync(&mut device, &mut hub);
+            device.drop_old_keys().expect("reads");
+        }
+        capture(&mut moved, 4, 14);
+        for at in 0..3 {
+            let before = moved.rotation().expect("reads");
+            if before == Rotation::Prepared {
+                rotate(&mut moved, 15 + at);
+            }
+            sync(&mut moved, &mut hub);
+        }
+        assert_eq!(captured(&hub), 7, "{linked_since}");
+        assert_eq!(moved.rotation().expect("reads"), Rotation::Confirmed);
+        assert_eq!(hub.quarantine().expect("reads"), []);
+        assert_verifies(&hub);
+    }
+}
+
 /// The change lay in the part that another copy's history replaced: it is made again.
 #[test]
 fn a_change_that_was_set_aside_is_made_again() {
