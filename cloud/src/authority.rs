@@ -25,7 +25,6 @@ use zeroize::Zeroizing;
 
 use crate::secret_file;
 
-const FILE_NAME: &str = "authority.pem";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// For a cloud whose clock was a little fast when it started.
 const SERVER_VALID_BEFORE: Duration = DAY;
@@ -66,16 +65,19 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// Its file's.
+    pub const FILE_NAME: &str = "authority.pem";
+
     /// Opens the authority kept in `directory`, or makes it there when the directory holds none. `now` dates the
     /// server's certificate.
     pub fn open_or_create(directory: &Path, now: SystemTime) -> Result<Self, AuthorityError> {
-        let path = directory.join(FILE_NAME);
+        let path = directory.join(Self::FILE_NAME);
         let file_error = |source| AuthorityError::File { path: path.clone(), source };
         let pem = match secret_file::read(&path).map_err(file_error)? {
             Some(pem) => pem,
             None => {
                 let pem = new_authority_pem()?;
-                secret_file::write(directory, FILE_NAME, &pem).map_err(file_error)?;
+                secret_file::write(directory, Self::FILE_NAME, &pem).map_err(file_error)?;
                 pem
             }
         };
@@ -167,7 +169,7 @@ mod tests {
     }
 
     fn authority_file(directory: &Path) -> PathBuf {
-        directory.join(FILE_NAME)
+        directory.join(Self::FILE_NAME)
     }
 
     #[test]

@@ -17,7 +17,7 @@ use redb::backends::FileBackend;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tallyroll_engine::hub::{Hub, HubConfig};
 use tallyroll_engine::store::RedbStore;
@@ -39,6 +39,14 @@ pub enum OpenError {
     /// No directory key.
     #[error(transparent)]
     DirectoryKey(#[from] DirectoryKeyError),
+    /// A key is gone that the store was made with.
+    #[error("{} is missing, but a store is there; restore it from a backup, {why}", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+        /// Why no other will do.
+        why: &'static str,
+    },
     /// What was noted of credits lent to devices.
     #[error(transparent)]
     Allocations(#[from] AllocationsError),
@@ -78,6 +86,14 @@ pub struct Opened {
 /// A file cannot be used.
 pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
     let Identity { tenant, signer, endpoint } = Identity::open_or_create(dir)?;
+    let made = std::fs::metadata(dir.store()).is_ok_and(|store| store.len() > 0);
+    let keys = [
+        (dir.authority().join(Authority::FILE_NAME), "devices trust no other"),
+        (dir.root().join(DirectoryKey::FILE_NAME), "no other key opens the names sealed so far"),
+    ];
+    if let Some((path, why)) = keys.into_iter().find(|(path, _)| made && !path.exists()) {
+        return Err(OpenError::Missing { path, why });
+    }
     let authority = Authority::open_or_create(&dir.authority(), SystemTime::now())?;
     let key = DirectoryKey::open_or_create(dir.root())?;
     let directory_key = PublicKey(key.public());

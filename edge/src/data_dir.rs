@@ -53,6 +53,9 @@ pub struct Lock {
 }
 
 impl DataDir {
+    /// The journal's name.
+    pub(crate) const JOURNAL: &str = "journal";
+
     /// The directory at `root`, which need not exist yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
@@ -70,7 +73,7 @@ impl DataDir {
 
     /// The journal.
     pub fn journal(&self) -> PathBuf {
-        self.root.join("journal")
+        self.root.join(Self::JOURNAL)
     }
 
     /// The store.

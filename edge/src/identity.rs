@@ -133,6 +133,11 @@ impl Keys {
         if let Some(keys) = Self::load(dir)? {
             return Ok(keys);
         }
+        let path = dir.identity().join(KEYS);
+        if dir.identity().join(ENROLMENT).exists() {
+            let (path, why) = (path.display().to_string(), "it is missing".into());
+            return Err(IdentityError::Damaged { path, why });
+        }
         let NextFile { signing_seed, tls_certificate, tls_key } = generate()?;
         let (next, older_tls) = (None, Vec::new());
         let file = KeyFile { signing_seed, tls_certificate, tls_key, next, older_tls };

@@ -20,6 +20,7 @@ mod idle;
 mod kill;
 mod leases;
 mod loss;
+mod lost_files;
 mod memory;
 mod money;
 mod months;

@@ -25,7 +25,6 @@ use crate::secret_file;
 
 const ENCAPSULATED_BYTES: usize = 32;
 const PADDED_TO: usize = 32;
-const FILE_NAME: &str = "directory.key";
 
 type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
 type EncapsulatedKey = <X25519HkdfSha256 as Kem>::EncappedKey;
@@ -67,16 +66,19 @@ pub enum OpenError {
 pub struct DirectoryKey(PrivateKey);
 
 impl DirectoryKey {
+    /// Its file's.
+    pub const FILE_NAME: &str = "directory.key";
+
     /// Opens the key kept in `directory`, or makes one there when the directory holds none.
     pub fn open_or_create(directory: &Path) -> Result<Self, DirectoryKeyError> {
-        let path = directory.join(FILE_NAME);
+        let path = directory.join(Self::FILE_NAME);
         let file_error = |source| DirectoryKeyError::File { path: path.clone(), source };
         let secret = match secret_file::read(&path).map_err(file_error)? {
             Some(secret) => secret,
             None => {
                 let mut secret = Zeroizing::new(vec![0; PrivateKey::size()]);
                 getrandom::fill(&mut secret).map_err(|error| file_error(error.into()))?;
-                secret_file::write(directory, FILE_NAME, &secret).map_err(file_error)?;
+                secret_file::write(directory, Self::FILE_NAME, &secret).map_err(file_error)?;
                 secret
             }
         };
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn a_damaged_key_is_refused_and_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(FILE_NAME);
+        let path = directory.path().join(DirectoryKey::FILE_NAME);
         for damaged in [b"".as_slice(), &[7; 31], &[7; 33]] {
             std::fs::write(&path, damaged).unwrap();
             let error = DirectoryKey::open_or_create(directory.path()).unwrap_err();

@@ -11,7 +11,7 @@ pub use unfinished::Kept;
 
 use crate::data_dir::DataDir;
 use crate::identity::Enrolment;
-use crate::keeper::{open_store, store_file};
+use crate::keeper::{make_journal, open_store, store_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -219,6 +219,8 @@ pub fn restore(from: &Path, dir: &DataDir) -> Result<Made, BackupError> {
         let why = format!("the rows of {STORE} are others than {MANIFEST} tells of");
         return Err(BackupError::Damaged { path: from.into(), why });
     }
+    let journal = made.path().join(DataDir::JOURNAL);
+    make_journal(&journal).map_err(|why| BackupError::io("write", &journal, why))?;
     finish(made, &to, manifest)
 }
 

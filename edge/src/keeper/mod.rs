@@ -21,7 +21,7 @@ pub use checks::{is_name, no_name};
 pub use clock::Clock;
 pub use handle::{Gone, Keeper, Progress};
 pub use opening::{KeeperError, open};
-pub(crate) use opening::{open_store, store_file};
+pub(crate) use opening::{make_journal, open_store, store_file};
 pub use recording::{Entry, Recorded};
 pub use spending::{HELD_HERE, LEASE_IDLE, Short, Spent};
 

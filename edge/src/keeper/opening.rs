@@ -8,10 +8,12 @@ use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::journal_file::DiskFile;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tallyroll_engine::Error;
 use tallyroll_engine::device::{Device, DeviceConfig};
+use tallyroll_engine::log::journal::{JOURNAL_BYTES, JournalFile};
 use tallyroll_engine::store::RedbStore;
 
 /// redb's page cache: a printer's working set is its newest pages.
@@ -29,6 +31,18 @@ pub enum KeeperError {
         /// Why not.
         source: Error,
     },
+    /// A file is gone that cannot be made again.
+    #[error("{} is {found}, and {}; {advice}", path.display(), made)]
+    Lost {
+        /// Which.
+        path: PathBuf,
+        /// What is there instead.
+        found: String,
+        /// How that is known.
+        made: &'static str,
+        /// What to do.
+        advice: String,
+    },
     /// A write failed.
     #[error("the device's writer has stopped")]
     Stopped(#[source] Error),
@@ -39,8 +53,60 @@ pub enum KeeperError {
 /// # Errors
 /// Storage failed or is damaged.
 pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, KeeperError> {
-    open_files(dir, keys, enrolment)
-        .map_err(|source| KeeperError::Open { root: dir.root().to_owned(), source })
+    let failed = |source| KeeperError::Open { root: dir.root().to_owned(), source };
+    let system = |doing| move |source| failed(Error::storage(doing, source));
+    match refuse_if_lost(dir).map_err(system("looking for the store"))? {
+        Some(lost) => return Err(lost),
+        // Before the store, so that none is without it.
+        None if len(&dir.store()).is_ok_and(|len| len == 0) => {
+            make_journal(&dir.journal()).map_err(system("making the journal"))?;
+        }
+        None => {}
+    }
+    open_files(dir, keys, enrolment).map_err(failed)
+}
+
+/// A store that was written to has its journal, whole, and a journal that was written to has its store. What is lost of
+/// either is no new device: acknowledged events would be gone without a word, and new ones never counted.
+fn refuse_if_lost(dir: &DataDir) -> io::Result<Option<KeeperError>> {
+    let (store, journal) = (dir.store(), dir.journal());
+    let (store_len, journal_len) = (len(&store)?, len(&journal)?);
+    if store_len > 0 && journal_len < JOURNAL_BYTES as u64 {
+        let found = format!("{journal_len} bytes of {JOURNAL_BYTES}");
+        let advice = format!(
+            "put the file back, or restore a backup into a new directory; without either, `truncate -s {JOURNAL_BYTES} {}` \
+             goes on with what is whole of it, and without what is gone",
+            journal.display()
+        );
+        let made = "what was acknowledged last stood there";
+        return Ok(Some(KeeperError::Lost { path: journal, found, made, advice }));
+    }
+    if store_len == 0 && journal_len > 0 && std::fs::read(&journal)?.iter().any(|byte| *byte != 0) {
+        let made = "this device has written before";
+        let advice = "put the file back, or restore a backup into a new directory; without either the device joins anew, \
+            in a new directory, by an invitation of `tallyroll enroll`";
+        let (found, advice) = ("missing or empty".to_owned(), advice.to_owned());
+        return Ok(Some(KeeperError::Lost { path: store, found, made, advice }));
+    }
+    Ok(None)
+}
+
+fn len(path: &Path) -> io::Result<u64> {
+    match std::fs::metadata(path) {
+        Ok(file) => Ok(file.len()),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(why) => Err(why),
+    }
+}
+
+/// Makes an empty journal where none is.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn make_journal(path: &Path) -> io::Result<()> {
+    let mut file = DiskFile::open(path)?;
+    file.write_at(0, &vec![0; JOURNAL_BYTES])?;
+    file.sync()
 }
 
 fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, Error> {
