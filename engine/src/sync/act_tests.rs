@@ -14,13 +14,13 @@ use tallyroll_schema::event::counts::{ColorMode, Conversion};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Act, Credits, DeviceId, JobId, Position, RequestId, SubjectId, UserAlias};
 
-const SUBJECT: SubjectId = SubjectId([7; 16]);
-const ALIAS: UserAlias = UserAlias([8; 16]);
-const JOB: JobId = JobId([1; 8]);
+pub(super) const SUBJECT: SubjectId = SubjectId([7; 16]);
+pub(super) const ALIAS: UserAlias = UserAlias([8; 16]);
+pub(super) const JOB: JobId = JobId([1; 8]);
 
 /// A cloud with two devices at which one user has so many thousandths; at the first one a job began and
 /// a page was scanned in it.
-fn scanned(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
+pub(super) fn scanned(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
     let mut hub = hub();
     let (mut one, two) = (enrol(&mut hub, "one", 21), enrol(&mut hub, "two", 22));
     let credits = Credits::from_thousandths(granted);
@@ -37,7 +37,7 @@ fn scanned(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
     (hub, one, two)
 }
 
-fn user() -> String {
+pub(super) fn user() -> String {
     "anna".into()
 }
 
@@ -47,19 +47,19 @@ fn record(device: &mut TestDevice, act: Act) {
     device.commit(now(4), &[(LogClass::Ledger, event)]).expect("commits");
 }
 
-fn sync(hub: &mut Hub<MemoryStore>, device: &mut TestDevice, at: u64) {
+pub(super) fn sync(hub: &mut Hub<MemoryStore>, device: &mut TestDevice, at: u64) {
     device.seal(now(at)).expect("seals");
     talk_at(device, hub, at);
 }
 
-fn mail(destinations: u32) -> Act {
+pub(super) fn mail(destinations: u32) -> Act {
     let (job, color) = (JOB, ColorMode::Monochrome);
     let (media, revision, which_pages) = (None, None, None);
     Act::Send { job, user: user(), pages: 1, destinations, color, media, revision, which_pages }
 }
 
 /// Asks at some second; the devices in `reached` can give something back.
-fn act_at(
+pub(super) fn act_at(
     hub: &mut Hub<MemoryStore>,
     device: DeviceId,
     (at, act, request): (u64, Act, Option<RequestId>),
@@ -79,7 +79,7 @@ fn done(hub: &mut Hub<MemoryStore>, device: DeviceId, act: Act) -> Position {
 }
 
 /// Charged, held and left, in thousandths.
-fn figures(hub: &Hub<MemoryStore>) -> (i128, i128, i128) {
+pub(super) fn figures(hub: &Hub<MemoryStore>) -> (i128, i128, i128) {
     let funds: Funds = hub.funds().get(&SUBJECT).copied().unwrap_or_default();
     (funds.charged, funds.held, funds.pool())
 }
@@ -196,7 +196,8 @@ fn what_idles_at_a_device_is_recalled_for_an_act() {
     sync(&mut hub, &mut two, 7);
     assert_eq!(two.recalled(), [(ALIAS, Recall::Idle)].into());
     let late = act_at(&mut hub, one.id(), (10, mail(5), None), &reached, Some(since));
-    late.expect_err("nobody waits longer than that");
+    let late = late.expect_err("nobody waits longer than that").to_string();
+    assert!(late.contains("a job runs there"), "{late}");
     two.return_lease(now(7), ALIAS, Credits::ZERO).expect("gives back");
     sync(&mut hub, &mut two, 8);
     let acted = act_at(&mut hub, one.id(), (8, mail(5), None), &reached, Some(since));

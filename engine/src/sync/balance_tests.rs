@@ -15,6 +15,7 @@ use tallyroll_schema::{Act, Credits, JobId, SubjectId, UserAlias};
 
 const SUBJECT: SubjectId = SubjectId([7; 16]);
 const ALIAS: UserAlias = UserAlias([8; 16]);
+const OTHER: SubjectId = SubjectId([9; 16]);
 
 struct Play {
     hub: Hub<MemoryStore>,
@@ -166,10 +167,20 @@ fn example_2_the_sync_waits_for_the_second_job() {
         play.sync();
         play.shows(98_000, 97_500);
         assert_eq!(play.is_flagged(), mode == SyncMode::Flag, "example 10");
+        let before = play.hub.last_commit();
+        play.hub
+            .grant(now(play.at), OTHER, Credits::from_thousandths(1), String::new())
+            .expect("grants");
+        play.hub.tell_balances(now(play.at)).expect("tells");
+        let told = play.hub.last_commit().index - before.index;
+        assert_eq!(told, 1, "a flag is set once, and nobody is told of others");
         play.mail(2, 1, ColorMode::Color);
         play.sync();
         play.shows(98_000, 96_500);
+        assert_eq!(play.device.balances_to_ask(), [], "not in the middle of a job");
         play.end(2);
+        let flagged = [ALIAS].into_iter().filter(|_| mode == SyncMode::Flag).collect::<Vec<_>>();
+        assert_eq!(play.device.balances_to_ask(), flagged);
         play.sync();
         play.shows(96_500, 96_500);
         assert!(!play.is_flagged());

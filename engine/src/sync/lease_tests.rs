@@ -9,20 +9,20 @@ use crate::counts::{Recall, RightKey, decide};
 use crate::hub::{Funds, Hub, Named};
 use crate::store::MemoryStore;
 use std::collections::BTreeSet;
-use tallyroll_schema::event::counts::ColorMode;
+use tallyroll_schema::event::counts::{ColorMode, JobEnded};
 use tallyroll_schema::event::leases::{Backing, Right};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{Act, Credits, DeviceId, Event, Hash, JobId, SubjectId, UserAlias};
 
-const SUBJECT: SubjectId = SubjectId([7; 16]);
-const ALIAS: UserAlias = UserAlias([8; 16]);
+pub(super) const SUBJECT: SubjectId = SubjectId([7; 16]);
+pub(super) const ALIAS: UserAlias = UserAlias([8; 16]);
 
-fn credits(whole: i64) -> Credits {
+pub(super) fn credits(whole: i64) -> Credits {
     Credits::from_thousandths(whole * 1000)
 }
 
 /// A cloud with two devices at which one user has so many credits.
-fn two_devices(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
+pub(super) fn two_devices(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
     let mut hub = hub();
     let (one, two) = (enrol(&mut hub, "one", 21), enrol(&mut hub, "two", 22));
     hub.grant(now(3), SUBJECT, credits(granted), "for a test".into()).expect("grants");
@@ -32,7 +32,12 @@ fn two_devices(granted: i64) -> (Hub<MemoryStore>, TestDevice, TestDevice) {
 }
 
 /// Both have what the other has; who is in `reached` can give back.
-fn sync(hub: &mut Hub<MemoryStore>, device: &mut TestDevice, reached: &[DeviceId], at: u64) {
+pub(super) fn sync(
+    hub: &mut Hub<MemoryStore>,
+    device: &mut TestDevice,
+    reached: &[DeviceId],
+    at: u64,
+) {
     let reached: BTreeSet<DeviceId> = reached.iter().copied().collect();
     for _ in 0..2 {
         device.seal(now(at)).expect("seals");
@@ -45,11 +50,11 @@ fn sync(hub: &mut Hub<MemoryStore>, device: &mut TestDevice, reached: &[DeviceId
     assert_eq!(funds.pool() + leased + funds.charged + funds.held, granted);
 }
 
-fn funds(hub: &Hub<MemoryStore>) -> Funds {
+pub(super) fn funds(hub: &Hub<MemoryStore>) -> Funds {
     hub.funds().get(&SUBJECT).copied().unwrap_or_default()
 }
 
-fn page(device: &TestDevice, pages: u32) -> Event {
+pub(super) fn page(device: &TestDevice, pages: u32) -> Event {
     let act = Act::Capture {
         job: None,
         user: "a".into(),
@@ -61,13 +66,13 @@ fn page(device: &TestDevice, pages: u32) -> Event {
     decide(&device.terms(JobId([1; 8])), act, JobId([1; 8]), Some(ALIAS)).expect("is priced")
 }
 
-fn spend(device: &mut TestDevice, pages: u32, cut_off: bool) -> bool {
+pub(super) fn spend(device: &mut TestDevice, pages: u32, cut_off: bool) -> bool {
     let Some(event) = device.back(now(5), page(device, pages), cut_off) else { return false };
     device.commit(now(5), &[(LogClass::Ledger, event)]).expect("commits");
     true
 }
 
-fn ask(device: &mut TestDevice, needed: i64, wanted: i64) {
+pub(super) fn ask(device: &mut TestDevice, needed: i64, wanted: i64) {
     device.request_lease(now(4), (ALIAS, None), credits(needed), credits(wanted)).expect("asks");
 }
 
@@ -208,6 +213,8 @@ fn an_overdraft_is_for_who_is_cut_off_and_has_an_end() {
     hub.publish_overdraft(now(12), None).expect("publishes");
     sync(&mut hub, &mut one, &[], 12);
     assert!(!spend(&mut one, 1, true));
+    let ended = Event::from(JobEnded { job: JobId([1; 8]) });
+    one.commit(now(12), &[(LogClass::Ledger, ended)]).expect("all else goes on");
     hub.publish_overdraft(now(12), Some(Credits::ZERO)).expect_err("is none");
 }
 

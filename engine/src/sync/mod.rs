@@ -9,9 +9,13 @@
 mod act_tests;
 mod acting;
 #[cfg(test)]
+mod again_tests;
+#[cfg(test)]
 mod balance_tests;
 #[cfg(test)]
 mod books_tests;
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod copy_tests;
 #[cfg(test)]
@@ -38,6 +42,8 @@ mod prune_tests;
 mod quarantine_tests;
 #[cfg(test)]
 mod rebuilt_tests;
+#[cfg(test)]
+mod right_tests;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]

@@ -8,7 +8,9 @@ use super::pair::{TestDevice, capture, enrol, hub, noise, now, talk, talk_at};
 use crate::counts::{Counts, decide};
 use crate::device::{LogStatus, Retention};
 use crate::hub::Hub;
+use crate::merge::Refusal;
 use crate::store::{MemoryStore, Store};
+use crate::sync::{Effect, Reply};
 use core::time::Duration;
 use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::counts::{ColorMode, CountSource};
@@ -138,6 +140,10 @@ fn a_store_beyond_its_limit_is_pruned_to_seven_eighths_of_it_and_measured_when_i
     device.set_retention(retention);
     assert!(used(&device) < LIMIT);
     assert_eq!(device.prune(now(100)).expect("prunes"), 0, "below its limit");
+    device.set_retention(Retention { limit: Some(used(&device)), ..retention });
+    assert_eq!(device.prune(now(110)).expect("prunes"), 0, "just at its limit");
+    device.set_retention(retention);
+    assert_eq!(device.prune(now(120)).expect("prunes"), 0, "below its limit");
     assert_eq!(device.prune_due(), None, "and that changes with what is recorded only");
 
     for (at, number) in (200..).zip(38..40) {
@@ -148,7 +154,9 @@ fn a_store_beyond_its_limit_is_pruned_to_seven_eighths_of_it_and_measured_when_i
     record(&mut device, 300, LogClass::Ledger, noise(40));
     assert!(used(&device) > LIMIT);
     talk(&mut device, &mut hub);
-    assert!(device.prune(now(3000)).expect("prunes") > 0, "it grew by more than a sixteenth");
+    let bytes = device.prune(now(3000)).expect("prunes");
+    assert!(bytes > 0, "it grew by more than a sixteenth");
+    assert_eq!(logs(&device)[0].pruned.map(|pruned| pruned.bytes), Some(bytes));
     let left = used(&device);
     assert!((LIMIT / 8 * 7 - 100_000..=LIMIT / 8 * 7 + 10_000).contains(&left), "{left}");
     let [ledger, telemetry] = pruned(&device);
@@ -194,6 +202,41 @@ fn what_is_owed_is_tried_again_after_a_pause_and_only_when_somebody_said_what_to
     device.set_retention(Retention { keep: Duration::MAX, limit: Some(1) });
     device.prune(now(1000)).expect("prunes");
     assert_eq!(device.prune_due(), Some(now(1000).monotonic + Duration::from_secs(5)));
+    // It is tried at that moment, or whoever waits for it would try again and again.
+    device.prune(now(1005)).expect("prunes");
+    assert_eq!(device.prune_due(), Some(now(1010).monotonic));
+}
+
+/// Others on a full disk have what was freed only when it is given back, each time.
+#[test]
+fn a_full_disk_is_given_back_what_was_freed_again_and_again() {
+    let (mut device, mut hub) = filled(120);
+    device.set_retention(KEEP_ALL);
+    for (at, round) in [(1000, 0), (2000, 1)] {
+        assert!(press(&mut device, at) > 0);
+        let store = device.store();
+        assert_eq!(store.file_bytes().expect("asks"), store.used_bytes().expect("asks"));
+        for number in 0..60 {
+            record(&mut device, at + 1, LogClass::Ledger, noise(1000 * (round + 1) + number));
+        }
+        talk(&mut device, &mut hub);
+    }
+}
+
+/// What was pruned can neither be set aside nor given to the cloud again.
+#[test]
+fn a_history_that_hangs_on_what_was_pruned_is_not_set_aside() {
+    let (mut device, _hub) = filled(60);
+    device.set_retention(KEEP_ALL);
+    press(&mut device, 1000);
+    let LogStatus { log, epoch, pruned, .. } = logs(&device)[0].clone();
+    let end = pruned.expect("was pruned").up_to_seq + 1;
+    let diverged = |device: &mut TestDevice| {
+        device.perform(now(1001), Effect::Diverged(log, epoch)).expect("performs")
+    };
+    assert_eq!(diverged(&mut device), Reply::StartOver, "nothing is beyond its receipt");
+    let gone = Reply::NotFetched(log, epoch, Refusal::Pruned { from: 1, end });
+    assert_eq!(diverged(&mut device), gone, "the cloud does not even hold what it receipted");
 }
 
 #[test]
@@ -214,8 +257,9 @@ fn old_telemetry_goes_by_itself_and_the_ledger_stays() {
     record(&mut device, 5 * 86_400, LogClass::Telemetry, beat());
     talk_at(&mut device, &mut hub, 5 * 86_400);
     device.set_retention(Retention { keep: DAY * 2, limit: None });
-    device.prune(now(5 * 86_400)).expect("prunes");
+    let bytes = device.prune(now(5 * 86_400)).expect("prunes");
     assert_eq!(pruned(&device), [0, 3], "of the days 0, 1 and 2, and not of day 3");
+    assert_eq!(logs(&device)[1].pruned.map(|pruned| pruned.bytes), Some(bytes));
     let up_to = logs(&device)[1].pruned.map(|pruned| pruned.up_to);
     assert_eq!(up_to, Some(now(2 * 86_400).wall));
 }
@@ -269,6 +313,11 @@ fn a_cloud_that_lost_what_was_pruned_is_told_so_and_the_other_log_goes_on() {
     assert_eq!(told, [(device.id(), telemetry.log, 1)]);
     assert_eq!(old.restart(now(200)).gaps().expect("reads"), gaps);
     assert!(!device.is_unconfirmed().expect("reads"), "that was no other history");
+    talk_at(&mut device, &mut old, 500);
+    assert_eq!(old.gaps().expect("reads"), gaps, "told first, and told again");
+    let mut without = old.restart(now(500));
+    without.revoke(now(500), device.id(), "stolen".into()).expect("revokes");
+    assert_eq!(without.gaps().expect("reads"), [], "nobody waits for it");
     assert_eq!(device.status().expect("reads").logs.len(), 2, "and no new epoch");
 
     // A newer backup has it.
@@ -289,11 +338,12 @@ fn copies_of_a_device_that_prunes_end_with_the_same_figures_and_lines() {
         print_line(&mut device, line, total);
     }
     seal_and_talk(&mut device, &mut hub);
+    let whole = device.copy(now(90));
     device.set_retention(KEEP_ALL);
     press(&mut device, 100);
     assert_eq!(pruned(&device)[0], 2);
     let mut copy = device.copy(now(110));
-    let mut moved = device.moved_copy(now(110), Hash([8; 32]));
+    let mut moved = whole.moved_copy(now(110), Hash([8; 32]));
     moved.set_retention(KEEP_ALL);
     print_line(&mut moved, 5, 10);
     assert_eq!(press(&mut moved, 115), 0, "the cloud may hold another history");
