@@ -192,3 +192,61 @@ fn delete_all<R: Row<Key = JobId>, S: Store>(rows: &mut Rows<'_, S>) -> Result<(
     keys.iter().for_each(|key| rows.delete::<R>(key));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use tallyroll_schema::event::counts::{Charge, ColorMode};
+    use tallyroll_schema::{Credits, TenantId, Timestamp, UserAlias};
+
+    const LINE: JobId = JobId([1; 8]);
+
+    fn printed(source: CountSource) -> Vec<u8> {
+        let printed = PagesPrinted {
+            job: LINE,
+            user: UserAlias([2; 16]),
+            impressions: 3,
+            sheets: None,
+            color: ColorMode::Unknown,
+            sides: None,
+            media: None,
+            source,
+            job_number: None,
+            acted_at: None,
+            charge: Charge { credits: Credits::ZERO, card: 1, backing: None },
+            spool_job: None,
+            running_total: None,
+            page: None,
+        };
+        Record::encode(&printed.into(), Timestamp::default()).expect("encodes")
+    }
+
+    #[test]
+    fn only_a_line_of_a_page_log_is_a_line() {
+        for (source, line) in [(CountSource::PageLog, true), (CountSource::Device, false)] {
+            let bytes = printed(source);
+            let (record, _) = Record::split(&bytes).expect("is one");
+            assert_eq!(counted(&record).is_some(), line, "{source:?}");
+        }
+    }
+
+    /// Its spooler's job goes on from where the first one left it.
+    #[test]
+    fn of_a_line_that_is_there_twice_the_first_is_kept_in_whatever_order_they_go() {
+        let epochs = [1, 2].map(|counter| EpochId { counter, nonce: [0; 16] });
+        let places = [(epochs[0], 5), (epochs[0], 9), (epochs[1], 2)];
+        let bytes = printed(CountSource::PageLog);
+        let (record, _) = Record::split(&bytes).expect("is one");
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let store = MemoryStore::default();
+            let mut rows = Rows::new(TenantId([7; 16]), &store);
+            for (epoch, seq) in order.map(|at| places[at]) {
+                keep_line(&mut rows, epoch, seq, &record).expect("keeps");
+            }
+            let row: ImportRow = rows.get(&LINE).expect("reads").expect("is kept");
+            let kept = row.pruned.map(|kept| (kept.epoch, kept.seq));
+            assert_eq!(kept, Some(places[0]), "{order:?}");
+        }
+    }
+}

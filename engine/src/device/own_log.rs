@@ -123,4 +123,22 @@ mod tests {
             assert_eq!(refused.kind(), crate::Kind::Corrupt);
         }
     }
+
+    /// The power went after a seal's commit: what the journal has is in the store already.
+    #[test]
+    fn what_is_sealed_is_not_replayed() {
+        let epoch = EpochId { counter: 0, nonce: [1; 16] };
+        let (tenant, class) = (TenantId([2; 16]), LogClass::Ledger);
+        let genesis = LogOpened { tenant, class, writer: PublicKey([3; 32]), about: None, epoch };
+        let record = Record::encode(&Event::LogOpened(genesis.clone()), Default::default());
+        let records = record.expect("encodes");
+        let mut log = OwnLog::at(genesis, (LogId([4; 32]), epoch), Tip::START);
+        log.sealed(Tip { next_seq: 2, ..Tip::START });
+        let mut append = |first_seq| {
+            let section = Section { class, first_seq, records: records.clone() };
+            log.append(&section, Duration::ZERO).map(|added| added.map(|added| added.len()))
+        };
+        assert_eq!([0, 1, 2].map(|seq| append(seq).expect("fits")), [None, None, Some(1)]);
+        append(1).expect_err("in the middle of a tail it is damage");
+    }
 }

@@ -277,7 +277,8 @@ fn a_sync_that_found_no_room_closes_the_device() {
             self.0.set_len(len)
         }
         fn sync_data(&self) -> io::Result<()> {
-            let fails = self.1.load(std::sync::atomic::Ordering::Relaxed);
+            // Once: whoever tries again finds a disk that works.
+            let fails = self.1.swap(false, std::sync::atomic::Ordering::Relaxed);
             if fails { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         }
         fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -286,12 +287,34 @@ fn a_sync_that_found_no_room_closes_the_device() {
     }
     use crate::store::{Changes, Store, Table};
     let disk = FailsToSync::default();
-    let mut store = RedbStore::open(disk.clone(), 1 << 20).expect("opens");
-    disk.1.store(true, std::sync::atomic::Ordering::Relaxed);
     let changes = || Changes::from([((Table::Tip, b"a".to_vec()), Some(b"one".to_vec()))]);
-    assert_eq!(store.commit(changes()).expect_err("fails").kind(), Kind::Closed);
-    disk.1.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(store.commit(changes()).expect_err("is not tried again").kind(), Kind::Closed);
+    let tries: [fn(&mut RedbStore, Changes) -> Result<()>; 2] =
+        [|store, changes| store.commit(changes), |store, _| store.shrink()];
+    for fails in tries {
+        let mut store = RedbStore::open(disk.clone(), 1 << 20).expect("opens");
+        store.commit(changes()).expect("commits");
+        disk.1.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(fails(&mut store, changes()).expect_err("fails").kind(), Kind::Closed);
+        assert_eq!(store.commit(changes()).expect_err("is not tried again").kind(), Kind::Closed);
+    }
+}
+
+/// Giving room back takes some: without any the store goes on as it was.
+#[test]
+fn a_store_that_finds_no_room_to_shrink_goes_on() {
+    use crate::store::{Changes, Store, Table};
+    let disk = Disk::default();
+    let mut store = RedbStore::open(disk.clone(), 1 << 20).expect("opens");
+    let row = |number: u8, value: Option<Vec<u8>>| ((Table::Batch, vec![number]), value);
+    for number in 0..40 {
+        let value = Some(vec![number; 60_000]);
+        store.commit(Changes::from([row(number, value)])).expect("commits");
+    }
+    store.commit((0..30).map(|number| row(number, None)).collect()).expect("commits");
+    disk.bytes().fails_after = Some(0);
+    assert_eq!(store.shrink().expect_err("there is no room").kind(), Kind::Full);
+    store.commit(Changes::from([row(50, Some(vec![1]))])).expect("goes on");
+    assert_eq!(store.read(Table::Batch, &[35]).expect("reads"), Some(vec![35; 60_000]));
 }
 
 /// A full store is written to by itself, for nothing else would tell that there is room again.
@@ -310,6 +333,7 @@ fn a_full_disk_is_found_out_to_have_room_without_anything_to_seal() {
     let names: Vec<_> = (0..40).map(name).collect();
     assert!(unless_full(device.mint(names)).is_none());
     assert!(device.is_full() && !device.has_room());
+    assert!(device.status().expect("reads").full);
     assert_eq!(device.seal_due(true), Some(Duration::from_secs(6)), "tried five seconds ago");
     let refused = device.refuse_without_room(&page(1).1).expect_err("no room").to_string();
     assert!(refused.contains("free some space"), "{refused}");
@@ -319,6 +343,7 @@ fn a_full_disk_is_found_out_to_have_room_without_anything_to_seal() {
     assert!(device.is_full(), "nobody tried yet");
     assert!(!device.seal(at(7)).expect("tries"), "there is nothing to seal");
     assert!(!device.is_full() && device.has_room());
+    assert!(!device.status().expect("reads").full);
     assert_eq!(device.seal_due(true), None);
 
     // What the rim keeps aside is another matter: the store has room, and new work is refused all the same.

@@ -201,3 +201,42 @@ impl View for Fleet {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device that changed its keys twice without a word may still show the certificates before.
+    #[test]
+    fn every_older_certificate_is_accepted_until_the_newest_was_shown() {
+        let device = DeviceId([1; 16]);
+        let record = DeviceRecord {
+            name: "branch".into(),
+            signing_key: PublicKey([1; 32]),
+            tls_fingerprint: Hash([1; 32]),
+            older_tls_fingerprints: Vec::new(),
+            standing: Standing::Active,
+            standing_since: Wall(0),
+            enrolled_at: Wall(0),
+            readmitted: None,
+            processing: false,
+        };
+        let mut fleet = Fleet::default();
+        fleet.devices.insert(device, record);
+        fleet.by_tls_fingerprint.insert(Hash([1; 32]), device);
+        for (next, older) in [(2, vec![1]), (3, vec![1, 2]), (1, vec![2, 3])] {
+            let log = tallyroll_schema::LogId([4; 32]);
+            let epoch = tallyroll_schema::EpochId { counter: 0, nonce: [5; 16] };
+            fleet.fold_rotation(&DeviceKeysRotated {
+                device,
+                signing_key: PublicKey([next; 32]),
+                tls_fingerprint: Some(Hash([next; 32])),
+                rotation: Position { log, epoch, seq: 1 },
+            });
+            let record = fleet.device(device).expect("is known");
+            assert_eq!(record.tls_fingerprint, Hash([next; 32]));
+            let expected: Vec<_> = older.iter().map(|byte| Hash([*byte; 32])).collect();
+            assert_eq!(record.older_tls_fingerprints, expected);
+        }
+    }
+}

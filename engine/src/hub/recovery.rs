@@ -251,3 +251,20 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the random number is, also where it is nothing.
+    #[test]
+    fn a_commit_epoch_after_another_is_a_later_one() {
+        for number in 0..400_000_u32 {
+            let mut entropy = [0; 32];
+            entropy[..4].copy_from_slice(&number.to_le_bytes());
+            let next = commit_epoch_after(7, LogId([1; 32]), &entropy);
+            assert!(next > 7, "by entropy {number}");
+        }
+        assert_eq!(commit_epoch_after(u32::MAX, LogId([1; 32]), &[0; 32]), u32::MAX);
+    }
+}

@@ -4,9 +4,11 @@
 //! What the cloud decides is tested beside the decisions.
 
 use super::*;
+use crate::store::rows::{BatchRow, HeadRow, epoch_key};
 use crate::store::{MemoryStore, Table, Visit};
 use crate::sync::pair;
-use tallyroll_schema::{Credits, SubjectId, Wall};
+use tallyroll_schema::event::fleet::DeviceEnrolled;
+use tallyroll_schema::{Credits, Event, SignedHead, SubjectId, UserAlias, Wall};
 
 /// The simulator cut the power between the two commits of a cloud's first start: its logs were
 /// there, so the next start took it for complete, and the rate card was never published.
@@ -174,4 +176,130 @@ fn a_store_that_is_found_in_another_place_freezes_until_the_loss_is_accepted() {
     assert!(hub.recovery().is_none(), "that is where it is now");
     let hub = opened(hub.store().clone(), there, 11);
     assert!(!hub.recovery().expect("is frozen").awaiting, "nobody asked to wait this time");
+}
+
+/// A store that was put in another place by its own cloud is where it should be.
+#[test]
+fn who_moves_to_a_fresh_copy_is_not_frozen_there() {
+    let [here, there] = [7, 8].map(|byte| Some(Hash([byte; 32])));
+    let mut hub = pair::hub();
+    pair::enrol(&mut hub, "one", 11);
+    let mut hub = opened(hub.store().clone(), here, 2);
+    let copy = hub.store().clone();
+    hub.move_to(copy, there, || Ok(())).expect("moves");
+    let hub = opened(hub.store().clone(), there, 3);
+    assert!(hub.recovery().is_none());
+}
+
+/// Whoever was enrolled by a version that wrote it into the accounts alone could not prove it.
+#[test]
+fn a_device_whose_log_does_not_say_so_is_told_at_a_start_that_it_is_enrolled() {
+    let mut hub = pair::hub();
+    let signing_key = Signer::from_seed(&[11; 32]).public_key();
+    let device = DeviceId::of_key(hub.tenant(), &signing_key);
+    let (name, tls_fingerprint) = ("one".into(), Hash([11; 32]));
+    let (readmitted, processing) = (None, None);
+    let enrolled =
+        DeviceEnrolled { device, name, signing_key, tls_fingerprint, readmitted, processing };
+    let (mut rows, mut staged, now) = (hub.rows(), hub.stage(), Now::default());
+    let class = LogClass::Device;
+    let log = hub.stage_log(&mut rows, &mut staged, now, class, Some(device), [9; 16]);
+    let log = log.expect("is staged").0;
+    let accounts = hub.logs.accounts;
+    hub.stage_events(&mut rows, &mut staged, now, accounts, &[enrolled.into()]).expect("is staged");
+    let changes = rows.into_changes();
+    hub.finish(changes, staged).expect("commits");
+    let told = |hub: &Hub<MemoryStore>| {
+        hub.tells(log, |event| matches!(event, Event::DeviceEnrolled(_))).expect("reads")
+    };
+    assert!(!told(&hub));
+    let hub = hub.restart(now);
+    assert!(told(&hub));
+    assert_eq!(hub.restart(now).last_commit(), hub.last_commit(), "once");
+}
+
+/// A balance that found no room is told when there is some.
+#[test]
+fn what_could_not_be_told_is_told_later() {
+    let mut hub = pair::hub();
+    let mut device = pair::enrol(&mut hub, "one", 11);
+    let (user, subject) = (UserAlias([8; 16]), SubjectId([6; 16]));
+    hub.link(pair::now(3), vec![(device.id(), user, subject)]).expect("links");
+    device.ask_balance(pair::now(4), user).expect("asks");
+    device.seal(pair::now(4)).expect("seals");
+    pair::talk(&mut device, &mut hub);
+    let Hub { config, store, .. } = hub;
+    let mut hub = Hub::open(config, Failing(store, None), pair::now(5), [5; 32]).expect("opens");
+    let before = hub.last_commit();
+    hub.store.1 = Some(Kind::Full);
+    hub.tell_balances(pair::now(6)).expect_err("there is no room");
+    hub.store.1 = None;
+    assert_eq!(hub.last_commit(), before);
+    hub.tell_balances(pair::now(7)).expect("there is room");
+    assert!(hub.last_commit() > before, "it is told");
+    let before = hub.last_commit();
+    hub.tell_balances(pair::now(8)).expect("has nothing to tell");
+    assert_eq!(hub.last_commit(), before);
+}
+
+/// What somebody with a hand in the store changes is found out.
+#[test]
+fn verifying_finds_what_is_forged_or_gone() {
+    let mut hub = pair::hub();
+    let mut device = pair::enrol(&mut hub, "one", 11);
+    pair::capture(&mut device, 1, 10);
+    device.seal(pair::now(10)).expect("seals");
+    pair::talk(&mut device, &mut hub);
+    let next = Signer::from_seed(&[91; 32]);
+    device.rotate_keys(pair::now(11), next, Hash([91; 32])).expect("rotates");
+    pair::talk(&mut device, &mut hub);
+    let mut device = device.moved_copy(pair::now(12), Hash([77; 32]));
+    pair::capture(&mut device, 1, 13);
+    device.seal(pair::now(13)).expect("seals");
+    pair::talk(&mut device, &mut hub);
+
+    let status = device.status().expect("reads");
+    let ledger = status.logs.iter().filter(|log| log.class == LogClass::Ledger);
+    let mut epochs: Vec<_> = ledger.map(|log| (log.log, log.epoch)).collect();
+    epochs.sort();
+    let [(log, first), (_, second)] = epochs[..] else { panic!("{epochs:?}") };
+    let found = |hub: &Hub<MemoryStore>, epoch| {
+        hub.verify_log(log, epoch, None).expect("reads").wrong.map(|(_, why)| why)
+    };
+    assert_eq!([first, second].map(|epoch| found(&hub, epoch)), [None, None]);
+    let (mut heads, prefix) = (Vec::new(), epoch_key(log, first));
+    hub.rows()
+        .scan::<HeadRow>(&prefix, &prefix, &mut |_, HeadRow(head)| {
+            heads.push(head);
+            Ok(ControlFlow::Continue(()))
+        })
+        .expect("reads");
+    let rotation = heads.last().expect("is signed").head.position.seq;
+    let with = |seq: u64, head: Option<SignedHead>| {
+        let mut hub = hub.restart(Now::default());
+        let mut rows = hub.rows();
+        match head {
+            Some(head) => rows.put(&(log, first, seq), &HeadRow(head)),
+            None => rows.delete::<HeadRow>(&(log, first, seq)),
+        }
+        let changes = rows.into_changes();
+        hub.store.commit(changes).expect("commits");
+        found(&hub, first)
+    };
+    let SignedHead { head, signature } = heads[0];
+    let (seq, other) =
+        (head.position.seq, Signer::from_seed(&[66; 32]).sign_head(hub.tenant(), head));
+    let forged = Some("a head's signature or hash".to_owned());
+    assert_eq!(with(seq, Some(SignedHead { head, signature })), None);
+    assert_eq!(with(seq, Some(other)), forged, "by another key");
+    let told = with(rotation, None).expect("is found");
+    assert!(told.contains("without the old or the new one's word"), "{told}");
+
+    let mut rows = hub.rows();
+    rows.delete::<BatchRow>(&(log, first, rotation));
+    rows.delete::<HeadRow>(&(log, first, rotation));
+    let changes = rows.into_changes();
+    hub.store.commit(changes).expect("commits");
+    let told = found(&hub, second).expect("is found");
+    assert!(told.contains("hangs on") && told.contains("not here"), "{told}");
 }

@@ -94,3 +94,11 @@ fn an_act_that_waits_holds_up_its_own_account_and_until_its_time_is_over() {
     hub.answer_requests(now(due.as_secs()), &BTreeSet::new(), &mut |_| Ok(())).expect("answers");
     assert_eq!(hub.answers_due(), None, "nobody waits any more");
 }
+
+#[test]
+fn what_a_cloud_is_for_is_laid_down_for_good() {
+    let (mut hub, ..) = scanned(1);
+    assert!(!hub.is_account_server());
+    hub.set_account_server(true).expect("is laid down");
+    assert!(hub.is_account_server() && hub.restart(now(6)).is_account_server());
+}

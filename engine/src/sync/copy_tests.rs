@@ -190,6 +190,38 @@ fn import_line(device: &mut TestDevice, at: u64) {
     device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
 }
 
+/// One that found another anchor went on by itself: what it is given back counts its lines, too.
+#[test]
+fn a_line_that_the_original_counted_is_counted_at_a_copy_that_went_on() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    seal_and_talk(&mut device, &mut hub);
+    let mut moved = device.moved_copy(now(12), Hash([77; 32]));
+    import_line(&mut device, 13);
+    seal_and_talk(&mut device, &mut hub);
+    seal_and_talk(&mut moved, &mut hub);
+    assert!(moved.is_imported(LINE).expect("reads"));
+    assert_alike(&hub, &moved);
+}
+
+/// An epoch's opening is its first event, also by the clock.
+#[test]
+fn the_time_of_a_log_does_not_stand_still_where_an_epoch_begins() {
+    let mut hub = hub();
+    let device = enrol(&mut hub, "branch-1", 11);
+    let mut moved = device.moved_copy(now(12), Hash([77; 32]));
+    capture(&mut moved, 1, 12);
+    seal_and_talk(&mut moved, &mut hub);
+    let mut times = Vec::new();
+    let ledger = &moved.status().expect("reads").logs[0];
+    hub.read_log(ledger.log, ledger.epoch, 0, &mut |_, record| {
+        times.push(record.header.time.hybrid);
+        core::ops::ControlFlow::Continue(())
+    })
+    .expect("reads");
+    assert!(times.len() == 2 && times[0] < times[1], "{times:?}");
+}
+
 fn printed(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.impressions).sum()
 }

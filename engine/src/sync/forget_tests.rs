@@ -26,6 +26,7 @@ fn forget(device: &mut TestDevice, at: u64) {
     let names = device.names_to_forget().expect("reads");
     if !names.is_empty() {
         device.forget_names(&names).expect("deletes");
+        assert!(device.needs_scrub());
     }
     if device.needs_scrub() {
         device.confirm_forgotten(now(at)).expect("waits");
@@ -34,6 +35,32 @@ fn forget(device: &mut TestDevice, at: u64) {
         device.move_to(copy, None, || Ok(())).expect("moves");
     }
     device.confirm_forgotten(now(at)).expect("confirms");
+}
+
+#[test]
+fn a_name_stays_as_it_came_first() {
+    let mut hub = hub();
+    let one = enrol(&mut hub, "one", 31);
+    for sealed in [1, 2] {
+        let entry = DirectoryEntry { alias: ALIAS, sealed: vec![sealed; 80] };
+        let store = vec![(one.id(), Effect::StoreDirectory(vec![entry]))];
+        hub.perform(now(4), store).expect("stores");
+    }
+    let names = hub.directory().expect("reads");
+    assert_eq!(names.into_iter().map(|(_, row)| row.sealed).collect::<Vec<_>>(), [vec![1; 80]]);
+}
+
+/// A fresh copy of a store is another file: the device and the cloud that go on in it are no copies.
+#[test]
+fn who_goes_on_in_a_fresh_copy_is_taken_for_no_copy() {
+    let mut hub = hub();
+    let mut one = enrol(&mut hub, "one", 31);
+    let (copy, there) = (one.store().clone(), Some(Hash([55; 32])));
+    one.move_to(copy, there, || Ok(())).expect("moves");
+    let one = one.restart(now(5));
+    assert!(!one.is_unconfirmed().expect("reads"));
+    assert_eq!(one.status().expect("reads").logs.len(), 2, "and no new epochs");
+    assert!(one.moved_copy(now(6), Hash([56; 32])).is_unconfirmed().expect("reads"));
 }
 
 /// Names travel beside the logs.
@@ -82,6 +109,10 @@ fn a_device_erases_confirms_and_does_it_again_after_a_restore() {
     let copy = hub.store().clone();
     hub.move_to(copy, None, || Ok(())).expect("moves");
     assert!(!hub.needs_scrub());
+    // The device brings a name again that it has yet to forget.
+    let entry = DirectoryEntry { alias: ALIAS, sealed: vec![2; 80] };
+    hub.perform(now(5), vec![(one.id(), Effect::StoreDirectory(vec![entry]))]).expect("stores");
+    assert!(hub.directory().expect("reads").is_empty() && !hub.needs_scrub());
     meet(&mut hub, &mut one, 6);
     assert!(one.names().expect("reads").is_empty() && !one.is_forgetting());
     assert_eq!(state(&hub, &one), Some(Forgetting::Erased));
@@ -114,6 +145,7 @@ fn a_name_that_comes_late_is_recognised_until_its_device_confirms() {
     hub.link(now(3), vec![(crate::hub::CLOUD, ALIAS, SUBJECT)]).expect("links");
     hub.forget(now(4), SUBJECT, vec![KNOWN_BY]).expect("forgets");
     assert_eq!(hub.forgotten_name(away.id(), KNOWN_BY), Some(SUBJECT));
+    assert!(hub.awaits_forgotten_names());
     assert_eq!(hub.forgotten_name(away.id(), Hash([2; 32])), None);
     // As the cloud's rim does when it meets the name: the alias is theirs, and is to be erased, too.
     mint(&mut away, "ada", LATE);
@@ -123,7 +155,13 @@ fn a_name_that_comes_late_is_recognised_until_its_device_confirms() {
     assert!(away.is_forgetting(), "not before the cloud has seen every name");
     bring_names(&mut hub, &mut away, 5);
     hub.link(now(5), vec![(away.id(), LATE, SUBJECT)]).expect("links");
+    let mut frozen = hub.restart(now(5));
+    frozen.await_devices(now(5)).expect("freezes");
+    let commit = frozen.last_commit();
+    frozen.erase_forgotten(now(5)).expect("once it thaws");
+    assert_eq!(frozen.last_commit(), commit);
     hub.erase_forgotten(now(5)).expect("erases");
+    assert_eq!(hub.forgotten_name(away.id(), KNOWN_BY), Some(SUBJECT), "it may bring more");
     let commit = hub.last_commit();
     hub.erase_forgotten(now(5)).expect("has nothing to do");
     assert_eq!(hub.last_commit(), commit, "a device is told of an alias once");

@@ -6,6 +6,7 @@
 use super::pair::{capture, enrol, hub, now, talk};
 use crate::counts::card;
 use crate::hub::mark_restored;
+use crate::sync::OfferKind;
 use crate::sync::pair::TENANT;
 
 #[test]
@@ -58,6 +59,57 @@ fn devices_refill_a_cloud_that_was_restored() {
     talk(&mut a, &mut hub);
     assert_eq!(a.card().version, 8);
     assert_eq!(hub.restart(now(40)).counts(), hub.counts());
+}
+
+/// The epochs that it opened after one loss are lost in the next one, and devices give them back.
+#[test]
+fn a_cloud_goes_on_from_the_newest_epochs_that_it_ever_opened() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    talk(&mut device, &mut hub);
+    let store = hub.store().clone();
+    let restored = |at| {
+        let mut store = store.clone();
+        mark_restored(TENANT, &mut store).expect("is noted");
+        hub.restart_on(store, now(at))
+    };
+    let publish = |hub: &mut crate::hub::Hub<_>, version, at| {
+        let card = tallyroll_schema::event::counts::RateCard { version, ..card::default_card() };
+        hub.publish(now(at), card).expect("publishes")
+    };
+    let mut hub = restored(20);
+    hub.accept_loss(now(21)).expect("thaws");
+    assert_eq!(publish(&mut hub, 7, 9_000).epoch.counter, 1);
+    talk(&mut device, &mut hub);
+
+    let mut hub = restored(30); // its clock is behind what it wrote
+    talk(&mut device, &mut hub);
+    assert_eq!((hub.recovery(), hub.card().version), (None, 7), "all of it is back");
+    let public = hub.public_log();
+    let logs = hub.logs().expect("lists");
+    let receipt = |log: &crate::hub::LogSummary| (log.log == public).then_some(log.receipt);
+    let receipts: Vec<_> = logs.iter().filter_map(receipt).collect();
+    assert_eq!(receipts, [None; 3], "nobody signs a receipt for what is their own");
+    assert_eq!(publish(&mut hub, 8, 31).epoch.counter, 2);
+    hub.retire(now(32), device.id(), "closed".into()).expect("retires");
+    talk(&mut device, &mut hub);
+    assert_eq!(device.card().version, 8);
+    assert!(device.status().expect("reads").retired.is_some());
+
+    let (mut times, mut kinds) = (Vec::new(), Vec::new());
+    for offer in hub.offers(device.id()).expect("reads") {
+        kinds.push(offer.kind);
+        let (log, epoch) = (offer.head.position.log, offer.head.position.epoch);
+        hub.read_log(log, epoch, 0, &mut |_, record| {
+            times.push((offer.class, record.header.time.hybrid));
+            core::ops::ControlFlow::Continue(())
+        })
+        .expect("reads");
+    }
+    let open = |kind: &OfferKind| *kind == OfferKind::Open;
+    assert_eq!(kinds.iter().map(open).collect::<Vec<_>>(), [false, false, true].repeat(2));
+    let grow = |pair: &[(_, _)]| pair[0].0 != pair[1].0 || pair[0].1 < pair[1].1;
+    assert!(times.windows(2).all(grow), "a log's time goes on after what it held: {times:?}");
 }
 
 #[test]

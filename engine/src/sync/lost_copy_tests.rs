@@ -8,13 +8,15 @@ use super::pair::{TENANT, TestDevice, capture, enrol, hub, now, talk};
 use super::{Effect, Fetch, Offer, OfferKind, Opening, Reply};
 use crate::counts::card;
 use crate::device::LogStatus;
-use crate::hub::{Hub, mark_restored};
-use crate::store::MemoryStore;
+use crate::hub::{Hub, LogSummary, mark_restored};
+use crate::store::rows::EvidenceRow;
+use crate::store::{MemoryStore, Rows};
 use core::ops::ControlFlow;
+use std::collections::BTreeSet;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
-use tallyroll_schema::{EpochId, Hash, LogId, Position};
+use tallyroll_schema::{EpochId, Event, Hash, LogId, Position, Record};
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
@@ -63,12 +65,61 @@ fn what_was_recorded_again_counts_once_where_its_old_place_comes_back() {
         assert_eq!(hub.restart(now(60)).counts(), hub.counts());
         let replayed = hub.counts_at(hub.last_commit()).expect("replays");
         assert_eq!(&replayed, hub.counts());
+        assert_first_places(&hub);
         for each in [&mut device, &mut copy, &mut copy_of_copy] {
             seal_and_talk(each, &mut hub);
             assert_eq!(each.counts().usage(), hub.counts().usage());
             assert_eq!(each.copy(now(61)).counts(), each.counts());
         }
     }
+}
+
+/// What is recorded again is what a device did, told with its first place, and never a log's own events.
+fn assert_first_places(hub: &Hub<MemoryStore>) {
+    for LogSummary { log, epoch, .. } in hub.logs().expect("reads") {
+        hub.read_log(log, epoch, 0, &mut |_, record| {
+            if let Ok(Event::EventResubmitted(again)) = record.event() {
+                let (first, _) = Record::split(&again.record.0).expect("is one");
+                let first = first.event().expect("is known");
+                assert!(matches!(first, Event::PagesCaptured(_)), "{first:?}");
+            }
+            ControlFlow::Continue(())
+        })
+        .expect("reads");
+    }
+}
+
+/// A copy of a copy goes on in the epoch in which that one recorded again what was set aside.
+#[test]
+fn what_was_recorded_again_and_set_aside_is_told_with_its_first_place() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let mut copy = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    capture(&mut copy, 4, 13);
+    seal_and_talk(&mut device, &mut hub);
+    let LogStatus { log, epoch, receipt, .. } = copy.status().expect("reads").logs[0].clone();
+    let held = receipt.expect("is receipted").head;
+    copy.perform(now(14), Effect::Diverged(log, epoch)).expect("performs");
+    let mut twin = copy.copy(now(15));
+    // The history that the cloud has instead is here: what was set aside is recorded again, and not sent.
+    let (from, after) = (held.position.seq + 1, held.hash);
+    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
+    let fetched = hub.perform(now(16), vec![(device.id(), ask)]).expect("reads").remove(0);
+    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
+    copy.perform(now(16), Effect::Persist(burst)).expect("takes it");
+    copy.perform(now(17), Effect::CaughtUp(log, epoch)).expect("records it again");
+
+    capture(&mut twin, 8, 18);
+    seal_and_talk(&mut twin, &mut hub);
+    seal_and_talk(&mut copy, &mut hub);
+    hub.settle_counts(now(100_000)).expect("settles");
+    assert_eq!(captured(&hub), 15);
+    assert_first_places(&hub);
+    let again: u64 = hub.forks().expect("reads").iter().map(|fork| fork.resubmitted).sum();
+    assert!(again >= 2, "by both copies: {again}");
 }
 
 #[test]
@@ -216,6 +267,18 @@ fn what_the_cloud_no_longer_holds_as_it_receipted_it_is_set_right_once() {
     seal_and_talk(&mut copy, &mut hub);
     talk(&mut copy, &mut hub); // hears of receipts for what it has of the first epoch now
 
+    let evidence = |device: &TestDevice| {
+        let (mut evidence, rows) = (BTreeSet::new(), Rows::new(TENANT, device.store()));
+        rows.scan::<EvidenceRow>(&[], &[], &mut |_, EvidenceRow(row)| {
+            evidence.insert(row.hash);
+            Ok(ControlFlow::Continue(()))
+        })
+        .expect("reads");
+        evidence
+    };
+    let set_aside = evidence(&copy);
+    assert!(!set_aside.is_empty());
+
     // The cloud has forgotten the first epoch's end, and hears of the next one before that.
     let mut hub = restored(&hub, before);
     let Opening { offers, .. } = copy.opening().expect("reads");
@@ -232,7 +295,11 @@ fn what_the_cloud_no_longer_holds_as_it_receipted_it_is_set_right_once() {
         seal_and_talk(&mut copy, &mut hub); // eight sessions that start over are a panic
         assert!(!copy.is_unconfirmed().expect("reads"));
     }
+    assert!(evidence(&copy).is_superset(&set_aside), "what was set aside before is kept");
     seal_and_talk(&mut device, &mut hub);
     assert_eq!(captured(&hub), 7);
+    assert_first_places(&hub);
+    let again: u64 = hub.forks().expect("reads").iter().map(|fork| fork.resubmitted).sum();
+    assert!(again <= 3, "what was set aside twice is not recorded again twice: {again}");
     assert_eq!(hub.restart(now(60)).counts(), hub.counts());
 }

@@ -11,6 +11,8 @@ mod acting;
 #[cfg(test)]
 mod again_tests;
 #[cfg(test)]
+mod apart_tests;
+#[cfg(test)]
 mod balance_tests;
 #[cfg(test)]
 mod books_tests;
@@ -23,6 +25,8 @@ mod forget_tests;
 mod incoming;
 #[cfg(test)]
 mod lease_tests;
+#[cfg(test)]
+mod leaving_tests;
 #[cfg(test)]
 mod loss_tests;
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tallyroll_schema::{Act, DeviceId, Event, Hash, JobId, PublicKey, TenantId, U
 
 pub(super) const TENANT: TenantId = TenantId([1; 16]);
 
-pub(super) fn now(seconds: u64) -> Now {
+pub(crate) fn now(seconds: u64) -> Now {
     let wall = Wall(1_795_000_000_000 + seconds * 1000);
     Now { wall, monotonic: Duration::from_secs(seconds), ..Now::default() }
 }
@@ -73,7 +73,7 @@ pub(super) fn enrol_as(
         .expect("opens")
 }
 
-pub(super) fn capture(device: &mut TestDevice, pages: u32, at: u64) {
+pub(crate) fn capture(device: &mut TestDevice, pages: u32, at: u64) {
     let color = ColorMode::Color;
     let act = Act::Capture { job: None, user: "a".into(), pages, color, media: None, page: None };
     let event = decide(&device.terms(JobId([7; 8])), act, JobId([7; 8]), Some(UserAlias([8; 16])))
@@ -97,7 +97,7 @@ type Wire = VecDeque<(StreamKind, Message)>;
 
 /// Runs sessions until neither end has anything to say and none is to start over; returns every
 /// message to the hub.
-pub(super) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
+pub(crate) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
     talk_at(device, hub, 9)
 }
 

@@ -4,12 +4,12 @@
 //! faults is the simulator's; what happens with copies is in `copy_tests`.
 
 use super::pair::{capture, config, enrol, hub, now, talk};
-use super::{Effect, Output, Reply, Role, Session};
+use super::{Effect, Fetch, Output, Reply, Role, Session, pair};
 use crate::counts::card;
-use crate::hub::{Hub, Invitation, pin_hash};
+use crate::hub::{Hub, Invitation, LogSummary, pin_hash};
 use crate::keys::Signer;
 use crate::log::open;
-use crate::merge::Burst;
+use crate::merge::{Burst, Refusal};
 use crate::store::MemoryStore;
 use core::time::Duration;
 use tallyroll_schema::enrol::JoinRequest;
@@ -36,6 +36,52 @@ fn what_a_device_counts_the_cloud_counts_and_says_so() {
     let verified = hub.verify_log(ledger.log, ledger.epoch, ledger.receipt.as_ref());
     let verified = verified.expect("reads");
     assert_eq!((verified.events, verified.signed, verified.wrong), (291, 291, None));
+    assert_eq!(verified.batches, 2, "its genesis and the rest");
+}
+
+#[test]
+fn a_device_takes_the_public_log_and_the_one_about_itself() {
+    let mut hub = hub();
+    let (mut device, mut other) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    for each in [&mut device, &mut other] {
+        capture(each, 1, 10);
+        each.seal(now(11)).expect("seals");
+        talk(each, &mut hub);
+    }
+    let mut taken = Vec::new();
+    for LogSummary { log, epoch, class, device: about, .. } in hub.logs().expect("reads") {
+        let ask = Fetch { log, epoch, from: 0, after: Hash::ZERO, bytes_max: 1 << 20 };
+        let fetched = hub.perform(now(12), vec![(device.id(), Effect::Fetch(ask))]);
+        let Reply::Fetched(burst) = fetched.expect("reads").remove(0) else { panic!("{class:?}") };
+        match device.perform(now(13), Effect::Persist(burst)).expect("performs") {
+            Reply::Persisted { .. } => taken.push((class, about)),
+            Reply::Refused { refusal: Refusal::Denied(_), .. } => {}
+            other => panic!("{class:?}: {other:?}"),
+        }
+    }
+    taken.sort();
+    assert_eq!(taken, [(LogClass::Public, None), (LogClass::Device, Some(device.id()))]);
+}
+
+/// Its epochs before may only then be asked about: till then the cloud might take more into them.
+#[test]
+fn a_device_is_settled_once_both_its_open_epochs_are_receipted() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    let mut moved = device.moved_copy(now(12), Hash([77; 32]));
+    let settled = |device: &pair::TestDevice| device.opening().expect("reads").settled;
+    assert!(!settled(&device) && !settled(&moved));
+    talk(&mut device, &mut hub);
+    assert!(settled(&device));
+    let mut whole = moved.copy(now(13));
+    talk(&mut whole, &mut hub);
+    assert!(settled(&whole));
+    for open in whole.status().expect("reads").logs.iter().filter(|log| log.open) {
+        assert!(!settled(&moved), "of one of them, or none");
+        let receipt = open.receipt.expect("is receipted");
+        moved.perform(now(14), Effect::KeepReceipt(receipt)).expect("keeps it");
+    }
+    assert!(settled(&moved));
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
 }
 
-fn capture_sealed(device: &mut TestDevice, pages: u32, at: u64) {
+pub(super) fn capture_sealed(device: &mut TestDevice, pages: u32, at: u64) {
     capture(device, pages, at);
     device.seal(now(at)).expect("seals");
 }
@@ -40,7 +40,7 @@ fn ledger(device: &mut TestDevice) -> Burst {
 }
 
 /// The same with a signature that is not the writer's.
-fn poisoned(device: &mut TestDevice) -> Burst {
+pub(super) fn poisoned(device: &mut TestDevice) -> Burst {
     let mut burst = ledger(device);
     burst.head.signature = Signature([7; 64]);
     burst
@@ -58,12 +58,12 @@ fn damaged(device: &mut TestDevice) -> Burst {
     burst
 }
 
-fn bring(hub: &mut Hub<MemoryStore>, device: &TestDevice, burst: Burst) -> Reply {
+pub(super) fn bring(hub: &mut Hub<MemoryStore>, device: &TestDevice, burst: Burst) -> Reply {
     let effects = vec![(device.id(), Effect::Persist(burst))];
     hub.perform(now(901), effects).expect("is performed").remove(0)
 }
 
-fn only(hub: &Hub<MemoryStore>) -> Quarantined {
+pub(super) fn only(hub: &Hub<MemoryStore>) -> Quarantined {
     let mut open = hub.quarantine().expect("reads");
     assert_eq!(open.len(), 1, "{open:?}");
     open.remove(0)

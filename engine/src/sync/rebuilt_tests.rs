@@ -4,13 +4,14 @@
 //! devices hold counts as before; what nobody holds is not made up.
 
 use super::pair::{TENANT, TestDevice, capture, config, enrol, hub, now, talk};
-use super::{Output, Role, Session};
+use super::{Effect, Fetch, Output, Reply, Role, Session};
 use crate::counts::card;
 use crate::hub::{Hub, HubConfig, Root, Standing, rebuild};
 use crate::keys::Signer;
 use crate::store::MemoryStore;
 use core::time::Duration;
 use tallyroll_schema::event::counts::RateCard;
+use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::{Hello, Message};
 use tallyroll_schema::{Hash, PublicKey, TenantId};
 
@@ -122,7 +123,18 @@ fn a_device_can_prove_its_enrolment_once_it_was_linked() {
     let mut hub = hub();
     let mut device = enrol(&mut hub, "a", 11);
     assert!(hello(&device).enrolment.is_none(), "it has heard nothing yet");
+    let logs = hub.logs().expect("reads");
+    let own = logs.iter().find(|log| log.class == LogClass::Device).expect("is there");
+    let (log, epoch, after) = (own.log, own.epoch, Hash::ZERO);
+    let ask = Effect::Fetch(Fetch { log, epoch, from: 0, after, bytes_max: 1 });
+    let first = hub.perform(now(5), vec![(device.id(), ask)]).expect("reads").remove(0);
+    let Reply::Fetched(burst) = first else { panic!("{first:?}") };
+    assert_eq!(burst.batches.len(), 1, "that there is such a log");
+    device.perform(now(5), Effect::Persist(burst)).expect("takes it");
+    assert!(hello(&device).enrolment.is_none(), "that is no enrolment");
     talk(&mut device, &mut hub);
+    let proven = hub.enrolled_once(&hello(&device));
+    assert_eq!(proven, Some((device.id(), "a".into())));
     assert!(hello(&device).enrolment.is_some());
     let commit = hub.last_commit();
     assert_eq!(hub.restart(now(20)).last_commit(), commit, "and is told once");
@@ -195,12 +207,16 @@ fn a_retired_device_comes_back_retired_for_its_log_says_so() {
 
 #[test]
 fn who_comes_later_waits_for_an_administrator() {
+    let hinted = |hub: &TestHub| hub.unknown_device().to_string().contains("--await-devices");
     let mut hub = hub();
+    assert!(!hub.may_have_forgotten() && !hinted(&hub), "it lost nothing");
     let root = hub.root().expect("reads");
     let mut late = enrol(&mut hub, "a", 11);
     record_and_sync(&mut late, &mut hub, 5);
     let mut hub = rebuilt(root, 40);
+    assert!(hub.may_have_forgotten() && !hinted(&hub), "it lets devices come back");
     hub.accept_loss(now(41)).expect("accepts");
+    assert!(hub.may_have_forgotten() && hinted(&hub));
     assert!(hub.counts().newest_card().is_some(), "nobody gave a rate card back");
     enrol(&mut hub, "a", 33); // has the name by now
     let told = hub.readmit(now(42), &hello(&late), Hash([11; 32])).expect_err("is over");

@@ -5,6 +5,7 @@
 
 use super::pair::{TENANT, TestDevice, capture, enrol, hub, noise, now, talk};
 use super::{Effect, Fetch, Reply};
+use crate::counts::Counts;
 use crate::device::Rotation;
 use crate::hub::{Hub, mark_restored};
 use crate::keys::Signer;
@@ -33,7 +34,11 @@ fn sync(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) {
 }
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
-    hub.counts().usage().values().map(|usage| usage.captured).sum()
+    pages(hub.counts())
+}
+
+fn pages(counts: &Counts) -> u64 {
+    counts.usage().values().map(|usage| usage.captured).sum()
 }
 
 fn assert_verifies(hub: &Hub<MemoryStore>) {
@@ -105,6 +110,7 @@ fn the_old_key_signs_before_and_the_new_one_after() {
     capture(&mut device, 4, 14);
     sync(&mut device, &mut hub);
     assert_eq!(captured(&hub), 7);
+    assert_eq!(device.counts(), hub.counts());
     assert_eq!(device.rotation().expect("reads"), Rotation::Confirmed);
     assert_eq!(
         hub.fleet().device(device.id()).expect("is known").signing_key,
@@ -121,6 +127,7 @@ fn the_old_key_signs_before_and_the_new_one_after() {
     // And once more.
     device.rotate_keys(now(30), key(92), Hash([92; 32])).expect("rotates");
     capture(&mut device, 16, 31);
+    assert_eq!(pages(device.counts()), 31, "it goes on counting");
     sync(&mut device, &mut hub);
     assert_eq!((captured(&hub), device.rotation().expect("reads")), (31, Rotation::Confirmed));
     assert_verifies(&hub);
@@ -181,6 +188,10 @@ fn a_certificate_of_another_device_is_no_new_one() {
         KeyRotated { tls_fingerprint: Some(Hash([12; 32])), ..rotated(&hub, &key(11), &key(NEXT)) };
     let burst = after(&hub, &key(11), &[&[theirs.into()]]);
     assert_poison(&mut hub, &a, burst, "another device's");
+    let own =
+        KeyRotated { tls_fingerprint: Some(Hash([11; 32])), ..rotated(&hub, &key(11), &key(NEXT)) };
+    let burst = after(&hub, &key(11), &[&[own.into()]]);
+    assert!(matches!(bring(&mut hub, &a, burst), Reply::Persisted { .. }), "its own may stay");
 }
 
 #[test]
@@ -191,10 +202,17 @@ fn the_old_certificate_is_good_until_the_new_one_was_shown() {
     rotate(&mut device, 12);
     assert!(hub.recognise(now(12), &new).expect("reads").is_none(), "not before it was taken in");
     sync(&mut device, &mut hub);
+    let commit = hub.last_commit();
     hub.recognise(now(13), &old).expect("reads").expect("still");
     let mut hub = hub.restart(now(14));
     hub.recognise(now(14), &old).expect("reads").expect("still");
+    assert_eq!((hub.last_commit(), hub.shown_before(&old)), (commit, None));
     assert_eq!(hub.recognise(now(15), &new).expect("reads").expect("is known").0, device.id());
+    let commit = hub.last_commit();
+    hub.recognise(now(15), &new).expect("reads").expect("is known");
+    assert_eq!(hub.last_commit(), commit, "that is noted once");
+    assert_eq!(hub.shown_before(&old), Some((device.id(), "branch-1".into())));
+    assert_eq!(hub.shown_before(&new), None);
     let refused = hub.recognise(now(16), &old).expect_err("no more").to_string();
     assert!(refused.contains("from before") && refused.contains("backup made since"), "{refused}");
     let mut hub = hub.restart(now(17));
@@ -295,6 +313,7 @@ fn a_change_that_was_set_aside_is_made_again() {
     sync(&mut copy, &mut hub);
     sync(&mut device, &mut hub);
     assert_eq!(captured(&hub), 7);
+    assert_eq!(hub.forks().expect("reads").iter().map(|fork| fork.resubmitted).sum::<u64>(), 2);
     assert_eq!(device.rotation().expect("reads"), Rotation::Prepared);
     rotate(&mut device, 14);
     capture(&mut device, 8, 15);
@@ -328,6 +347,27 @@ fn a_cloud_that_lost_the_change_is_refilled() {
     let mut device = device.restart(now(32));
     sync(&mut device, &mut hub);
     assert_eq!(captured(&hub), 5);
+    assert_verifies(&hub);
+}
+
+/// What an older key has signed stays signed by it.
+#[test]
+fn a_cloud_that_lost_two_changes_with_nothing_between_them_is_refilled() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let mut store = hub.store().clone();
+    sync(&mut device, &mut hub);
+    rotate(&mut device, 20);
+    sync(&mut device, &mut hub);
+    device.drop_old_keys().expect("reads");
+    device.rotate_keys(now(30), key(92), Hash([92; 32])).expect("rotates");
+    capture(&mut device, 2, 31);
+    sync(&mut device, &mut hub);
+    assert_verifies(&hub);
+    mark_restored(TENANT, &mut store).expect("is noted");
+    let mut hub = hub.restart_on(store, now(40));
+    sync(&mut device, &mut hub);
+    assert_eq!((captured(&hub), hub.quarantine().expect("reads").len()), (2, 0));
     assert_verifies(&hub);
 }
 
