@@ -32,6 +32,13 @@ fn ledgers(hub: &Hub<MemoryStore>) -> Vec<Vec<&'static str>> {
     kinds.collect()
 }
 
+fn assert_closed_last(hub: &Hub<MemoryStore>) {
+    for kinds in ledgers(hub) {
+        let closed = kinds.iter().position(|kind| *kind == "log.closed");
+        assert!(closed.is_none_or(|at| at + 1 == kinds.len()), "{kinds:?}");
+    }
+}
+
 /// It hears that it is retired while it does not know what of its past the cloud has.
 #[test]
 fn a_copy_closes_its_logs_after_all_that_it_records_again() {
@@ -56,9 +63,30 @@ fn a_copy_closes_its_logs_after_all_that_it_records_again() {
     }
     let captured: u64 = hub.counts().usage().values().map(|usage| usage.captured).sum();
     assert_eq!(captured, 31, "{:?}", ledgers(&hub));
-    for kinds in ledgers(&hub) {
-        let closed = kinds.iter().position(|kind| *kind == "log.closed");
-        assert!(closed.is_none_or(|at| at + 1 == kinds.len()), "{kinds:?}");
-    }
+    assert_closed_last(&hub);
     assert!(hub.is_drained(device.id()).expect("reads"));
+}
+
+/// It knew before it was copied, and had closed its logs where they do not go on.
+#[test]
+fn a_copy_of_a_retired_device_closes_its_new_epoch_last() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let mut twin = device.copy(now(11));
+    capture(&mut twin, 4, 12);
+    capture(&mut device, 2, 12);
+    device.seal(now(12)).expect("seals");
+    hub.retire(now(13), device.id(), "closed down".into()).expect("retires");
+    talk(&mut twin, &mut hub); // hears of it; what it has is not sealed, and not sent
+    talk(&mut device, &mut hub);
+    let mut moved = twin.moved_copy(now(14), Hash([8; 32]));
+    for _ in 0..3 {
+        seal_and_talk(&mut moved, &mut hub);
+    }
+    let captured: u64 = hub.counts().usage().values().map(|usage| usage.captured).sum();
+    assert_eq!(captured, 7, "{:?}", ledgers(&hub));
+    assert_closed_last(&hub);
+    assert_eq!(moved.status().expect("reads").retired, Some(Retirement::Delivered));
 }
