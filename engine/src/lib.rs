@@ -17,6 +17,8 @@ pub mod hub;
 pub mod keys;
 pub mod log;
 pub mod merge;
+#[cfg(test)]
+mod merge_tests;
 pub mod planted;
 pub mod store;
 pub mod sync;

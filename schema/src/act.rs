@@ -262,6 +262,37 @@ mod tests {
         serde_json::from_str(&format!("{act}{time}}}")).map_err(|why| why.to_string())
     }
 
+    /// Whose name is looked up, which job's terms price it, and which page is counted once.
+    #[test]
+    fn an_act_says_whose_it_is_and_of_which_job_and_page() {
+        let read = |text: &str| serde_json::from_str::<Act>(text).expect(text);
+        let job = JobId([0x11; 8]);
+        let named = format!(r#""job":"{job}","user":"anna""#);
+        for (text, of, page) in [
+            (format!(r#"{{"kind":"job.begun",{named}}}"#), (Some("anna"), Some(job)), None),
+            (
+                format!(r#"{{"kind":"pages.printed",{named},"impressions":1,"page":7}}"#),
+                (Some("anna"), Some(job)),
+                Some((job, 7)),
+            ),
+            (
+                format!(r#"{{"kind":"pages.captured",{named},"pages":1,"page":8}}"#),
+                (Some("anna"), Some(job)),
+                Some((job, 8)),
+            ),
+            (
+                r#"{"kind":"pages.captured","user":"anna","pages":1}"#.into(),
+                (Some("anna"), None),
+                None,
+            ),
+            (r#"{"kind":"balance.asked","user":"anna"}"#.into(), (Some("anna"), None), None),
+            (format!(r#"{{"kind":"job.ended","job":"{job}"}}"#), (None, Some(job)), None),
+        ] {
+            let act = read(&text);
+            assert_eq!(((act.user(), act.job()), act.page()), (of, page), "{text}");
+        }
+    }
+
     #[test]
     fn an_act_of_another_century_is_refused_with_what_is_meant() {
         for time in ["946684800000", "1795219323000", "7258118399999", "null"] {

@@ -238,6 +238,14 @@ mod tests {
     }
 
     #[test]
+    fn there_are_no_more_records_than_bytes_for_their_headers() {
+        let bytes = [5; 3 * RecordHeader::LEN];
+        assert!(Batch::encode(header(3, 72), &bytes).is_ok());
+        let crowded = DecodeError::Malformed("batch: more records than bytes for them");
+        assert_eq!(Batch::encode(header(4, 72), &bytes), Err(crowded));
+    }
+
+    #[test]
     fn a_dictionary_without_compression_is_refused() {
         let named = BatchHeader { dictionary: 1, ..header(2, 48) };
         assert!(Batch::encode(named, &[5; 48]).is_err());

@@ -154,18 +154,22 @@ impl<'a> Iterator for Records<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::log::EventResubmitted;
+    use crate::event::{Bytes, UnknownEvent};
+    use crate::{EpochId, LogId, Position};
+    use ClockQuality::{Suspect, Synchronized, Unknown};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn header_reads_back(
             body_len: u32, kind: u16, version: u8, wall in 0u64..1 << 48,
-            lead in 0u64..1 << 47, counter: u16, quality in 0u8..3,
+            lead in 0u64..1 << 47, counter: u16, quality in 0usize..3,
         ) {
             let time = Timestamp {
                 wall: Wall(wall),
                 hybrid: HybridTime { wall: Wall(wall + lead), counter },
-                quality: ClockQuality::from_byte(quality),
+                quality: [Unknown, Synchronized, Suspect][quality],
             };
             let header = RecordHeader { body_len, kind, version, time };
             prop_assert_eq!(RecordHeader::decode(&header.encode()), header);
@@ -177,6 +181,31 @@ mod tests {
                 let _ = record.event();
             }
         }
+    }
+
+    #[test]
+    fn a_lead_that_has_no_room_is_cut_and_leaves_the_counter_alone() {
+        let hybrid = HybridTime { wall: Wall(u64::MAX), counter: 7 };
+        let time = Timestamp { wall: Wall(5), hybrid, quality: Suspect };
+        let header = RecordHeader { body_len: 0, kind: 1, version: 1, time };
+        let read = RecordHeader::decode(&header.encode()).time.hybrid;
+        assert_eq!(read, HybridTime { wall: Wall(5 + (1 << 48) - 1), counter: 7 });
+    }
+
+    #[test]
+    fn the_largest_event_can_be_recorded_again() {
+        let of = |len: u32| {
+            let body = Bytes(vec![0; len as usize]);
+            let event = Event::Unknown(UnknownEvent { code: 0x7fff, version: 1, body });
+            Record::encode(&event, Timestamp::default())
+        };
+        assert!(matches!(of(EVENT_BODY_BYTES_MAX + 1), Err(DecodeError::Limit { .. })));
+        let record = Bytes(of(EVENT_BODY_BYTES_MAX).expect("fits"));
+        let epoch = EpochId { counter: u32::MAX, nonce: [1; 16] };
+        let resubmitted_from = Position { log: LogId([2; 32]), epoch, seq: u64::MAX };
+        let again = EventResubmitted { resubmitted_from, record }.into();
+        let bytes = Record::encode(&again, Timestamp::default()).expect("fits too");
+        assert_eq!(Record::split(&bytes).expect("reads").0.event(), Ok(again));
     }
 
     #[test]

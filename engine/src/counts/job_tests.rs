@@ -12,7 +12,7 @@ use tallyroll_schema::event::counts::SettlementPolicy::{self, Additive, ServerSe
 use tallyroll_schema::event::counts::{ColorMode, Conversion, PageRange, PagesConverted};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::{
-    Act, DeviceId, EpochId, Event, JobId, LogId, Position, Record, Timestamp, UserAlias,
+    Act, Credits, DeviceId, EpochId, Event, JobId, LogId, Position, Record, Timestamp, UserAlias,
 };
 
 const DEVICE: DeviceId = DeviceId([1; 16]);
@@ -250,7 +250,13 @@ fn a_job_begins_once_and_takes_no_pages_after_its_end() {
 fn what_cannot_be_is_misplaced() {
     let sound = record(ServerSettles, &[begin(), convert(2, &[Resize])]).remove(1);
     let Event::PagesConverted(sound) = sound else { panic!("no conversion") };
+    let priced = |price| vec![Credits::from_thousandths(price)];
+    let free = PagesConverted { prices: Some(priced(0)), ..sound.clone() };
+    let mut counts = Counts::default();
+    fold(&mut counts, &origin(4, 1), &free.into());
+    assert_eq!((counts.misplaced(), counts.usage().len()), (0, 1));
     let wrong = [
+        PagesConverted { prices: Some(priced(-1)), ..sound.clone() },
         PagesConverted { revision: None, ..sound.clone() },
         PagesConverted { from_revision: Some(1), ..sound.clone() },
         PagesConverted { revision: Some(u32::MAX), ..sound.clone() },

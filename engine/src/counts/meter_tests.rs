@@ -7,8 +7,9 @@ use super::Month;
 use super::meter::{Meter, Reconciled, Reconciliation, Why};
 use crate::fold::Origin;
 use proptest::prelude::*;
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::{Charge, ColorMode, CountSource, MeterRead, PagesPrinted};
-use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::limits::METER_READING_MAX;
 use tallyroll_schema::{
     Credits, DeviceId, EpochId, Event, JobId, LogId, Position, Record, Timestamp, UserAlias, Wall,
@@ -98,6 +99,9 @@ fn a_decrease_is_a_rollover_only_from_just_below_one_to_just_above() {
         (980_000, 20, Meter::Reset),
         (999_990, 200_000, Meter::Reset),
         (5_000, 20, Meter::Reset),
+        (100_000, 20, Meter::Reset), // no counter of five digits shows that
+        (999_999, 99_999, Meter::RolledOver(100_000)),
+        (999_999, 100_000, Meter::Reset),
         (u64::MAX, 0, Meter::Reset),
         (10, u64::MAX, Meter::Reset),
         (METER_READING_MAX, METER_READING_MAX + 1, Meter::Reset),
@@ -132,6 +136,10 @@ fn each_part_of_a_difference_has_its_name() {
     ];
     assert_eq!(told(january), ("1970-01".into(), -6, parts));
     assert_eq!((january.metered, january.counted), (Some(12), 18));
+    assert_eq!((january.sheets_metered, january.sheets_counted), (Some(10), 12));
+    assert_eq!(january.jobs_with_unknown_sheets, 1);
+    let meters = (january.items[2].meter, january.items[2].sheets_meter);
+    assert_eq!(meters, (Some(Meter::Ran(12)), Some(Meter::Ran(10))));
     let parts = vec![
         (Why::AfterLastReading, -1, -1),
         (Why::BetweenReadings, 0, 5),
@@ -141,4 +149,16 @@ fn each_part_of_a_difference_has_its_name() {
     assert_eq!(told(february), ("1970-02".into(), 4, parts));
     assert_eq!(february.items[3].meter, Some(Meter::Reset));
     assert_eq!(february.month, Month::of(1970, 2).expect("is a month"));
+}
+
+#[test]
+fn what_is_recorded_again_is_counted_and_by_two_copies_once() {
+    let epoch = EpochId { counter: 9, nonce: [4; 16] };
+    let resubmitted_from = Position { log: LogId([3; 32]), epoch, seq: 1 };
+    let record = Record::encode(&print(3, None), Timestamp::default()).expect("is encoded");
+    let again: Event = EventResubmitted { resubmitted_from, record: Bytes(record) }.into();
+    for copies in [vec![(1, again.clone())], vec![(1, again.clone()), (2, again)]] {
+        let counted: Vec<_> = reconcile(&copies).iter().map(|row| row.counted).collect();
+        assert_eq!(counted, [3], "by {}", copies.len());
+    }
 }

@@ -136,7 +136,7 @@ mod tests {
     fn a_month_reads_back_and_begins_where_it_does() {
         for (text, begins) in [("1970-01", 0), ("2026-11", 1_793_491_200_000)] {
             let month: Month = text.parse().unwrap();
-            assert_eq!(month.to_string(), text);
+            assert_eq!((month.to_string(), String::from(month)), (text.into(), text.into()));
             assert_eq!(month.begins(), Wall(begins));
             assert_eq!(Month::at(Wall(begins)), month);
             assert_eq!(Month::at(Wall(month.next().begins().0 - 1)), month);

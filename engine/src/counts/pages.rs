@@ -116,6 +116,7 @@ mod tests {
             PageSet::named(Some(&ranges), pages)
         };
         assert_eq!(PageSet::named(None, 3), Some(PageSet(vec![(1, 3)])));
+        assert_eq!(PageSet::named(None, 0), Some(PageSet::default()));
         assert_eq!(named(&[(1, 2), (3, 3), (7, 7)], 4), Some(PageSet(vec![(1, 3), (7, 7)])));
         assert_eq!(named(&[(1, u32::MAX)], u32::MAX).map(|set| set.count()), Some(u32::MAX.into()));
         for wrong in [&[(0, 3)][..], &[(2, 1)], &[(1, 2), (2, 3)], &[(5, 6), (1, 2)], &[(1, 2)]] {

@@ -243,6 +243,35 @@ fn a_job_reads_as_held_and_then_void_where_its_delivery_settles_it() {
     let send = ("document.sent", State::Settled, -3_000, -1_000);
     assert_eq!(told(&settled), [capture(State::Void), convert, send]);
     assert_eq!(settled.closing.balance.to_string(), "-3.000");
+    // They are the user's since the link came.
+    assert!(settled.lines.iter().all(|line| line.arrived == Wall(4)));
+}
+
+#[test]
+fn what_counts_nowhere_is_no_line() {
+    let by_cloud_alone = CreditsGranted {
+        subject: subject(0),
+        credits: Credits::from_thousandths(1),
+        reason: String::new(),
+    };
+    let mut wrong = act(2, 1, 0, 1, true);
+    if let Some((_, charge)) = super::rights::charge_mut(&mut wrong) {
+        charge.credits = Credits::from_thousandths(-1);
+    }
+    let mut steps = linked(vec![]);
+    steps.extend([by_cloud_alone.into(), wrong].map(|event| Step { device: Some(0), event }));
+    assert_eq!(told(&play(&steps, 0, 0).0), []);
+}
+
+/// Who joined before their alias was linked brings lines, and not a sum.
+#[test]
+fn what_a_member_did_before_their_alias_was_linked_is_told_one_by_one() {
+    let (used, lapsing) = (None, None);
+    let joined = GroupJoined { group: subject(GROUP), member: subject(0), used, lapsing };
+    let sent = || Step { device: Some(0), event: act(2, 1, 0, 1, true) };
+    let steps = linked(vec![sent(), sent(), Step { device: None, event: joined.into() }]);
+    let send = ("document.sent", State::Settled, -2_000, 0);
+    assert_eq!(told(&play(&steps, GROUP, 0).0), [send, send]);
 }
 
 #[test]

@@ -132,3 +132,24 @@ fn stored_opening<S: Store>(
     let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
     Ok(read_opening(epoch, &opened.records))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use tallyroll_schema::TenantId;
+
+    #[test]
+    fn a_change_is_forgotten_from_the_very_place_on_that_is_set_aside() {
+        let store = MemoryStore::default();
+        let mut rows = Rows::new(TenantId([1; 16]), &store);
+        let log = LogId([2; 32]);
+        let [here, other] = [3, 4].map(|nonce| EpochId { counter: 0, nonce: [nonce; 16] });
+        let change = |epoch, seq| Rotation { epoch, seq, writer: PublicKey([5; 32]) };
+        let changes = [change(here, 8), change(other, 9), change(here, 9), change(here, 10)];
+        rows.put(&log, &RotationsRow(changes.to_vec()));
+        forget_rotations(&mut rows, (log, here), 9).expect("writes");
+        let left: RotationsRow = rows.get(&log).expect("reads").expect("is there");
+        assert_eq!(left.0, changes[..2]);
+    }
+}

@@ -90,6 +90,7 @@ fn found(hub: &mut Hub<MemoryStore>, number: u8) -> SubjectId {
     let (sealed, mail, founds_group) = (vec![1], None, true);
     let named = Named { subject, alias, sealed, mail, founds_group };
     hub.name(now(9), vec![named], Vec::new()).expect("founds");
+    assert!(hub.counts().accounts().groups().contains(&subject));
     subject
 }
 

@@ -55,6 +55,8 @@ mod seal_tests;
 #[cfg(test)]
 mod served_tests;
 mod session;
+#[cfg(test)]
+mod session_tests;
 
 pub use session::{Role, Session, SessionConfig};
 
