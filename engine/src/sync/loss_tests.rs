@@ -47,6 +47,7 @@ fn devices_refill_a_cloud_that_was_restored() {
     assert_eq!(hub.recovery(), None, "both reported");
     assert_eq!(hub.counts().usage(), before.usage());
     assert_eq!(hub.card().version, 7, "the card came back from the device that had it");
+    assert_eq!(hub.counts().card(7), Some(&hub.card()));
 
     talk(&mut b, &mut hub);
     assert_eq!(b.card().version, 7);
