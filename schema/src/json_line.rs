@@ -116,6 +116,12 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_value_is_read() {
+        let text = r#"[null,true,false,1,-1,1.5,18446744073709551615,"a",[],{},{"a":[-2]}]"#;
+        assert_eq!(read(text.as_bytes()), Ok(serde_json::from_str(text).expect("is JSON")));
+    }
+
+    #[test]
     fn what_is_wrong_is_told_without_a_line() {
         for (line, told) in [
             (&b"nonsense\n"[..], "expected ident at column 2"),

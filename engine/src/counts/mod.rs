@@ -27,6 +27,8 @@ mod month;
 mod pages;
 mod report;
 mod rights;
+#[cfg(test)]
+mod rights_tests;
 mod settle;
 mod snapshot;
 mod spool;

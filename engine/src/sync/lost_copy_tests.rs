@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
-use tallyroll_schema::{EpochId, Event, Hash, LogId, Position, Record};
+use tallyroll_schema::{
+    EpochId, Event, Hash, LogId, Position, Record, SubjectId, UserAlias,
+};
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
@@ -71,6 +73,13 @@ fn what_was_recorded_again_counts_once_where_its_old_place_comes_back() {
             assert_eq!(each.counts().usage(), hub.counts().usage());
             assert_eq!(each.copy(now(61)).counts(), each.counts());
         }
+        let (alias, subject) = (UserAlias([8; 16]), SubjectId([7; 16]));
+        hub.link(now(62), vec![(device.id(), alias, subject)]).expect("links");
+        let (stated, _) = hub.statement(subject, None, hub.last_commit()).expect("reads");
+        let funds = hub.funds()[&subject];
+        let closing = (stated.closing.balance.thousandths(), stated.closing.held.thousandths());
+        assert_eq!(closing, (funds.balance(), funds.held), "a statement is the balance");
+        assert_eq!(stated.lines.len(), 3, "each capture once");
     }
 }
 

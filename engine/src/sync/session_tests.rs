@@ -322,6 +322,16 @@ fn a_log_that_stops_makes_room_for_the_next_and_is_read_no_more() {
     assert_eq!(tell(&mut session, Message::Credit(1)), [fetches(2, 0, 0)]);
 }
 
+#[test]
+fn what_a_peer_lost_of_its_own_goes_first() {
+    let offers = [offer(1, 3, OfferKind::Open), offer(2, 3, OfferKind::GivenBack)];
+    let mut session = greeted(Role::Device, offering(&offers));
+    tell(&mut session, want(1, 0, 0));
+    tell(&mut session, want(1, 1, 1));
+    tell(&mut session, want(2, 0, 0));
+    assert_eq!(complete(&mut session, Reply::Fetched(burst(1, 0))), [fetches(2, 0, 0)]);
+}
+
 /// A figure of a page waits for no heartbeat.
 #[test]
 fn each_class_has_its_stream() {

@@ -7,13 +7,9 @@ use crate::counts::usage::month_of;
 use tallyroll_schema::RecordHeader;
 use tallyroll_schema::Timestamp;
 use tallyroll_schema::event::Bytes;
-use tallyroll_schema::event::counts::{
-    Charge, ColorMode, CountSource, CreditsGranted, DocumentSent, JobBegun, JobEnded, PagesPrinted,
-};
-use tallyroll_schema::event::leases::{Backing, LeaseRefused, LeaseRequested, Right};
-use tallyroll_schema::event::log::LogOpened;
+use tallyroll_schema::event::counts::{Charge, ColorMode, CreditsGranted, DocumentSent, JobEnded};
 use tallyroll_schema::limits::EVENT_COUNT_MAX;
-use tallyroll_schema::{Credits, EpochId, LogId, PublicKey, TenantId};
+use tallyroll_schema::{Credits, EpochId, LogId};
 
 /// It was counted as 2³² − 1, though its charge was for more.
 #[test]
@@ -95,58 +91,4 @@ fn what_its_writer_may_not_write_and_what_cannot_be_read_is_noted_and_not_believ
     assert!(counts.granted().is_empty() && counts.jobs.is_empty());
     fold(&mut counts, None, &encoded(grant(5)));
     assert_eq!(counts.granted().values().sum::<i128>(), 5);
-}
-
-/// Its job stopped; what a spooler's log brings of other jobs shows nobody at the device.
-#[test]
-fn a_stop_outlasts_what_the_page_log_brings_and_not_what_is_spent_or_printed() {
-    let (device, user, job) = (DeviceId([1; 16]), UserAlias([2; 16]), JobId([3; 8]));
-    let credits = Credits::from_thousandths(1);
-    let spent = || Some(Backing { right: Right::Lease, credits });
-    for (source, backing, is_stopped) in [
-        (CountSource::PageLog, None, true),
-        (CountSource::PageLog, spent(), false),
-        (CountSource::Device, None, false),
-    ] {
-        let printed = PagesPrinted {
-            job: JobId([9; 8]),
-            user,
-            impressions: 1,
-            sheets: None,
-            color: ColorMode::Color,
-            sides: None,
-            media: None,
-            source,
-            job_number: None,
-            acted_at: None,
-            charge: Charge { credits, card: 1, backing },
-            spool_job: None,
-            running_total: None,
-            page: None,
-        };
-        let (needed, wanted, available) = (credits, credits, Credits::ZERO);
-        let policy = SettlementPolicy::ServerSettles;
-        let answers = at(Some(device), 2).position;
-        let first = at(Some(device), 0);
-        let opened = LogOpened {
-            tenant: TenantId([7; 16]),
-            class: LogClass::Ledger,
-            writer: PublicKey([8; 32]),
-            about: None,
-            epoch: first.position.epoch,
-        };
-        let mut counts = Counts::default();
-        for (origin, event) in [
-            (first, encoded(opened)),
-            (at(Some(device), 1), encoded(JobBegun { job, user, policy })),
-            (at(Some(device), 2), encoded(LeaseRequested { user, needed, wanted, job: Some(job) })),
-            (at(None, 1), encoded(LeaseRefused { answers, user, available, held: vec![], device })),
-        ] {
-            counts.fold(&origin, &Record::split(&event).expect("is framed").0);
-        }
-        assert!(counts.is_stopped(device, user));
-        let printed = encoded(printed);
-        counts.fold(&at(Some(device), 3), &Record::split(&printed).expect("is framed").0);
-        assert_eq!(counts.is_stopped(device, user), is_stopped, "{source:?}, stopped {is_stopped}");
-    }
 }
