@@ -3,7 +3,7 @@
 //! Invariant: the events are folded as their writers would have written them, one log each. How leases are
 //! asked for, lent and taken back between two ends is in `sync::lease_tests`.
 
-use super::Counts;
+use super::{Counts, RightKey};
 use crate::fold::{Origin, View};
 use tallyroll_schema::event::allotments::AllotmentGiven;
 use tallyroll_schema::event::counts::{
@@ -96,9 +96,9 @@ fn a_stop_outlasts_what_the_page_log_brings_and_not_what_is_spent_or_printed() {
     }
 }
 
-/// What came back before the write-off was no part of it; what came since was in the pool already.
+/// What came before the write-off was no part of it; what came since was in the pool already.
 #[test]
-fn what_is_spent_too_late_is_that_less_what_came_back_instead() {
+fn what_comes_too_late_is_what_came_after_it_was_written_off_and_no_more_than_that() {
     let closed = |returned| -> (bool, Event) {
         let (spent, returned) = (credits(4), credits(returned));
         (true, LeaseClosed { allocation: 1, spent, returned, user: Some(USER) }.into())
@@ -120,16 +120,19 @@ fn what_is_spent_too_late_is_that_less_what_came_back_instead() {
         user: Some(USER),
         epoch: Some(EPOCH),
         credits: Some(credits(5)),
-        returned: Some(credits(1)),
     };
     let known = [(false, granted.into()), (true, spends(4)), closed(1), (false, off.into())];
     let late = [closed(2), (true, spends(2))];
-    let mut counts = Counts::default();
-    fold(&mut counts, known.clone());
-    assert!(counts.spent_after().is_empty());
-    let mut counts = Counts::default();
-    fold(&mut counts, known.into_iter().chain(late));
-    assert_eq!(counts.spent_after().into_iter().collect::<Vec<_>>(), [((DEVICE, USER), 2)]);
+    let right = RightKey { device: DEVICE, epoch: EPOCH, user: USER };
+    let came_after = |events: Vec<(bool, Event)>| {
+        let mut counts = Counts::default();
+        fold(&mut counts, events);
+        counts.rights().lease(&right).came_after()
+    };
+    assert_eq!(came_after(known.to_vec()), 0);
+    assert_eq!(came_after(known.iter().chain(&late).cloned().collect()), 4);
+    let more = [&known[..], &late, &[(true, spends(3))]].concat();
+    assert_eq!(came_after(more), 5, "what it claims beyond is not of it");
 }
 
 #[test]

@@ -16,9 +16,7 @@ use std::collections::BTreeSet;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
-use tallyroll_schema::{
-    EpochId, Event, Hash, LogId, Position, Record, SubjectId, UserAlias,
-};
+use tallyroll_schema::{EpochId, Event, Hash, LogId, Position, Record, SubjectId, UserAlias};
 
 fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
