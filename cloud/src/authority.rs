@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn authority_file(directory: &Path) -> PathBuf {
-        directory.join(Self::FILE_NAME)
+        directory.join(Authority::FILE_NAME)
     }
 
     #[test]
