@@ -35,7 +35,12 @@ fn a_thousand_histories_keep_every_guarantee_and_meet_every_fault() {
     }
     for occasion in Occasion::ALL {
         let with = summary.histories_in_which(occasion);
-        assert!(with >= 50, "{occasion:?} in {with} of 1000 histories, at least 50 wanted");
+        // Of what was written off, something comes only from a device that has not heard of it.
+        let wanted = if occasion == Occasion::CameAfter { 10 } else { 50 };
+        assert!(
+            with >= wanted,
+            "{occasion:?} in {with} of 1000 histories, at least {wanted} wanted"
+        );
     }
     let redb = summary.histories_on_redb();
     assert!(redb >= 50, "{redb} of 1000 histories ran on redb, at least 50 wanted");

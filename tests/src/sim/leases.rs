@@ -4,6 +4,7 @@
 //! right to, so that what they are charged can be held against what they were given. A number that
 //! stands outside the cloud's disk is the machine's and outlives its process.
 
+use super::machine::DeviceMachine;
 use super::occasions::Occasion;
 use super::truth::{CLOUD, Fate, Figures, Grant, Noted};
 use super::workload::user_name;
@@ -83,17 +84,27 @@ impl World {
         self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
     }
 
-    /// An administrator takes a lease off the books, of whatever device, or a frozen one.
+    /// An administrator takes a lease off the books, of whatever device, or a frozen one. A device that does not
+    /// hear of it goes on spending it.
     fn write_off(&mut self) -> Step {
         let now = self.cloud.clock.show(self.now);
-        let any = self.entropy.percent(60);
-        let Some(process) = &mut self.cloud.process else { return Ok(()) };
+        let (any, deaf) = (self.entropy.percent(60), self.entropy.percent(80));
+        let unheard = |device: DeviceId| {
+            let deaf = |machine: &&DeviceMachine| {
+                machine.id == device && machine.process.is_some() && machine.connection.is_none()
+            };
+            self.devices.iter().find(deaf).map(|machine| machine.index)
+        };
+        let Some(process) = &self.cloud.process else { return Ok(()) };
         let mut leases = process.leases();
         leases.retain(|lease| lease.outstanding > 0 && (any || lease.frozen));
-        let Some(lease) = leases.get(self.entropy.index(leases.len().max(1))) else {
-            return Ok(());
-        };
-        let HeldLease { device, epoch, user, .. } = *lease;
+        if deaf && leases.iter().any(|lease| unheard(lease.device).is_some()) {
+            leases.retain(|lease| unheard(lease.device).is_some());
+        }
+        let chosen = leases.get(self.entropy.index(leases.len().max(1))).copied();
+        let Some(HeldLease { device, epoch, user, .. }) = chosen else { return Ok(()) };
+        let spends = unheard(device);
+        let Some(process) = &mut self.cloud.process else { return Ok(()) };
         let written_off = process.write_off(now, RightKey { device, epoch, user }, "lost".into());
         self.trace
             .note(self.now, format_args!("of {user} at {device} is written off: {written_off:?}"));
@@ -105,7 +116,11 @@ impl World {
             return Ok(());
         }
         self.occasions.count(Occasion::WrittenOff);
-        self.tell_of_new_decisions()
+        self.tell_of_new_decisions()?;
+        match spends {
+            Some(index) => self.spend(index, PAYERS.start, user),
+            None => Ok(()),
+        }
     }
 
     /// Scans, if there is a right to it; else asks for one.
