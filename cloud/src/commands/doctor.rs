@@ -88,8 +88,9 @@ pub(super) fn refused(device: &Value) -> String {
     let why = match device["reason"].as_str() {
         Some("unknown") => {
             "this cloud enrolled it and does not know it any more: its enrolment is newer than the backup that was\n\
-             restored. `tallyroll doctor --await-devices` lets it in, and who else proves that; if it was revoked since,\n\
-             `tallyroll revoke` it then."
+             restored, or lost with the accounts. `tallyroll doctor --await-devices` lets it in, and who else proves that; if it\n\
+             was revoked since, `tallyroll revoke` it then. One that changed its keys since cannot prove it yet: it joins anew,\n\
+             with a new data directory, and keeps what it has in the old one."
                 .to_owned()
         }
         Some("keys-lost") => {
