@@ -1,4 +1,4 @@
-//! Devices that are turned away though this cloud enrolled them: for a person to look at.
+//! Devices that are turned away though this cloud enrolled them, or are there twice: for a person to look at.
 //!
 //! Invariant: only those that proved that they were enrolled, by this cloud's signature or by a
 //! certificate that was theirs; so there are at most as many as devices. This process's knowledge:

@@ -143,10 +143,9 @@ fn last_common<S: Store>(rows: &Rows<'_, S>, (log, epoch): (LogId, EpochId)) -> 
     if there || later {
         return Ok(receipt);
     }
-    let HeadRow(signed) = rows
-        .get(&(log, change.epoch, change.seq))?
-        .ok_or_else(|| Error::corrupt("own log", "the head of a change of keys is missing"))?;
-    Ok(signed.head)
+    // A change ends its burst, whose head is kept; a device starts without it all the same.
+    let head: Option<HeadRow> = rows.get(&(log, change.epoch, change.seq))?;
+    Ok(head.map_or(receipt, |HeadRow(signed)| signed.head))
 }
 
 /// The newest head of an epoch that the cloud receipted; of one that it never did, the log's first
