@@ -112,13 +112,20 @@ fn a_cloud_of_which_only_its_identity_is_left_is_refilled_by_its_branches() {
     assert!(told.contains("put it into a safe"), "{told}");
     drop(cloud.run(&["backup", "--identity-only", file]).failed(1)); // never over another one
 
-    // All of them, and all they do, are later than the file.
+    // All of them, and all they do, are later than the file; and so is that one changed its keys.
     let [mut near, mut far, mut late] = [("near", 1), ("far", 2), ("late", 3)]
         .map(|(name, writer)| Office::join(dir.path(), &cloud, name, writer));
     for office in [&mut near, &mut far, &mut late] {
         office.record(100);
     }
     settle(&cloud, &[&near, &far, &late]);
+    let keys = far.branch.json(&["rotate-keys"]);
+    let file_of_keys = far.branch.data().join("identity/keys.json");
+    wait_until(PATIENCE, "the new keys are the only ones", || {
+        let kept = fs::read_to_string(&file_of_keys).unwrap();
+        let used = cloud.json(&["devices"]).to_string();
+        used.contains(keys["tls-fingerprint"].as_str().unwrap()) && !kept.contains("older-tls")
+    });
     drop(cloud.run(&["grant", "user 1", "100"]).succeeded());
     let logs = cloud.json(&["log", "list"]);
     let receipts: Vec<Value> =

@@ -168,6 +168,7 @@ fn old_tls_keys_go_once_a_new_one_was_shown_and_are_tried_without_a_pause_until_
     std::fs::remove_dir_all(cloud.data()).unwrap();
     copy(&before, cloud.data());
     cloud.start_again();
+    drop(cloud.run(&["doctor", "--accept-loss"]).succeeded()); // hears no proof any more
     branch.start();
     wait_until(PATIENCE, "the one that it knows was shown", || branch.standing().linked);
     assert_eq!(keys_of(&branch)["older-tls"].as_array().map(Vec::len), Some(25));
@@ -209,27 +210,44 @@ fn keys_that_are_changed_again_and_again_at_once_are_those_that_sign() {
     assert_counted(&cloud, &branch, 3);
 }
 
-/// What 0015 says is lost: the key that such a cloud would know is gone, and people are told.
+/// It was turned away: the cloud that was put back knew the first keys alone, and those were gone.
 #[test]
-fn a_cloud_that_lost_a_change_of_keys_says_so() {
-    let (dir, mut cloud, branch) = linked_branch();
+fn a_cloud_that_lost_changes_of_keys_takes_the_branch_back_by_those_of_today() {
+    let (dir, mut cloud, mut branch) = linked_branch();
+    capture(&branch, 1);
     branch.wait_synced(PATIENCE);
     cloud.stop();
     let backup = dir.path().join("backup");
     copy(cloud.data(), &backup);
     cloud.start_again();
-    let keys = branch.json(&["rotate-keys"]);
-    wait_in_use(&cloud, &keys);
-    wait_until(PATIENCE, "the old keys are gone", || keys_of(&branch).get("older-tls").is_none());
+    for _ in 0..2 {
+        let keys = branch.json(&["rotate-keys"]);
+        wait_in_use(&cloud, &keys);
+        wait_until(PATIENCE, "the old ones are gone", || {
+            keys_of(&branch).get("older-tls").is_none()
+        });
+    }
+    capture(&branch, 2);
+    branch.wait_synced(PATIENCE);
+    let keys = cloud.json(&["devices"])[0].clone();
     cloud.stop();
+    branch.stop();
     std::fs::remove_dir_all(cloud.data()).unwrap();
     copy(&backup, cloud.data());
     cloud.start_again();
-    wait_until(PATIENCE, "it is told at both ends", || {
-        let health = cloud.run(&["doctor"]).stdout;
-        let told = health.contains("branch (") && health.contains("its change of keys is newer");
-        told && branch.json(&["status"])["refused"] == true
+    assert_eq!(cloud.run(&["doctor", "--await-devices"]).code(), Some(3));
+    branch.start();
+    wait_in_use(&cloud, &keys);
+    wait_until(PATIENCE, "it gave back what it holds", || {
+        cloud.run(&["doctor"]).stdout.contains("gave back: branch")
     });
+    let health = cloud.run(&["doctor"]).stdout;
+    assert!(health.contains("Readmitted on their own evidence: branch."), "{health}");
+    drop(cloud.run(&["doctor", "--accept-loss"]).succeeded());
+    let next = branch.json(&["rotate-keys"]);
+    wait_in_use(&cloud, &next);
+    capture(&branch, 4);
+    assert_counted(&cloud, &branch, 7);
 }
 
 #[test]

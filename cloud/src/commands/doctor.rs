@@ -89,14 +89,14 @@ pub(super) fn refused(device: &Value) -> String {
         Some("unknown") => {
             "this cloud enrolled it and does not know it any more: its enrolment is newer than the backup that was\n\
              restored, or lost with the accounts. `tallyroll doctor --await-devices` lets it in, and who else proves that; if it\n\
-             was revoked since, `tallyroll revoke` it then. One that changed its keys since cannot prove it yet: it joins anew,\n\
-             with a new data directory, and keeps what it has in the old one."
+             was revoked since, `tallyroll revoke` it then. One that stays turned away then changed its keys before it heard that\n\
+             this cloud knew: it joins anew, with a new data directory, and keeps what it has in the old one."
                 .to_owned()
         }
         Some("keys-lost") => {
-            "its change of keys is newer than the backup that was restored, and it has dropped those before. Restore a\n\
-             newer backup of the cloud; without one it joins anew, with a new data directory and an invitation by\n\
-             `tallyroll enroll`."
+            "its change of keys is newer than the backup that was restored. `tallyroll doctor --await-devices` lets it in. If it\n\
+             stays turned away, it had not heard yet that this cloud knew: restore a newer backup of the cloud; without one it\n\
+             joins anew, with a new data directory and an invitation by `tallyroll enroll`."
                 .to_owned()
         }
         Some("twice") => {

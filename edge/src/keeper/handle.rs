@@ -26,6 +26,8 @@ pub struct Progress {
     pub full: bool,
     /// Whether the cloud has confirmed new keys that are not yet used.
     pub rekeyed: bool,
+    /// Whether they can be proven to a cloud that loses that again.
+    pub provable: bool,
     /// Grows whenever what may be spent here may have changed: credits were lent, refused or recalled.
     pub rights: u64,
 }

@@ -16,7 +16,7 @@ pub use asking::{Acts, Heard, LinkEnd, ends};
 
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
-use crate::keeper::{Gone, Keeper};
+use crate::keeper::{Gone, Keeper, Progress};
 use crate::rekeying::settle;
 use crate::revocation;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -26,6 +26,7 @@ use serde::Serialize;
 use session::Ended;
 use tallyroll_schema::enrol::{REVOKED, UNKNOWN_CERTIFICATE};
 use tls::Pinned;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 /// The first pause after a failure is at most this.
@@ -35,6 +36,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A connection that lasted so long starts the pauses anew.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
+/// How long new keys wait for the cloud's word about them, which follows its receipt.
+const PROOF_WAIT: Duration = Duration::from_secs(5);
 /// After so long on TCP at most, QUIC is tried again; later less often.
 const QUIC_PAUSE_MIN: Duration = Duration::from_secs(10);
 /// It costs a few packets, and a network that blocks UDP seldom changes its mind.
@@ -185,10 +188,20 @@ async fn stay(
                 info!("QUIC is let through again");
                 line = quic;
             }
-            Ok(_) = progress.wait_for(|progress| progress.rekeyed) => return Ok(REKEYED.into()),
+            true = rekeyed(&mut progress) => return Ok(REKEYED.into()),
             ended = session => return ended,
         }
     }
+}
+
+/// Waits until new keys are confirmed, and then a little for the cloud's word that proves them: with the next session
+/// those before them go. Not for ever: a cloud that is frozen gives none. False once the keeper has ended.
+async fn rekeyed(progress: &mut watch::Receiver<Progress>) -> bool {
+    if progress.wait_for(|progress| progress.rekeyed).await.is_err() {
+        return false;
+    }
+    let provable = progress.wait_for(|progress| progress.provable);
+    !matches!(tokio::time::timeout(PROOF_WAIT, provable).await, Ok(Err(_)))
 }
 
 /// Tries QUIC now and then until it connects.

@@ -131,6 +131,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             }
             imports.put(&mut rows)?;
         }
+        self.note_enrolment(&mut rows, &admitted)?;
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
         for opened in &admitted.new {

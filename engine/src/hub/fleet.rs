@@ -8,7 +8,7 @@ use crate::fold::{Origin, View};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tallyroll_schema::event::fleet::DeviceKeysRotated;
+use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, Event, Hash, Position, PublicKey, Record, Wall};
 
@@ -49,6 +49,18 @@ pub struct DeviceRecord {
 }
 
 impl DeviceRecord {
+    /// That it is enrolled, by the keys that it has.
+    pub(super) fn enrolled(&self, device: DeviceId) -> DeviceEnrolled {
+        DeviceEnrolled {
+            device,
+            name: self.name.clone(),
+            signing_key: self.signing_key,
+            tls_fingerprint: self.tls_fingerprint,
+            readmitted: self.readmitted,
+            processing: self.processing.then_some(true),
+        }
+    }
+
     /// Whether the device may show this TLS certificate.
     pub fn accepts(&self, fingerprint: &Hash) -> bool {
         self.tls_fingerprint == *fingerprint || self.older_tls_fingerprints.contains(fingerprint)
@@ -128,14 +140,36 @@ impl Fleet {
         self.device(device).is_some_and(|record| record.processing)
     }
 
-    fn fold_rotation(&mut self, event: &DeviceKeysRotated) {
-        let Some(record) = self.devices.get_mut(&event.device) else { return };
-        record.signing_key = event.signing_key;
-        let Some(new) = event.tls_fingerprint.filter(|new| *new != record.tls_fingerprint) else {
+    fn fold_enrolment(&mut self, at: Wall, event: DeviceEnrolled) {
+        if let Some(record) = self.devices.get_mut(&event.device) {
+            // It proved that the accounts had lost a change of its keys.
+            if event.readmitted > record.readmitted {
+                record.readmitted = event.readmitted;
+                self.fold_keys(event.device, event.signing_key, Some(event.tls_fingerprint));
+            }
             return;
+        }
+        self.by_tls_fingerprint.insert(event.tls_fingerprint, event.device);
+        let device = DeviceRecord {
+            name: event.name,
+            signing_key: event.signing_key,
+            tls_fingerprint: event.tls_fingerprint,
+            older_tls_fingerprints: Vec::new(),
+            standing: Standing::Active,
+            standing_since: at,
+            enrolled_at: at,
+            readmitted: event.readmitted,
+            processing: event.processing == Some(true),
         };
+        self.devices.insert(event.device, device);
+    }
+
+    fn fold_keys(&mut self, device: DeviceId, signing_key: PublicKey, tls: Option<Hash>) {
+        let Some(record) = self.devices.get_mut(&device) else { return };
+        record.signing_key = signing_key;
+        let Some(new) = tls.filter(|new| *new != record.tls_fingerprint) else { return };
         // Two devices may name one certificate in the same commit: it is the first one's.
-        if *self.by_tls_fingerprint.entry(new).or_insert(event.device) == event.device {
+        if *self.by_tls_fingerprint.entry(new).or_insert(device) == device {
             record.older_tls_fingerprints.retain(|older| *older != new);
             let old = core::mem::replace(&mut record.tls_fingerprint, new);
             record.older_tls_fingerprints.push(old);
@@ -159,28 +193,16 @@ impl View for Fleet {
     fn fold(&mut self, _origin: &Origin, record: &Record<'_>) {
         let at = record.header.time.wall;
         match record.event() {
-            Ok(Event::DeviceEnrolled(event)) => {
-                self.by_tls_fingerprint.insert(event.tls_fingerprint, event.device);
-                let device = DeviceRecord {
-                    name: event.name,
-                    signing_key: event.signing_key,
-                    tls_fingerprint: event.tls_fingerprint,
-                    older_tls_fingerprints: Vec::new(),
-                    standing: Standing::Active,
-                    standing_since: at,
-                    enrolled_at: at,
-                    readmitted: event.readmitted,
-                    processing: event.processing == Some(true),
-                };
-                self.devices.entry(event.device).or_insert(device);
-            }
+            Ok(Event::DeviceEnrolled(event)) => self.fold_enrolment(at, event),
             Ok(Event::DeviceRetired(event)) => {
                 self.set_standing(event.device, Standing::Retired, at);
             }
             Ok(Event::DeviceRevoked(event)) => {
                 self.set_standing(event.device, Standing::Revoked, at);
             }
-            Ok(Event::DeviceKeysRotated(event)) => self.fold_rotation(&event),
+            Ok(Event::DeviceKeysRotated(event)) => {
+                self.fold_keys(event.device, event.signing_key, event.tls_fingerprint);
+            }
             Ok(Event::DeviceCertificateUsed(event)) => {
                 if let Some(record) = self.devices.get_mut(&event.device)
                     && record.tls_fingerprint == event.tls_fingerprint
@@ -225,14 +247,7 @@ mod tests {
         fleet.devices.insert(device, record);
         fleet.by_tls_fingerprint.insert(Hash([1; 32]), device);
         for (next, older) in [(2, vec![1]), (3, vec![1, 2]), (1, vec![2, 3])] {
-            let log = tallyroll_schema::LogId([4; 32]);
-            let epoch = tallyroll_schema::EpochId { counter: 0, nonce: [5; 16] };
-            fleet.fold_rotation(&DeviceKeysRotated {
-                device,
-                signing_key: PublicKey([next; 32]),
-                tls_fingerprint: Some(Hash([next; 32])),
-                rotation: Position { log, epoch, seq: 1 },
-            });
+            fleet.fold_keys(device, PublicKey([next; 32]), Some(Hash([next; 32])));
             let record = fleet.device(device).expect("is known");
             assert_eq!(record.tls_fingerprint, Hash([next; 32]));
             let expected: Vec<_> = older.iter().map(|byte| Hash([*byte; 32])).collect();

@@ -57,7 +57,7 @@ impl<S: Store> Hub<S> {
         epoch: (LogId, EpochId),
     ) -> Result<()> {
         let writer = rows.get::<LogRow>(&epoch.0)?.map(|LogRow(genesis)| genesis.writer);
-        let own = self.fleet().device(device).is_some_and(|by| Some(by.signing_key) == writer);
+        let own = writer.is_some_and(|key| DeviceId::of_key(self.config.tenant, &key) == device);
         let Some(tip) = rows.get::<TipRow>(&epoch)?.filter(|_| own) else { return Ok(()) };
         let from = tip.next_seq;
         if rows.get::<GapRow>(&epoch)?.is_none_or(|known| known.from != from) {

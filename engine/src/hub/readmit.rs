@@ -5,7 +5,7 @@
 //! Nothing is unpacked, kept or told before that signature holds. What came after the
 //! enrolment and stands in no log of the device's, a revocation, cannot be known.
 
-use super::{Fleet, Hub, Standing};
+use super::{DeviceRecord, Fleet, Hub, Standing};
 use crate::device::Now;
 use crate::keys::verify_head;
 use crate::log::{Tip, open};
@@ -15,9 +15,26 @@ use crate::store::rows::CloudRecovery;
 use crate::sync::Effect;
 use crate::{Error, Result};
 use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::fleet::DeviceEnrolled;
-use tallyroll_schema::wire::{EnrolmentProof, Hello};
-use tallyroll_schema::{Batch, DeviceId, Event, Hash, Position, Records, Wall};
+use tallyroll_schema::wire::{EnrolmentProof, EnrolmentRenewed, Hello};
+use tallyroll_schema::{Batch, DeviceId, Event, Hash, Position, Records, SignedHead, Wall};
+
+/// What a device proved.
+struct Proven {
+    newest: Enrolment,
+    /// Whether that is a later one than the first.
+    renewed: bool,
+    /// The beginning of its log.
+    begun: Burst,
+}
+
+/// That a device is enrolled, by the keys that it had then.
+#[derive(Clone)]
+struct Enrolment {
+    enrolled: DeviceEnrolled,
+    at: Position,
+}
 
 impl<S: Store> Hub<S> {
     /// Whether a device that is not known may prove that it was enrolled.
@@ -34,7 +51,7 @@ impl<S: Store> Hub<S> {
     /// The device that a HELLO proves to have been enrolled here, by whatever certificate it came,
     /// and its name then.
     pub fn enrolled_once(&self, hello: &Hello) -> Option<(DeviceId, String)> {
-        let (enrolled, ..) = self.proven(hello.enrolment.as_ref()?, hello.device)?;
+        let enrolled = self.proven(hello.enrolment.as_ref()?, hello.device)?.newest.enrolled;
         Some((enrolled.device, enrolled.name))
     }
 
@@ -46,8 +63,8 @@ impl<S: Store> Hub<S> {
     /// What to tell a device that is not known.
     pub fn unknown_device(&self) -> Error {
         let lost_before = self.may_have_forgotten() && !self.may_readmit();
-        let hint = "; this cloud once lost some of its accounts: if the device was enrolled before that, \
-            `tallyroll doctor --await-devices` at the cloud lets it come back";
+        let hint = "; this cloud once lost some of its accounts: if the device was enrolled, or changed its keys, before \
+            that, `tallyroll doctor --await-devices` at the cloud lets it come back";
         Error::Rejected(format!("{UNKNOWN_CERTIFICATE}{}", if lost_before { hint } else { "" }))
     }
 
@@ -86,9 +103,9 @@ impl<S: Store> Hub<S> {
                  directory and an invitation by `tallyroll enroll`"
             ))
         })?;
-        let (enrolled, position, burst) = self
+        let Proven { newest: Enrolment { enrolled, at }, renewed, begun } = self
             .proven(proof, hello.device)
-            .filter(|(enrolled, ..)| enrolled.tls_fingerprint == tls_fingerprint)
+            .filter(|proven| proven.newest.enrolled.tls_fingerprint == tls_fingerprint)
             .ok_or_else(|| {
                 Error::Rejected(format!(
                     "{UNKNOWN_CERTIFICATE}, and what it shows does not prove that it was; `tallyroll doctor` at the \
@@ -96,73 +113,99 @@ impl<S: Store> Hub<S> {
                 ))
             })?;
         let device = enrolled.device;
-        if self.fleet().device(device).is_some() {
+        let known = self.fleet().device(device);
+        // The accounts are older than its change of keys, or who has its keys from before came first.
+        let older = |known: &DeviceRecord| renewed && known.readmitted < Some(at);
+        if known.is_some_and(|known| known.standing == Standing::Revoked || !older(known)) {
             let why = "this device is enrolled with another certificate";
             return Err(Error::Rejected(why.into()));
         }
-        let name = free_name(self.fleet(), enrolled.name, device);
-        let readmitted = DeviceEnrolled { name, readmitted: Some(position), ..enrolled };
-        self.account(now, &[readmitted.into()])?;
-        // The proof is the beginning of its log: the rest is given back like any cloud's.
-        self.perform(now, vec![(device, Effect::Persist(burst))])?;
+        let name = match known {
+            Some(known) => known.name.clone(),
+            None => free_name(self.fleet(), enrolled.name, device),
+        };
+        let is_known = known.is_some();
+        self.account(now, &[DeviceEnrolled { name, readmitted: Some(at), ..enrolled }.into()])?;
+        if !is_known {
+            // The proof begins with its log's beginning: the rest is given back like any cloud's.
+            self.perform(now, vec![(device, Effect::Persist(begun))])?;
+        }
         Ok(device)
     }
 
-    /// The enrolment of this device that we signed, and where it stands.
-    fn proven(
+    /// The newest enrolment of this device that we signed; the first one names the key that its id is of.
+    fn proven(&self, proof: &EnrolmentProof, device: DeviceId) -> Option<Proven> {
+        let (mut enrolments, begun) = self.signed(Tip::START, &proof.batches, &proof.head)?;
+        if let Some(EnrolmentRenewed { after, batches, head }) = proof.renewed.as_deref() {
+            let next_seq = Batch::decode(batches.first()?.0.clone()).ok()?.header().first_seq;
+            enrolments.extend(self.signed(Tip { next_seq, hash: *after }, batches, head)?.0);
+        }
+        let (first, newest) = (enrolments.first()?, enrolments.iter().max_by_key(|one| one.at)?);
+        let by_its_key =
+            DeviceId::of_key(self.config.tenant, &first.enrolled.signing_key) == device;
+        let all_its = enrolments
+            .iter()
+            .all(|one| one.enrolled.device == device && one.at.log == first.at.log);
+        let (newest, renewed) = (newest.clone(), newest.at > first.at);
+        (by_its_key && all_its).then_some(Proven { newest, renewed, begun })
+    }
+
+    /// The enrolments in a stretch of a log that we signed, from a tip on.
+    fn signed(
         &self,
-        proof: &EnrolmentProof,
-        device: DeviceId,
-    ) -> Option<(DeviceEnrolled, Position, Burst)> {
+        mut tip: Tip,
+        batches: &[Bytes],
+        head: &SignedHead,
+    ) -> Option<(Vec<Enrolment>, Burst)> {
         let tenant = self.config.tenant;
-        if !verify_head(tenant, &self.public_key(), &proof.head) {
+        if !verify_head(tenant, &self.public_key(), head) {
             return None;
         }
-        let Position { log, epoch, .. } = proof.head.head.position;
-        let (mut tip, mut found, mut batches) = (Tip::START, None, Vec::new());
-        for bytes in &proof.batches {
-            let opened = open(Batch::decode(bytes.0.clone()).ok()?).ok()?;
-            let header = *opened.batch.header();
+        let Position { log, epoch, .. } = head.head.position;
+        let (mut enrolments, mut opened) = (Vec::new(), Vec::new());
+        for bytes in batches {
+            let next = open(Batch::decode(bytes.0.clone()).ok()?).ok()?;
+            let header = *next.batch.header();
             if (header.log, header.epoch) != (log, epoch) {
                 return None;
             }
-            tip = tip.advance(tenant, &opened.batch, &opened.records)?;
-            for (seq, record) in (header.first_seq..).zip(Records::new(&opened.records).flatten()) {
-                if let Ok(Event::DeviceEnrolled(event)) = record.event() {
-                    found = Some((event, Position { log, epoch, seq }));
+            tip = tip.advance(tenant, &next.batch, &next.records)?;
+            for (seq, record) in (header.first_seq..).zip(Records::new(&next.records).flatten()) {
+                if let Ok(Event::DeviceEnrolled(enrolled)) = record.event() {
+                    enrolments.push(Enrolment { enrolled, at: Position { log, epoch, seq } });
                 }
             }
-            batches.push(opened.batch);
+            opened.push(next.batch);
         }
-        let (enrolled, position) = found?;
-        let chained = tip.head(log, epoch) == Some(proof.head.head);
-        let its_own = enrolled.device == device;
-        let by_its_key = DeviceId::of_key(tenant, &enrolled.signing_key) == device;
-        let burst = Burst { batches, head: proof.head };
-        (chained && its_own && by_its_key).then_some((enrolled, position, burst))
+        let chained = tip.head(log, epoch) == Some(head.head);
+        chained.then(|| (enrolments, Burst { batches: opened, head: *head }))
     }
 
-    /// Writes into the log of each device that it is enrolled, where that is not there yet: what
-    /// was enrolled by an earlier version, too, can prove it from then on.
+    /// Writes into the log of each device that it is enrolled and by which certificate, where that is not
+    /// there yet: what was enrolled by an earlier version, or changed its keys, can prove it from then on.
     pub(super) fn tell_enrolled(&mut self, now: Now) -> Result<()> {
+        let active = |(_, record): &(_, &DeviceRecord)| record.standing == Standing::Active;
+        let devices = self.fleet().devices().iter().filter(active).map(|(device, _)| *device);
+        self.tell_enrolled_of(now, &devices.collect::<Vec<_>>())
+    }
+
+    /// The same, of some.
+    pub(super) fn tell_enrolled_of(&mut self, now: Now, devices: &[DeviceId]) -> Result<()> {
         if self.recovery.frozen_since.is_some() {
             return Ok(());
         }
         let (mut rows, mut staged) = (self.rows(), self.stage());
-        for (device, record) in self.fleet().devices() {
+        for device in devices {
             let Some(place) = self.device_logs.get(device) else { continue };
-            let is_enrolment = |event: &Event| matches!(event, Event::DeviceEnrolled(_));
-            if record.standing != Standing::Active || self.tells(place.0, is_enrolment)? {
+            let Ok(record) = self.fleet().active(*device) else { continue };
+            let told = |event: &Event| match event {
+                Event::DeviceEnrolled(told) => told.tls_fingerprint == record.tls_fingerprint,
+                _ => false,
+            };
+            if self.tells(place.0, told)? {
                 continue;
             }
-            let event = DeviceEnrolled {
-                device: *device,
-                name: record.name.clone(),
-                signing_key: record.signing_key,
-                tls_fingerprint: record.tls_fingerprint,
-                readmitted: record.readmitted,
-                processing: record.processing.then_some(true),
-            };
+            let event = record.enrolled(*device);
             self.stage_events(&mut rows, &mut staged, now, *place, &[event.into()])?;
         }
         let changes = rows.into_changes();

@@ -80,7 +80,7 @@ impl<S: Store> Hub<S> {
     }
 
     /// Whether an event like this stands in a log.
-    pub(super) fn tells(&self, log: LogId, like: fn(&Event) -> bool) -> Result<bool> {
+    pub(super) fn tells(&self, log: LogId, like: impl Fn(&Event) -> bool) -> Result<bool> {
         let mut told = false;
         self.rows().scan::<BatchRow>(log.as_bytes(), log.as_bytes(), &mut |_, row| {
             let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;

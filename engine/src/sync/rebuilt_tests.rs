@@ -12,7 +12,7 @@ use crate::store::MemoryStore;
 use core::time::Duration;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::wire::{Hello, Message};
+use tallyroll_schema::wire::{EnrolmentProof, Hello, Message};
 use tallyroll_schema::{Hash, PublicKey, TenantId};
 
 type TestHub = Hub<MemoryStore>;
@@ -251,4 +251,124 @@ fn a_device_enrolled_since_the_backup_comes_back_too() {
     talk(&mut old, &mut hub);
     assert_eq!(hub.recovery(), None, "both reported");
     assert_eq!(hub.counts().usage().values().map(|usage| usage.captured).sum::<u64>(), 5);
+}
+
+fn change_keys(device: &mut TestDevice, hub: &mut TestHub, seed: u8, at: u64) {
+    let next = Signer::from_seed(&[seed; 32]);
+    device.rotate_keys(now(at), next, Hash([seed; 32])).expect("rotates");
+    device.seal(now(at)).expect("seals");
+    assert!(!device.is_enrolled_by_next_keys().expect("reads"));
+    talk(device, hub);
+    talk(device, hub); // hears what was written when the change was taken in
+    assert!(device.is_enrolled_by_next_keys().expect("reads"));
+    device.drop_old_keys().expect("is confirmed");
+}
+
+/// The proof was of the first keys alone: whoever had ever changed its keys was locked out.
+#[test]
+fn a_device_that_changed_its_keys_comes_back_by_those_of_today() {
+    let mut hub = hub();
+    let root = hub.root().expect("reads");
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let first = hello(&device);
+    change_keys(&mut device, &mut hub, 21, 12);
+    let second = hello(&device);
+    change_keys(&mut device, &mut hub, 31, 13);
+    record_and_sync(&mut device, &mut hub, 2);
+    let commit = hub.last_commit();
+    assert_eq!(hub.restart(now(20)).last_commit(), commit, "it is told once");
+    let [a, b, c] = [11, 21, 31].map(|seed| Hash([seed; 32]));
+
+    let mut hub = rebuilt(root.clone(), 40);
+    let newest = hello(&device);
+    for (what, hello, tls) in [
+        ("a certificate from before", &newest, a),
+        ("the one between", &newest, b),
+        ("a newer one than what it shows", &second, c),
+        ("a newer one than it ever heard of", &first, c),
+    ] {
+        let told = hub.readmit(now(41), hello, tls).expect_err(what).to_string();
+        assert!(told.contains("does not prove"), "{what}: {told}");
+    }
+    let proof = newest.enrolment.as_ref().expect("is there");
+    let renewed = proof.renewed.as_ref().expect("names the keys of today");
+    assert!(proof.len() < 2_048, "{} bytes in each HELLO", proof.len());
+    let mut forged = (**renewed).clone();
+    forged.after = Hash([9; 32]);
+    let mut foreign = (**renewed).clone();
+    foreign.head = Signer::from_seed(&[66; 32]).sign_head(TENANT, renewed.head.head);
+    let mut empty = (**renewed).clone();
+    empty.batches.clear();
+    for renewed in [forged, foreign, empty] {
+        let proof = Some(EnrolmentProof { renewed: Some(renewed.into()), ..proof.clone() });
+        let shown = Hello { enrolment: proof, ..newest.clone() };
+        hub.readmit(now(41), &shown, c).expect_err("is none of ours");
+    }
+    hub.readmit(now(42), &newest, c).expect("by the keys of today");
+    talk(&mut device, &mut hub);
+    hub.accept_loss(now(60)).expect("accepts");
+    record_and_sync(&mut device, &mut hub, 1);
+    let captured = hub.counts().usage().values().map(|usage| usage.captured).sum::<u64>();
+    assert_eq!(captured, 8);
+    for old in [&first, &second] {
+        hub.readmit(now(61), old, b).expect_err("and nobody by those before");
+    }
+}
+
+/// Whoever stole keys before they were changed, and is there first, is nobody once the device itself comes.
+#[test]
+fn who_has_keys_from_before_a_change_gives_way_to_who_has_those_of_today() {
+    let mut hub = hub();
+    let root = hub.root().expect("reads");
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let [a, b, c] = [11, 21, 31].map(|seed| Hash([seed; 32]));
+    let stolen = hello(&device);
+    change_keys(&mut device, &mut hub, 21, 12);
+    let stolen_later = hello(&device);
+    change_keys(&mut device, &mut hub, 31, 13);
+
+    let mut hub = rebuilt(root, 40);
+    hub.readmit(now(41), &stolen, a).expect("it cannot be known");
+    hub.readmit(now(42), &hello(&device), c).expect("its own word is the newest");
+    hub.readmit(now(43), &stolen_later, b).expect_err("is older than that");
+    hub.readmit(now(44), &hello(&device), c).expect_err("and once");
+    let id = device.id();
+    let found = hub.recognise(now(45), &c).expect("is its").map(|(device, _)| device);
+    assert_eq!(found, Some(id));
+    hub.recognise(now(46), &a).expect_err("is from before");
+    talk(&mut device, &mut hub);
+    let before = hub.fleet().clone();
+    hub.accept_loss(now(60)).expect("accepts");
+    let mut hub = hub.restart(now(61));
+    assert_eq!(hub.fleet(), &before);
+    hub.revoke(now(62), id, "stolen".into()).expect("revokes");
+}
+
+/// The accounts of a backup know the device by the keys that it had then.
+#[test]
+fn a_cloud_put_back_from_before_a_change_of_keys_takes_the_device_back() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let mut store = hub.store().clone();
+    change_keys(&mut device, &mut hub, 21, 12);
+    let between = hello(&device);
+    change_keys(&mut device, &mut hub, 31, 13);
+    record_and_sync(&mut device, &mut hub, 2);
+    let [b, c] = [21, 31].map(|seed| Hash([seed; 32]));
+    hub.readmit(now(19), &hello(&device), c).expect_err("this one lost nothing");
+    crate::hub::mark_restored(TENANT, &mut store).expect("is noted");
+    let mut hub = hub.restart_on(store, now(20));
+    hub.readmit(now(21), &hello(&device), b).expect_err("is not what it shows");
+    hub.readmit(now(22), &hello(&device), c).expect("by the keys of today");
+    hub.readmit(now(23), &between, b).expect_err("is older than that");
+    talk(&mut device, &mut hub);
+    assert_eq!(hub.recovery(), None, "it reported");
+    let record = hub.fleet().device(device.id()).expect("is known");
+    assert_eq!((record.name.as_str(), record.tls_fingerprint), ("a", c));
+    assert!(record.readmitted.is_some(), "on its own evidence");
+    record_and_sync(&mut device, &mut hub, 1);
+    assert_eq!(hub.counts().usage().values().map(|usage| usage.captured).sum::<u64>(), 8);
 }

@@ -47,8 +47,9 @@ fn messages() -> Vec<(&'static str, Message)> {
         text: "the disk is full; come again in an hour".into(),
         epoch,
     };
-    let proof =
-        EnrolmentProof { batches: vec![Bytes(batch().bytes().to_vec())], head: SIGNED_HEAD };
+    let batches = || vec![Bytes(batch().bytes().to_vec())];
+    let proof = |renewed| EnrolmentProof { batches: batches(), head: SIGNED_HEAD, renewed };
+    let renewed = EnrolmentRenewed { after: HASH, batches: batches(), head: SIGNED_HEAD };
     let hello = |accounts, enrolment| Hello {
         protocol: PROTOCOL_VERSION,
         schema_min: 1,
@@ -61,7 +62,8 @@ fn messages() -> Vec<(&'static str, Message)> {
         enrolment,
     };
     vec![
-        ("hello", Message::Hello(hello(Some(EPOCH), Some(proof)))),
+        ("hello", Message::Hello(hello(Some(EPOCH), Some(proof(None))))),
+        ("hello.renewed", Message::Hello(hello(Some(EPOCH), Some(proof(Some(Box::new(renewed))))))),
         ("hello.cloud", Message::Hello(hello(Some(EPOCH), None))),
         ("hello.minimal", Message::Hello(hello(None, None))),
         ("surveyed", Message::Surveyed(3)),

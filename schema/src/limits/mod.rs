@@ -33,7 +33,7 @@ pub const DIRECTORY_ENTRIES_MAX: usize = 128;
 pub const SEALED_NAME_BYTES_MAX: usize = 32 + (1 + NAME_BYTES_MAX) + 16;
 /// An enrolment's request or answer, bytes: a few keys and names, with room to grow.
 pub const ENROLMENT_BYTES_MAX: usize = 8 * 1024;
-/// What a device shows to prove its enrolment, bytes: the first few batches of its log, each of an event or two.
+/// What a device shows to prove its enrolment, bytes: a few batches of its log, each of an event or two.
 pub const ENROLMENT_PROOF_BYTES_MAX: usize = 16 * 1024;
 /// A PIN, bytes: an administrator types it.
 pub const PIN_BYTES_MAX: usize = 64;

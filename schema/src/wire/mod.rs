@@ -80,12 +80,31 @@ pub struct EnrolmentProof {
     /// Of the last one's end.
     #[n(1)]
     pub head: SignedHead,
+    /// What the cloud wrote there when it had taken in a change of the device's keys, the newest.
+    #[n(2)]
+    pub renewed: Option<Box<EnrolmentRenewed>>,
+}
+
+/// A later stretch of the same log, in which `device.enrolled` names the keys of today.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct EnrolmentRenewed {
+    /// The chain's value before the first batch.
+    #[n(0)]
+    pub after: Hash,
+    /// Batches, verbatim.
+    #[n(1)]
+    pub batches: Vec<Bytes>,
+    /// Of the last one's end.
+    #[n(2)]
+    pub head: SignedHead,
 }
 
 impl EnrolmentProof {
     /// The batches' size, bytes.
     pub fn len(&self) -> usize {
-        self.batches.iter().map(|batch| batch.0.len()).sum()
+        let renewed = self.renewed.iter().flat_map(|renewed| &renewed.batches);
+        self.batches.iter().chain(renewed).map(|batch| batch.0.len()).sum()
     }
 
     /// Whether it proves nothing, for there are no batches.

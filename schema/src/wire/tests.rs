@@ -38,7 +38,16 @@ fn hello(proof: Option<&[usize]>) -> Message {
         window: 1,
         agent: String::new(),
         accounts: None,
-        enrolment: proof.map(|sizes| EnrolmentProof { batches: batches(sizes), head: signed }),
+        enrolment: proof.map(|sizes| {
+            let (first, later) = sizes.split_at(1);
+            let after = Hash([8; 32]);
+            let renewed = EnrolmentRenewed { after, batches: batches(later), head: signed };
+            EnrolmentProof {
+                batches: batches(first),
+                head: signed,
+                renewed: Some(Box::new(renewed)),
+            }
+        }),
     })
 }
 
@@ -72,7 +81,7 @@ fn an_enrolment_proves_something_by_its_batches() {
         panic!("has a proof");
     };
     assert_eq!((proof.len(), proof.is_empty()), (7, false));
-    let nothing = EnrolmentProof { batches: Vec::new(), ..proof };
+    let nothing = EnrolmentProof { batches: Vec::new(), renewed: None, ..proof };
     assert_eq!((nothing.len(), nothing.is_empty()), (0, true));
 }
 

@@ -82,6 +82,9 @@ pub struct DeviceHistory {
     /// The epoch of the cloud's accounts when it was last heard of.
     #[n(2)]
     pub accounts: Option<EpochId>,
+    /// Where the batch begins in which the cloud last wrote that this device is enrolled, by its keys then.
+    #[n(3)]
+    pub enrolled: Option<Position>,
 }
 
 /// Whether a cloud may have lost the end of its own logs, and who told what they hold of them.
@@ -165,6 +168,7 @@ mod tests {
             anchor: Some(Hash([9; 32])),
             unconfirmed: true,
             accounts: Some(of(7).1),
+            enrolled: Some(Position { log: of(5).0, epoch: of(5).1, seq: 3 }),
         });
         assert_reads_back(&CloudRecovery {
             anchor: None,
