@@ -75,6 +75,7 @@ async fn ready(State(shown): State<Shown>) -> Response {
 
 async fn figures(State(shown): State<Shown>) -> Response {
     let held = shown.keeper.run(|replica| {
+        let _ = replica.hub.try_room(); // what it finds is shown
         let logs = replica.hub.logs()?;
         let held = logs.iter().map(|log| log.events).sum::<u64>();
         let lent = crate::control::lent(replica);

@@ -69,7 +69,8 @@ pub(crate) async fn run(
             print(refused(device))?;
         }
     }
-    let well = frozen.is_null() && quarantined == 0 && pruned.is_empty() && turned_away.is_empty();
+    let waits = pruned.iter().any(|gap| gap["retired"] != true);
+    let well = frozen.is_null() && quarantined == 0 && !waits && turned_away.is_empty();
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
 }
 
@@ -119,16 +120,24 @@ pub(super) fn refused(device: &Value) -> String {
 fn lost(gap: &Value) -> String {
     let text = |key: &str| gap[key].as_str().unwrap_or_default();
     let whose = gap["name"].as_str().unwrap_or(text("device"));
+    let advice = match gap["retired"] == true {
+        true => {
+            "It is retired: without a newer backup of the cloud that is lost for good.".to_owned()
+        }
+        false => format!(
+            "Other logs go on. Restore a newer backup of the\n\
+             cloud; without one, `tallyroll retire {}` ends this log, and the device is enrolled anew.",
+            printable(whose)
+        ),
+    };
     format!(
         "Since {}: the {} log of {} goes no further here than before seq {} of epoch {}. This cloud lost what follows\n\
-         after it had confirmed it, and the device pruned it since. Other logs go on. Restore a newer backup of the\n\
-         cloud; without one, `tallyroll retire {}` ends this log, and the device is enrolled anew.",
+         after it had confirmed it, and the device pruned it since. {advice}",
         time(gap["since"].as_u64().unwrap_or_default()),
         text("class"),
         printable(whose),
         gap["from-seq"],
         text("epoch"),
-        printable(whose),
     )
 }
 

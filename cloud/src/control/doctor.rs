@@ -47,6 +47,8 @@ struct GapLine {
     class: Option<LogClass>,
     from_seq: u64,
     since: Wall,
+    /// Nothing waits for it any more.
+    retired: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,9 +108,9 @@ fn health(replica: &Replica) -> Result<Health> {
     let accounts_since = replica.hub.accounts_since();
     let logs = replica.hub.logs()?;
     let pruned = replica.hub.gaps()?.into_iter().map(|gap| {
-        let Gap { device, log, epoch, from: from_seq, since } = gap;
+        let Gap { device, log, epoch, from: from_seq, since, retired } = gap;
         let class = logs.iter().find(|one| one.log == log).map(|one| one.class);
-        GapLine { whose: named(device), log, epoch, class, from_seq, since }
+        GapLine { whose: named(device), log, epoch, class, from_seq, since, retired }
     });
     let pruned = pruned.collect();
     let (quarantine, discarded) = (lines(replica)?, discarded(replica)?);

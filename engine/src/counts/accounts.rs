@@ -7,12 +7,12 @@
 
 use super::allotments::{Allotment, Gift, Rest};
 use super::state::{Place, newest};
-use super::sum::CreditSum;
+use super::sum::{CreditSum, thousandths};
 use crate::fold::Origin;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_schema::{Credits, DeviceId, Event, Position, SubjectId, UserAlias};
+use tallyroll_schema::{DeviceId, Event, Position, SubjectId, UserAlias};
 
 /// Groups, members, allotments, and who is forgotten.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -149,10 +149,6 @@ impl Accounts {
     }
 }
 
-fn thousandths(credits: Credits) -> i128 {
-    i128::from(credits.thousandths())
-}
-
 #[cfg(test)]
 impl Accounts {
     /// Those of one group.
@@ -167,6 +163,7 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallyroll_schema::Credits;
     use tallyroll_schema::event::allotments::AllotmentGiven;
     use tallyroll_schema::event::log::LogClass;
     use tallyroll_schema::event::people::{GroupJoined, GroupLeft, Lapsing};

@@ -7,7 +7,7 @@
 
 use super::accounts::Accounts;
 use super::state::{Place, newest};
-use super::sum::CreditSum;
+use super::sum::{CreditSum, thousandths};
 use crate::planted::{Bug, planted};
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,10 +217,6 @@ fn newest_of(gifts: &Gifts, account: SubjectId) -> Option<(Place, u32, Gift)> {
     let gifts = gifts.range((account, 0)..=(account, u32::MAX));
     let last = gifts.max_by_key(|(_, (place, _))| *place);
     last.map(|((_, month), (place, gift))| (*place, *month, *gift))
-}
-
-fn thousandths(credits: Credits) -> i128 {
-    i128::from(credits.thousandths())
 }
 
 /// Year × 12 + month − 1, as in [`super::UsageKey`].

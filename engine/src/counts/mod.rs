@@ -56,4 +56,5 @@ pub use spool::SpoolJob;
 pub use state::{Counts, Requested};
 pub use statement::{Holder, Standings, Stated, Statement};
 pub use sum::CreditSum;
+pub(crate) use sum::thousandths;
 pub use usage::{Usage, UsageKey, month_of};

@@ -36,6 +36,11 @@ impl CreditSum {
     }
 }
 
+/// An amount in thousandths, to add up.
+pub(crate) fn thousandths(credits: Credits) -> i128 {
+    i128::from(credits.thousandths())
+}
+
 /// As 16 bytes, big-endian: CBOR's integers end before it does.
 impl<C> minicbor::Encode<C> for CreditSum {
     fn encode<W: minicbor::encode::Write>(

@@ -12,8 +12,8 @@ use crate::log::journal::JournalFile;
 use crate::log::{epoch_nonce, open_epoch};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    BatchRow, DeviceHistory, DeviceLogs, HeadRow, LogRow, ReceiptRow, RotationsRow, TipRow,
-    split_epoch_key,
+    BatchRow, DeviceHistory, DeviceLogs, HeadRow, LogRow, ReceiptRow, Rotation, RotationsRow,
+    TipRow, split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
@@ -134,18 +134,25 @@ fn last_common<S: Store>(rows: &Rows<'_, S>, (log, epoch): (LogId, EpochId)) -> 
     let receipt = receipted(rows, (log, epoch))?;
     let RotationsRow(changes) = rows.get(&log)?.unwrap_or_default();
     let Some(change) = changes.last() else { return Ok(receipt) };
-    let there = match rows.get::<ReceiptRow>(&(log, change.epoch))? {
-        Some(ReceiptRow(held)) => held.head.position.seq >= change.seq,
-        None => false,
-    };
-    // An epoch that hangs on it is receipted only after it.
-    let later = change.epoch != epoch && receipt.position.epoch == epoch;
-    if there || later {
+    if is_receipted(rows, (log, epoch), change)? {
         return Ok(receipt);
     }
     // A change ends its burst, whose head is kept; a device starts without it all the same.
     let head: Option<HeadRow> = rows.get(&(log, change.epoch, change.seq))?;
     Ok(head.map_or(receipt, |HeadRow(signed)| signed.head))
+}
+
+/// Whether the cloud has a change of a log's keys, whose open epoch is this.
+pub(super) fn is_receipted<S: Store>(
+    rows: &Rows<'_, S>,
+    (log, open): (LogId, EpochId),
+    change: &Rotation,
+) -> Result<bool> {
+    let receipt = rows.get::<ReceiptRow>(&(log, change.epoch))?;
+    let there = receipt.is_some_and(|ReceiptRow(held)| held.head.position.seq >= change.seq);
+    // An epoch that hangs on it is receipted only after it.
+    let later = || Ok::<_, Error>(rows.get::<ReceiptRow>(&(log, open))?.is_some());
+    Ok(there || (open != change.epoch && later()?))
 }
 
 /// The newest head of an epoch that the cloud receipted; of one that it never did, the log's first

@@ -107,14 +107,14 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if admitted.genesis.class != LogClass::Device {
             return Ok(());
         }
-        for opened in admitted.new.iter().rev().filter(|opened| enrols(&opened.records)) {
-            let header = opened.batch.header();
-            let place = Position { log: header.log, epoch: header.epoch, seq: header.first_seq };
-            let history = self.history()?;
-            if history.enrolled < Some(place) {
-                rows.put(&(), &DeviceHistory { enrolled: Some(place), ..history });
-            }
-            break;
+        let Some(told) = admitted.new.iter().rfind(|opened| enrols(&opened.records)) else {
+            return Ok(());
+        };
+        let header = told.batch.header();
+        let place = Position { log: header.log, epoch: header.epoch, seq: header.first_seq };
+        let history = self.history()?;
+        if history.enrolled < Some(place) {
+            rows.put(&(), &DeviceHistory { enrolled: Some(place), ..history });
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! written with it never again: heads for that are signed here. Making and keeping
 //! keys, and removing old ones, is the rim's.
 
+use super::epoch::is_receipted;
 use super::own_log::OwnLog;
 use super::seal::seal_records;
 use super::{Device, Now, timestamp};
@@ -13,7 +14,7 @@ use crate::keys::Signer;
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, check_rotation, in_force};
 use crate::store::rows::{
-    BatchRow, HeadRow, ReceiptRow, RotationsRow, TipRow, epoch_key, seq_key, split_epoch_key,
+    BatchRow, HeadRow, RotationsRow, TipRow, epoch_key, seq_key, split_epoch_key,
 };
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
@@ -116,13 +117,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             let Some(change) = changes.iter().find(|change| change.writer == next) else {
                 return Ok(Rotation::Prepared);
             };
-            let receipt = rows.get::<ReceiptRow>(&(own.epoch.0, change.epoch))?;
-            let there =
-                receipt.is_some_and(|ReceiptRow(held)| held.head.position.seq >= change.seq);
-            // An epoch that hangs on it is receipted only after it.
-            let later =
-                own.epoch.1 != change.epoch && rows.get::<ReceiptRow>(&own.epoch)?.is_some();
-            confirmed &= there || later;
+            confirmed &= is_receipted(&rows, own.epoch, change)?;
         }
         Ok(if confirmed { Rotation::Confirmed } else { Rotation::Written })
     }

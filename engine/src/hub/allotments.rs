@@ -6,7 +6,7 @@
 
 use super::Hub;
 use super::funds::Funds;
-use crate::counts::{Accounts, Allotment, CreditSum, Gift, Month, month_of};
+use crate::counts::{Accounts, Allotment, CreditSum, Gift, Month, month_of, thousandths};
 use crate::device::Now;
 use crate::store::Store;
 use crate::{Error, Result};
@@ -160,10 +160,6 @@ pub(super) fn calendar(month: u32) -> Result<(u16, u8)> {
     let year = u16::try_from(month / 12).ok().filter(|year| (1970..=9999).contains(year));
     let known = year.zip(u8::try_from(month % 12 + 1).ok());
     known.ok_or_else(|| Error::Rejected("a month is one from 1970-01 to 9999-12".into()))
-}
-
-pub(super) fn thousandths(credits: Credits) -> i128 {
-    i128::from(credits.thousandths())
 }
 
 pub(super) fn amount(thousandths: i128) -> Credits {

@@ -24,10 +24,12 @@ pub struct Gap {
     pub from: u64,
     /// When the device told so first, by the cloud's clock.
     pub since: Wall,
+    /// Whether the device is retired: nothing waits for what is missing any more.
+    pub retired: bool,
 }
 
 impl<S: Store> Hub<S> {
-    /// What devices that take part pruned and is missing here.
+    /// What devices pruned and is missing here. Of a revoked one nothing more is wanted.
     ///
     /// # Errors
     /// Storage failed.
@@ -40,8 +42,11 @@ impl<S: Store> Hub<S> {
             };
             let open = rows.get::<TipRow>(&(log, epoch))?.is_some_and(|tip| tip.next_seq == from);
             let record = self.fleet().device(device);
-            if open && record.is_some_and(|record| record.standing == Standing::Active) {
-                gaps.push(Gap { device, log, epoch, from, since });
+            if let Some(record) = record.filter(|_| open)
+                && record.standing != Standing::Revoked
+            {
+                let retired = record.standing == Standing::Retired;
+                gaps.push(Gap { device, log, epoch, from, since, retired });
             }
             Ok(ControlFlow::Continue(()))
         })?;

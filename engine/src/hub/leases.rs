@@ -8,7 +8,7 @@
 use super::Hub;
 use super::decide::check_text;
 use super::funds::Funds;
-use crate::counts::{CreditSum, Lease, Recall, Request, RightKey};
+use crate::counts::{CreditSum, Lease, Recall, Request, RightKey, thousandths};
 use crate::device::Now;
 use crate::planted::{Bug, planted};
 use crate::store::Store;
@@ -345,7 +345,3 @@ impl<S: Store> Hub<S> {
 }
 
 pub(super) const RECALL: Duration = Duration::from_secs(LEASE_RECALL_SECONDS);
-
-fn thousandths(credits: Credits) -> i128 {
-    i128::from(credits.thousandths())
-}

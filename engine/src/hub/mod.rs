@@ -59,17 +59,22 @@ use crate::keys::Signer;
 use crate::log::newest_time;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    CloudErasure, CloudLogs, CloudRecovery, CloudRole, CommitRow, LogRow, TipRow, split_epoch_key,
+    CloudErasure, CloudLogs, CloudRecovery, CloudRole, CommitRow, LogRow, RoomProbe, TipRow,
+    split_epoch_key,
 };
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Hash, HybridTime, LogId, PublicKey, TenantId,
 };
+
+/// Room is tried for with so many bytes at most.
+const PROBE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Who a cloud is.
 #[derive(Debug)]
@@ -122,7 +127,8 @@ pub struct Hub<S> {
     quarantine_overflow: u64,
     /// For the nonces of epochs to come.
     entropy: [u8; 32],
-    full: bool,
+    /// Bytes of the largest write that found no room, until as many find some.
+    full: Option<usize>,
     closed: bool,
 }
 
@@ -174,7 +180,7 @@ impl<S: Store> Hub<S> {
             quarantine_overflow: 0,
             entropy: nonces,
             store,
-            full: false,
+            full: None,
             closed: false,
         };
         hub.check_anchor(now)?;
@@ -228,7 +234,7 @@ impl<S: Store> Hub<S> {
 
     /// Whether the last write found no room: nothing of it was stored, the next may find some.
     pub fn is_full(&self) -> bool {
-        self.full
+        self.full.is_some()
     }
 
     /// Tries whether there is room again, if there was none.
@@ -237,7 +243,15 @@ impl<S: Store> Hub<S> {
     /// [`Error::Full`] while there is none; storage failed.
     pub fn try_room(&mut self) -> Result<()> {
         self.refuse_if_closed()?;
-        if self.full { self.commit_changes(Changes::new()) } else { Ok(()) }
+        let Some(bytes) = self.full else { return Ok(()) };
+        let mut rows = self.rows();
+        rows.put(&(), &RoomProbe(Bytes(vec![0; bytes])));
+        let probe = rows.into_changes();
+        self.commit_changes(probe)?;
+        let mut rows = self.rows();
+        rows.delete::<RoomProbe>(&());
+        let probed = rows.into_changes();
+        self.commit_changes(probed)
     }
 
     fn rows(&self) -> Rows<'_, S> {
@@ -257,9 +271,16 @@ impl<S: Store> Hub<S> {
     }
 
     fn commit_changes(&mut self, changes: Changes) -> Result<()> {
+        let bytes: usize = changes.values().flatten().map(Vec::len).sum();
         let committed = self.store.commit(changes);
         let committed = if planted(Bug::HubCommitIgnoresFailure) { Ok(()) } else { committed };
-        self.full = committed.as_ref().is_err_and(|why| why.kind() == Kind::Full);
+        let bytes = bytes.min(PROBE_BYTES_MAX);
+        match &committed {
+            Err(why) if why.kind() == Kind::Full => self.full = self.full.max(Some(bytes)),
+            // A smaller write than the one that found no room may find some between what is stored.
+            Ok(()) => self.full = self.full.filter(|lacking| *lacking > bytes),
+            Err(_) => self.full = None,
+        }
         self.closing(committed)
     }
 }

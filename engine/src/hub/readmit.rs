@@ -178,7 +178,7 @@ impl<S: Store> Hub<S> {
             opened.push(next.batch);
         }
         let chained = tip.head(log, epoch) == Some(head.head);
-        chained.then(|| (enrolments, Burst { batches: opened, head: *head }))
+        chained.then_some((enrolments, Burst { batches: opened, head: *head }))
     }
 
     /// Writes into the log of each device that it is enrolled and by which certificate, where that is not

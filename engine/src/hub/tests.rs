@@ -80,8 +80,14 @@ fn a_full_store_is_tried_again_and_goes_on_when_there_is_room() {
     assert_eq!(hub.try_room().expect_err("no room yet").kind(), Kind::Full);
     hub.store.1 = None;
     assert!(hub.is_full(), "nobody tried");
+    hub.commit_changes(Changes::new()).expect("needs none");
+    assert!(hub.is_full(), "a smaller write says nothing");
+    hub.store.1 = Some(Kind::Full);
+    assert_eq!(hub.try_room().expect_err("as much finds none").kind(), Kind::Full);
+    hub.store.1 = None;
     hub.try_room().expect("there is room");
     assert!(!hub.is_full());
+    assert_eq!(hub.rows().get::<RoomProbe>(&()).expect("reads"), None, "nothing is left of it");
     grant(&mut hub).expect("there is room");
     assert_eq!(hub.counts().granted().values().sum::<i128>(), 2);
 }

@@ -7,7 +7,7 @@
 use super::pair::{TestDevice, capture, enrol, hub, noise, now, talk, talk_at};
 use crate::counts::{Counts, decide};
 use crate::device::{LogStatus, Retention};
-use crate::hub::Hub;
+use crate::hub::{Gap, Hub};
 use crate::merge::Refusal;
 use crate::store::{MemoryStore, Store};
 use crate::sync::{Effect, Reply};
@@ -317,7 +317,11 @@ fn a_cloud_that_lost_what_was_pruned_is_told_so_and_the_other_log_goes_on() {
     assert_eq!(old.gaps().expect("reads"), gaps, "told first, and told again");
     let mut without = old.restart(now(500));
     without.revoke(now(500), device.id(), "stolen".into()).expect("revokes");
-    assert_eq!(without.gaps().expect("reads"), [], "nobody waits for it");
+    assert_eq!(without.gaps().expect("reads"), [], "nothing more is wanted of it");
+    let mut retired = old.restart(now(500));
+    retired.retire(now(500), device.id(), "gone".into()).expect("retires");
+    let lost: Vec<_> = gaps.iter().map(|gap| Gap { retired: true, ..*gap }).collect();
+    assert_eq!(retired.gaps().expect("reads"), lost, "what was lost stays lost");
     assert_eq!(device.status().expect("reads").logs.len(), 2, "and no new epoch");
 
     // A newer backup has it.

@@ -6,6 +6,7 @@
 
 use super::cbor_row;
 use minicbor::{Decode, Encode};
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::{DeviceId, EpochId, Hash, LogId, Position, SubjectId, Wall};
 
 /// Which singleton.
@@ -28,6 +29,8 @@ pub enum MetaKey {
     CloudErasure = 7,
     /// [`CloudRole`].
     CloudRole = 8,
+    /// [`RoomProbe`].
+    RoomProbe = 9,
 }
 
 /// The logs this store's device writes.
@@ -145,6 +148,12 @@ pub struct CloudRole {
     pub accounts_only: bool,
 }
 
+/// Nothing: put and taken away again, to see whether there is room for so many bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct RoomProbe(#[n(0)] pub Bytes);
+
+cbor_row!(RoomProbe, Meta, (), |()| vec![MetaKey::RoomProbe as u8]);
 cbor_row!(CloudRole, Meta, (), |()| vec![MetaKey::CloudRole as u8]);
 cbor_row!(CloudErasure, Meta, (), |()| vec![MetaKey::CloudErasure as u8]);
 cbor_row!(DeviceErasure, Meta, (), |()| vec![MetaKey::DeviceErasure as u8]);

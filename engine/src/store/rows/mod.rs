@@ -45,7 +45,7 @@ pub use invite::{Guest, InviteRow};
 pub use log::LogRow;
 pub use meta::{
     CloudErasure, CloudLogs, CloudRecovery, CloudRole, DeviceErasure, DeviceHistory, DeviceLogs,
-    JournalState, MetaKey,
+    JournalState, MetaKey, RoomProbe,
 };
 pub use pruned::PrunedRow;
 pub use quarantine::{QuarantineBurstRow, QuarantineEntry, QuarantineRow};
