@@ -3,8 +3,8 @@
 //! Invariant: at each moment the file of keys holds those that the logs and the cloud
 //! go by. The next ones are durable before the event that names them; the old signing
 //! key is removed, and the new certificate shown, once the cloud has receipted that
-//! event; older TLS keys go once the cloud has taken a session with a newer one. What
-//! was interrupted is taken up again before the next connection.
+//! event; older TLS keys go once the cloud has taken a session with a newer one that
+//! this device can prove to be its. What was interrupted is taken up again before the next connection.
 
 use crate::data_dir::DataDir;
 use crate::identity::{IdentityError, Keys};
@@ -42,10 +42,11 @@ pub enum RekeyingError {
     /// The device refused.
     #[error(transparent)]
     Engine(#[from] Error),
-    /// Too many changes that the cloud has seen no new certificate of.
+    /// Too many changes that the cloud has seen no new certificate of, or of which it has not said so.
     #[error(
-        "keys were changed {0} times since the cloud last saw a new certificate of this device; \
-         let it link (`tallyroll-edge run`), then change them again"
+        "keys were changed {0} times since the cloud last saw a new certificate of this device and told it so; \
+         let it link (`tallyroll-edge run`), then change them again; a cloud that is frozen (`tallyroll doctor` there) \
+         tells nothing before it thaws"
     )]
     Unseen(usize),
 }

@@ -13,6 +13,7 @@ use super::turned_away::Reason;
 use crate::keeper::Unanswered;
 use std::net::SocketAddr;
 use tallyroll_engine::Error;
+use tallyroll_engine::hub::Standing;
 use tallyroll_schema::limits::links::{DENIAL_TIMEOUT, HELLO_TIMEOUT};
 use tallyroll_schema::wire::{Hello, Message};
 use tallyroll_schema::{Fingerprint, Hash};
@@ -65,12 +66,18 @@ pub(super) async fn prove(
 async fn note_if_once_ours(links: &Links, hello: Hello) {
     let once = links.keeper.run(move |replica| {
         let once = replica.hub.enrolled_once(&hello);
-        Ok(once.map(|(device, name)| (replica.hub.fleet().device(device).is_some(), device, name)))
+        Ok(once.map(|(device, name)| {
+            let known = replica.hub.fleet().device(device);
+            (known.map(|record| record.standing), device, name)
+        }))
     });
-    if let Ok(Some((is_known, device, name))) = once.await {
-        let reason = if is_known { Reason::KeysLost } else { Reason::Unknown };
-        links.turned_away.note(device, name, reason);
-    }
+    let Ok(Some((standing, device, name))) = once.await else { return };
+    let reason = match standing {
+        Some(Standing::Revoked) => return,
+        Some(_) => Reason::KeysLost,
+        None => Reason::Unknown,
+    };
+    links.turned_away.note(device, name, reason);
 }
 
 async fn hear(streams: &mut Streams) -> Result<Hello, String> {

@@ -232,7 +232,7 @@ impl Keeping {
     /// After whatever may have moved a change of keys.
     fn watch_rotation(&self) -> Result<(), Error> {
         let rekeyed = self.device.rotation()? == Rotation::Confirmed;
-        let provable = rekeyed && self.device.is_enrolled_by_next_keys()?;
+        let provable = rekeyed && self.device.can_prove_next_keys()?;
         self.progress.send_if_modified(|progress| {
             let changed = (progress.rekeyed, progress.provable) != (rekeyed, provable);
             (progress.rekeyed, progress.provable) = (rekeyed, provable);

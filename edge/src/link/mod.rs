@@ -24,6 +24,7 @@ use connect::{Line, Place, Transport};
 use core::time::Duration;
 use serde::Serialize;
 use session::Ended;
+use tallyroll_schema::Hash;
 use tallyroll_schema::enrol::{REVOKED, UNKNOWN_CERTIFICATE};
 use tls::Pinned;
 use tokio::sync::watch;
@@ -146,13 +147,20 @@ async fn attempt(
             Ok(line) => line,
             Err(why) => return Ok(why.into()),
         };
+        let fingerprint = shown.fingerprint();
+        let keys = keeper.query(|device| device.provable_keys()).await?;
+        let provable = matches!(keys, Ok(Some((_, told))) if told == Hash(fingerprint.0));
         let taken = || {
             if let Err(why) = revocation::clear(dir) {
                 warn!(%why, "it stays noted that this device was revoked");
             }
+            // Should the cloud lose that it knows this one, those before it are what else it may know.
+            if !provable {
+                return;
+            }
             // While they change, the next session does it.
             let Some(_alone) = keeper.at_the_keys_now() else { return };
-            if let Err(why) = Keys::drop_before(dir, shown.fingerprint()) {
+            if let Err(why) = Keys::drop_before(dir, fingerprint) {
                 warn!(%why, "older TLS keys stay until the next session");
             }
         };

@@ -7,21 +7,21 @@
 //! proves anything is for the cloud to say.
 
 use super::Device;
+use crate::Result;
 use crate::fetch::fetch;
 use crate::keys::Signer;
 use crate::log::journal::JournalFile;
 use crate::log::{hash_before, open};
 use crate::merge::{Admitted, Burst};
-use crate::store::rows::{BatchRow, DeviceHistory, HeadRow, LogRow, TipRow, split_epoch_key};
+use crate::store::rows::{DeviceHistory, HeadRow, LogRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
 use crate::sync::{Fetch, Reply};
-use crate::{Error, Result};
 use core::ops::ControlFlow;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::ENROLMENT_PROOF_BYTES_MAX;
 use tallyroll_schema::wire::{EnrolmentProof, EnrolmentRenewed};
-use tallyroll_schema::{Batch, Event, Hash, Position, Records};
+use tallyroll_schema::{Batch, Event, Hash, Position, PublicKey, Records};
 
 impl<F: JournalFile, S: Store> Device<F, S> {
     /// That the cloud enrolled this device; none until the cloud has told it, in its own log.
@@ -38,21 +38,33 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(Some(if whole.len() <= ENROLMENT_PROOF_BYTES_MAX { whole } else { begun }))
     }
 
-    /// Whether the cloud wrote into this device's log that it is enrolled by its next keys: from then on it can
-    /// prove that, should the cloud lose it.
+    /// The keys by which this device can prove that it is enrolled: its signing key and its TLS certificate's
+    /// fingerprint, as the cloud told them last.
     ///
     /// # Errors
     /// Storage failed.
-    pub fn is_enrolled_by_next_keys(&self) -> Result<bool> {
+    pub fn provable_keys(&self) -> Result<Option<(PublicKey, Hash)>> {
+        let Some(proof) = self.enrolment_proof()? else { return Ok(None) };
+        let batches = proof.renewed.map_or(proof.batches, |renewed| renewed.batches);
+        let mut keys = None;
+        for bytes in batches {
+            let opened = open(Batch::decode(bytes.0)?)?;
+            for record in Records::new(&opened.records) {
+                if let Ok(Event::DeviceEnrolled(told)) = record?.event() {
+                    keys = Some((told.signing_key, told.tls_fingerprint));
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Whether that is so of the next keys.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn can_prove_next_keys(&self) -> Result<bool> {
         let next = self.config.next_signer.as_ref().map(Signer::public_key);
-        let (Some(next), Some(place)) = (next, self.history()?.enrolled) else { return Ok(false) };
-        let Position { log, epoch, seq } = place;
-        let Some(row) = self.rows().get::<BatchRow>(&(log, epoch, seq))? else { return Ok(false) };
-        let opened = open(row.batch).map_err(|why| Error::corrupt("batch", why))?;
-        let mut records = Records::new(&opened.records).flatten();
-        Ok(records.any(|record| {
-            matches!(record.event(), Ok(Event::DeviceEnrolled(event)) if event.signing_key == next)
-        }))
+        Ok(next.is_some() && self.provable_keys()?.map(|(signing_key, _)| signing_key) == next)
     }
 
     fn enrolment_begun(&self) -> Result<Option<Burst>> {
@@ -83,7 +95,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
                 if told && let Some(HeadRow(head)) = rows.get(&(log, epoch, seq))? {
                     batches.truncate(at + 1); // as few as a head closes
                     let burst = Burst { batches, head };
-                    return Ok(Some(burst).filter(|_| bytes <= ENROLMENT_PROOF_BYTES_MAX));
+                    if bytes <= ENROLMENT_PROOF_BYTES_MAX {
+                        return Ok(Some(burst));
+                    }
+                    break;
                 }
             }
         }
@@ -113,7 +128,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let header = told.batch.header();
         let place = Position { log: header.log, epoch: header.epoch, seq: header.first_seq };
         let history = self.history()?;
-        if history.enrolled < Some(place) {
+        let later = |known: &Position| match known.epoch == place.epoch {
+            true => known.seq > place.seq,
+            false => known.epoch.counter > place.epoch.counter,
+        };
+        if !history.enrolled.as_ref().is_some_and(later) {
             rows.put(&(), &DeviceHistory { enrolled: Some(place), ..history });
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::merge::{Admission, Refusal};
 use crate::planted::{Bug, planted};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
-use tallyroll_schema::event::fleet::{DeviceCertificateUsed, DeviceEnrolled, DeviceKeysRotated};
+use tallyroll_schema::event::fleet::{DeviceCertificateUsed, DeviceKeysRotated};
 use tallyroll_schema::event::log::{KeyRotated, LogClass, LogOpened};
 use tallyroll_schema::{DeviceId, EpochId, Hash, LogId, Position};
 
@@ -95,17 +95,7 @@ impl<S: Store> Hub<S> {
             rotation: Position { log, epoch, seq: tip.next_seq.saturating_sub(1) },
         };
         self.stage_events(rows, staged, now, self.logs.accounts, &[noted.into()])?;
-        // By what stands in its own log it proves which keys are its, should the accounts be lost.
-        if let (Some(place), Ok(record), None) =
-            (self.device_logs.get(&device), self.fleet().active(device), self.recovery.frozen_since)
-        {
-            let enrolled = DeviceEnrolled {
-                signing_key: event.writer,
-                tls_fingerprint,
-                ..record.enrolled(device)
-            };
-            self.stage_events(rows, staged, now, *place, &[enrolled.into()])?;
-        }
+        staged.rekeyed.push(device);
         Ok(())
     }
 

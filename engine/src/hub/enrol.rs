@@ -134,8 +134,16 @@ impl<S: Store> Hub<S> {
         let log = self.stage_log(&mut rows, &mut staged, now, class, about, nonce)?;
         rows.put(&name, &invite);
         let (readmitted, processing) = (None, invite.processing);
-        let event =
-            DeviceEnrolled { device, name, signing_key, tls_fingerprint, readmitted, processing };
+        let renewed = None;
+        let event = DeviceEnrolled {
+            device,
+            name,
+            signing_key,
+            tls_fingerprint,
+            readmitted,
+            processing,
+            renewed,
+        };
         // What the device holds of it proves its enrolment should the accounts be lost.
         for place in [log, self.logs.accounts] {
             self.stage_events(&mut rows, &mut staged, now, place, &[event.clone().into()])?;

@@ -8,7 +8,7 @@ use crate::fold::{Origin, View};
 use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tallyroll_schema::event::fleet::DeviceEnrolled;
+use tallyroll_schema::event::fleet::{DeviceEnrolled, DeviceKeysRotated};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, Event, Hash, Position, PublicKey, Record, Wall};
 
@@ -46,6 +46,9 @@ pub struct DeviceRecord {
     pub readmitted: Option<Position>,
     /// Whether it is a processing server: it may ask for acts in others' jobs, and has no users.
     pub processing: bool,
+    /// The certificate that it proved to be its newest, until its ledger has brought the change to it.
+    #[serde(skip)]
+    pub proven: Option<Hash>,
 }
 
 impl DeviceRecord {
@@ -58,6 +61,7 @@ impl DeviceRecord {
             tls_fingerprint: self.tls_fingerprint,
             readmitted: self.readmitted,
             processing: self.processing.then_some(true),
+            renewed: None,
         }
     }
 
@@ -145,6 +149,7 @@ impl Fleet {
             // It proved that the accounts had lost a change of its keys.
             if event.readmitted > record.readmitted {
                 record.readmitted = event.readmitted;
+                record.proven = Some(event.tls_fingerprint);
                 self.fold_keys(event.device, event.signing_key, Some(event.tls_fingerprint));
             }
             return;
@@ -160,8 +165,26 @@ impl Fleet {
             enrolled_at: at,
             readmitted: event.readmitted,
             processing: event.processing == Some(true),
+            proven: Some(event.tls_fingerprint).filter(|_| event.renewed == Some(true)),
         };
         self.devices.insert(event.device, device);
+    }
+
+    fn fold_rotation(&mut self, event: &DeviceKeysRotated) {
+        let DeviceKeysRotated { device, signing_key, tls_fingerprint, .. } = *event;
+        let Some(record) = self.devices.get_mut(&device) else { return };
+        match record.proven {
+            // On the way to the keys that it has proven: they were its, and are nobody else's.
+            Some(proven) if tls_fingerprint != Some(proven) => {
+                if let Some(older) = tls_fingerprint {
+                    self.by_tls_fingerprint.entry(older).or_insert(device);
+                }
+            }
+            _ => {
+                record.proven = None;
+                self.fold_keys(device, signing_key, tls_fingerprint);
+            }
+        }
     }
 
     fn fold_keys(&mut self, device: DeviceId, signing_key: PublicKey, tls: Option<Hash>) {
@@ -200,9 +223,7 @@ impl View for Fleet {
             Ok(Event::DeviceRevoked(event)) => {
                 self.set_standing(event.device, Standing::Revoked, at);
             }
-            Ok(Event::DeviceKeysRotated(event)) => {
-                self.fold_keys(event.device, event.signing_key, event.tls_fingerprint);
-            }
+            Ok(Event::DeviceKeysRotated(event)) => self.fold_rotation(&event),
             Ok(Event::DeviceCertificateUsed(event)) => {
                 if let Some(record) = self.devices.get_mut(&event.device)
                     && record.tls_fingerprint == event.tls_fingerprint
@@ -242,6 +263,7 @@ mod tests {
             enrolled_at: Wall(0),
             readmitted: None,
             processing: false,
+            proven: None,
         };
         let mut fleet = Fleet::default();
         fleet.devices.insert(device, record);

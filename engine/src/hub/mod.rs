@@ -185,7 +185,7 @@ impl<S: Store> Hub<S> {
         };
         hub.check_anchor(now)?;
         hub.thaw_if_all_reported(now)?; // the last start may have ended before this
-        hub.tell_enrolled(now)?;
+        hub.tell_all_enrolled(now)?;
         hub.tell_retired(now)?;
         // Not only in an empty store: the last start may have ended before this.
         hub.publish_first_card(now)?;

@@ -5,35 +5,35 @@
 //! Nothing is unpacked, kept or told before that signature holds. What came after the
 //! enrolment and stands in no log of the device's, a revocation, cannot be known.
 
-use super::{DeviceRecord, Fleet, Hub, Standing};
+use super::{Fleet, Hub, Standing};
 use crate::device::Now;
 use crate::keys::verify_head;
 use crate::log::{Tip, open};
 use crate::merge::Burst;
 use crate::store::Store;
-use crate::store::rows::CloudRecovery;
+use crate::store::rows::{CloudRecovery, ToldRow};
 use crate::sync::Effect;
 use crate::{Error, Result};
 use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::wire::{EnrolmentProof, EnrolmentRenewed, Hello};
-use tallyroll_schema::{Batch, DeviceId, Event, Hash, Position, Records, SignedHead, Wall};
+use tallyroll_schema::{
+    Batch, DeviceId, Event, Hash, HybridTime, Position, Records, SignedHead, Wall,
+};
 
 /// What a device proved.
 struct Proven {
     newest: Enrolment,
-    /// Whether that is a later one than the first.
-    renewed: bool,
     /// The beginning of its log.
     begun: Burst,
 }
 
 /// That a device is enrolled, by the keys that it had then.
-#[derive(Clone)]
 struct Enrolment {
     enrolled: DeviceEnrolled,
     at: Position,
+    time: HybridTime,
 }
 
 impl<S: Store> Hub<S> {
@@ -103,7 +103,7 @@ impl<S: Store> Hub<S> {
                  directory and an invitation by `tallyroll enroll`"
             ))
         })?;
-        let Proven { newest: Enrolment { enrolled, at }, renewed, begun } = self
+        let Proven { newest, begun } = self
             .proven(proof, hello.device)
             .filter(|proven| proven.newest.enrolled.tls_fingerprint == tls_fingerprint)
             .ok_or_else(|| {
@@ -112,20 +112,27 @@ impl<S: Store> Hub<S> {
                      cloud says more"
                 ))
             })?;
-        let device = enrolled.device;
+        let device = newest.enrolled.device;
         let known = self.fleet().device(device);
         // The accounts are older than its change of keys, or who has its keys from before came first.
-        let older = |known: &DeviceRecord| renewed && known.readmitted < Some(at);
-        if known.is_some_and(|known| known.standing == Standing::Revoked || !older(known)) {
+        let older = known.is_none_or(|known| {
+            known.standing != Standing::Revoked && known.readmitted < Some(newest.at)
+        });
+        if !older || self.fleet().shown_by(&tls_fingerprint).is_some() {
             let why = "this device is enrolled with another certificate";
             return Err(Error::Rejected(why.into()));
         }
+        let is_known = known.is_some();
         let name = match known {
             Some(known) => known.name.clone(),
-            None => free_name(self.fleet(), enrolled.name, device),
+            None => free_name(self.fleet(), newest.enrolled.name.clone(), device),
         };
-        let is_known = known.is_some();
-        self.account(now, &[DeviceEnrolled { name, readmitted: Some(at), ..enrolled }.into()])?;
+        let readmitted = Some(newest.at);
+        let renewed = (DeviceId::of_key(self.config.tenant, &newest.enrolled.signing_key)
+            != device)
+            .then_some(true);
+        let event = DeviceEnrolled { name, readmitted, renewed, ..newest.enrolled };
+        self.account(now, &[event.into()])?;
         if !is_known {
             // The proof begins with its log's beginning: the rest is given back like any cloud's.
             self.perform(now, vec![(device, Effect::Persist(begun))])?;
@@ -133,21 +140,19 @@ impl<S: Store> Hub<S> {
         Ok(device)
     }
 
-    /// The newest enrolment of this device that we signed; the first one names the key that its id is of.
+    /// The newest enrolment of this device that we signed, in a log of its.
     fn proven(&self, proof: &EnrolmentProof, device: DeviceId) -> Option<Proven> {
         let (mut enrolments, begun) = self.signed(Tip::START, &proof.batches, &proof.head)?;
         if let Some(EnrolmentRenewed { after, batches, head }) = proof.renewed.as_deref() {
             let next_seq = Batch::decode(batches.first()?.0.clone()).ok()?.header().first_seq;
             enrolments.extend(self.signed(Tip { next_seq, hash: *after }, batches, head)?.0);
         }
-        let (first, newest) = (enrolments.first()?, enrolments.iter().max_by_key(|one| one.at)?);
-        let by_its_key =
-            DeviceId::of_key(self.config.tenant, &first.enrolled.signing_key) == device;
-        let all_its = enrolments
-            .iter()
-            .all(|one| one.enrolled.device == device && one.at.log == first.at.log);
-        let (newest, renewed) = (newest.clone(), newest.at > first.at);
-        (by_its_key && all_its).then_some(Proven { newest, renewed, begun })
+        let of_its = |one: &Enrolment| {
+            one.enrolled.device == device && one.at.log == begun.head.head.position.log
+        };
+        let all_its = enrolments.iter().all(of_its);
+        let newest = enrolments.into_iter().max_by_key(|one| one.time)?;
+        all_its.then_some(Proven { newest, begun })
     }
 
     /// The enrolments in a stretch of a log that we signed, from a tip on.
@@ -172,7 +177,8 @@ impl<S: Store> Hub<S> {
             tip = tip.advance(tenant, &next.batch, &next.records)?;
             for (seq, record) in (header.first_seq..).zip(Records::new(&next.records).flatten()) {
                 if let Ok(Event::DeviceEnrolled(enrolled)) = record.event() {
-                    enrolments.push(Enrolment { enrolled, at: Position { log, epoch, seq } });
+                    let (at, time) = (Position { log, epoch, seq }, record.header.time.hybrid);
+                    enrolments.push(Enrolment { enrolled, at, time });
                 }
             }
             opened.push(next.batch);
@@ -183,30 +189,33 @@ impl<S: Store> Hub<S> {
 
     /// Writes into the log of each device that it is enrolled and by which certificate, where that is not
     /// there yet: what was enrolled by an earlier version, or changed its keys, can prove it from then on.
-    pub(super) fn tell_enrolled(&mut self, now: Now) -> Result<()> {
-        let active = |(_, record): &(_, &DeviceRecord)| record.standing == Standing::Active;
-        let devices = self.fleet().devices().iter().filter(active).map(|(device, _)| *device);
-        self.tell_enrolled_of(now, &devices.collect::<Vec<_>>())
+    pub(super) fn tell_all_enrolled(&mut self, now: Now) -> Result<()> {
+        let devices: Vec<_> = self.fleet().devices().keys().copied().collect();
+        self.tell_enrolled(now, &devices)
     }
 
     /// The same, of some.
-    pub(super) fn tell_enrolled_of(&mut self, now: Now, devices: &[DeviceId]) -> Result<()> {
+    pub(super) fn tell_enrolled(&mut self, now: Now, devices: &[DeviceId]) -> Result<()> {
         if self.recovery.frozen_since.is_some() {
-            return Ok(());
+            return Ok(()); // by the thaw
         }
         let (mut rows, mut staged) = (self.rows(), self.stage());
         for device in devices {
             let Some(place) = self.device_logs.get(device) else { continue };
-            let Ok(record) = self.fleet().active(*device) else { continue };
-            let told = |event: &Event| match event {
-                Event::DeviceEnrolled(told) => told.tls_fingerprint == record.tls_fingerprint,
-                _ => false,
+            let Ok(record) = self.fleet().not_revoked(*device) else { continue };
+            let keys = (record.signing_key, record.tls_fingerprint);
+            let told = match rows.get::<ToldRow>(&place.0)? {
+                Some(told) => (told.signing_key, told.tls_fingerprint) == keys,
+                // By a version that kept no such row.
+                None => self.tells(place.0, |event| match event {
+                    Event::DeviceEnrolled(told) => (told.signing_key, told.tls_fingerprint) == keys,
+                    _ => false,
+                })?,
             };
-            if self.tells(place.0, told)? {
-                continue;
+            if !told {
+                let event = record.enrolled(*device);
+                self.stage_events(&mut rows, &mut staged, now, *place, &[event.into()])?;
             }
-            let event = record.enrolled(*device);
-            self.stage_events(&mut rows, &mut staged, now, *place, &[event.into()])?;
         }
         let changes = rows.into_changes();
         if changes.is_empty() { Ok(()) } else { self.finish(changes, staged) }

@@ -135,7 +135,7 @@ impl<S: Store> Hub<S> {
         let epochs = [self.logs.public].into_iter().chain(self.device_logs.values().copied());
         self.renew(now, recovery, self.logs, epochs.collect())?;
         self.publish_first_card(now)?; // nobody may have given one back
-        self.tell_enrolled(now)?;
+        self.tell_all_enrolled(now)?;
         self.tell_retired(now) // those retired meanwhile
     }
 

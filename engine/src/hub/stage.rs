@@ -7,9 +7,10 @@ use super::Hub;
 use crate::device::{Now, create_log, timestamp};
 use crate::log::{Opened, Tip, open, seal};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, CommitRow, LogRow, TipRow};
+use crate::store::rows::{BatchRow, CommitRow, LogRow, TipRow, ToldRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
+use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey, Record,
@@ -23,24 +24,15 @@ pub(super) struct Staged {
     pub(super) hybrid: HybridTime,
     /// Bursts that found their device's quarantine full.
     pub(super) overflow: u64,
+    /// Devices whose change of keys is taken in.
+    pub(super) rekeyed: Vec<DeviceId>,
+    /// The epochs of our own logs of which a device brought something, and about which devices they are.
+    pub(super) given_back: Vec<(Option<DeviceId>, (LogId, EpochId))>,
     folds: Vec<(LogOpened, Opened)>,
     own: PublicKey,
 }
 
 impl Staged {
-    /// The epochs of our own logs of which something was given back, and about which devices.
-    pub(super) fn given_back(&self) -> Vec<(Option<DeviceId>, (LogId, EpochId))> {
-        // The accounts are nobody else's to give back: what is staged of them was decided here.
-        let own = self.folds.iter().filter(|(genesis, _)| {
-            genesis.writer == self.own && genesis.class != LogClass::Accounts
-        });
-        let place = |(genesis, opened): &(LogOpened, Opened)| {
-            let header = opened.batch.header();
-            (genesis.about, (header.log, header.epoch))
-        };
-        own.map(place).collect()
-    }
-
     /// Numbers a batch that is in `rows` and folds it after the commit.
     pub(super) fn accept<S: Store>(
         &mut self,
@@ -61,6 +53,9 @@ impl Staged {
             received_at: now.wall,
         };
         rows.put(&self.commit, &row);
+        if genesis.writer == self.own && genesis.class == LogClass::Device {
+            note_told(rows, &opened)?;
+        }
         if genesis.writer == self.own {
             // Given back to us: our clock goes on after what we wrote.
             let records = Records::new(&opened.records).flatten();
@@ -70,6 +65,21 @@ impl Staged {
         self.folds.push((genesis.clone(), opened));
         Ok(())
     }
+}
+
+/// Notes by which keys a device's log tells that it is enrolled.
+fn note_told<S: Store>(rows: &mut Rows<'_, S>, opened: &Opened) -> Result<()> {
+    let log = opened.batch.header().log;
+    for record in Records::new(&opened.records).flatten() {
+        let Ok(Event::DeviceEnrolled(told)) = record.event() else { continue };
+        let HybridTime { wall, counter } = record.header.time.hybrid;
+        let DeviceEnrolled { signing_key, tls_fingerprint, .. } = told;
+        let row = ToldRow { signing_key, tls_fingerprint, at: (wall, counter) };
+        if rows.get::<ToldRow>(&log)?.is_none_or(|known| known.at < row.at) {
+            rows.put(&log, &row);
+        }
+    }
+    Ok(())
 }
 
 impl<S: Store> Hub<S> {
@@ -86,6 +96,8 @@ impl<S: Store> Hub<S> {
             commit,
             hybrid: self.hybrid,
             overflow: 0,
+            rekeyed: Vec::new(),
+            given_back: Vec::new(),
             folds: Vec::new(),
             own: self.public_key(),
         }

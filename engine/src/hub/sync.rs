@@ -156,15 +156,15 @@ impl<S: Store> Hub<S> {
                 | Effect::Accounts(_) => Reply::Done,
             });
         }
-        if !staged.given_back().is_empty() && self.recovery.frozen_since.is_none() {
+        if !staged.given_back.is_empty() && self.recovery.frozen_since.is_none() {
             // Should this process end before it froze, the next one does.
             let (frozen_since, why) = (Some(Wall(0)), GIVEN_BACK.to_owned());
             rows.put(&(), &CloudRecovery { frozen_since, why, ..self.recovery.clone() });
         }
         let changes = rows.into_changes();
-        for (_, place) in staged.given_back() {
+        for (_, place) in &staged.given_back {
             // They tell when that was all.
-            let giving = brought.iter().filter(|(_, epoch)| *epoch == place);
+            let giving = brought.iter().filter(|(_, epoch)| epoch == place);
             self.giving.extend(giving.map(|(device, _)| *device));
             self.surveyed.retain(|device| !self.giving.contains(device));
         }
@@ -211,7 +211,7 @@ impl<S: Store> Hub<S> {
         if changes.is_empty() {
             return Ok(());
         }
-        let given_back = staged.given_back();
+        let (given_back, rekeyed) = (staged.given_back.clone(), staged.rekeyed.clone());
         self.finish(changes, staged)?;
         self.written_by.extend(new_logs);
         let lost = !given_back.is_empty();
@@ -224,7 +224,10 @@ impl<S: Store> Hub<S> {
             self.freeze(now, GIVEN_BACK).inspect_err(|_| self.closed = true)?;
             self.thaw_if_all_reported(now)?;
         }
-        Ok(())
+        match self.tell_enrolled(now, &rekeyed) {
+            Err(Error::Full(_)) => Ok(()), // at the next start
+            told => told,
+        }
     }
 
     /// An epoch of our own that was given back: if it is the newest of its log, we go on from it.
@@ -302,6 +305,9 @@ impl<S: Store> Hub<S> {
             new_logs.insert((writer, admitted.genesis.class), epoch.0);
         }
         let any_new = !admitted.new.is_empty();
+        if any_new && admitted.genesis.writer == self.public_key() {
+            staged.given_back.push((admitted.genesis.about, epoch));
+        }
         for opened in admitted.new {
             staged.accept(rows, now, &admitted.genesis, opened)?;
         }

@@ -204,9 +204,16 @@ fn a_device_whose_log_does_not_say_so_is_told_at_a_start_that_it_is_enrolled() {
     let signing_key = Signer::from_seed(&[11; 32]).public_key();
     let device = DeviceId::of_key(hub.tenant(), &signing_key);
     let (name, tls_fingerprint) = ("one".into(), Hash([11; 32]));
-    let (readmitted, processing) = (None, None);
-    let enrolled =
-        DeviceEnrolled { device, name, signing_key, tls_fingerprint, readmitted, processing };
+    let (readmitted, processing, renewed) = (None, None, None);
+    let enrolled = DeviceEnrolled {
+        device,
+        name,
+        signing_key,
+        tls_fingerprint,
+        readmitted,
+        processing,
+        renewed,
+    };
     let (mut rows, mut staged, now) = (hub.rows(), hub.stage(), Now::default());
     let class = LogClass::Device;
     let log = hub.stage_log(&mut rows, &mut staged, now, class, Some(device), [9; 16]);

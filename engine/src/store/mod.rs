@@ -74,11 +74,13 @@ pub enum Table {
     Discarded = 22,
     /// Requests of a processing server that were not answered.
     Asked = 23,
+    /// By which keys each device's log tells that it is enrolled.
+    Told = 24,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -103,6 +105,7 @@ impl Table {
         Self::Rotations,
         Self::Discarded,
         Self::Asked,
+        Self::Told,
     ];
 }
 

@@ -196,6 +196,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Rotations => "21-rotations",
         Table::Discarded => "22-discarded",
         Table::Asked => "23-asked",
+        Table::Told => "24-told",
     })
 }
 

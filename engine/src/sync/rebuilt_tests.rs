@@ -257,10 +257,10 @@ fn change_keys(device: &mut TestDevice, hub: &mut TestHub, seed: u8, at: u64) {
     let next = Signer::from_seed(&[seed; 32]);
     device.rotate_keys(now(at), next, Hash([seed; 32])).expect("rotates");
     device.seal(now(at)).expect("seals");
-    assert!(!device.is_enrolled_by_next_keys().expect("reads"));
+    assert!(!device.can_prove_next_keys().expect("reads"));
     talk(device, hub);
     talk(device, hub); // hears what was written when the change was taken in
-    assert!(device.is_enrolled_by_next_keys().expect("reads"));
+    assert!(device.can_prove_next_keys().expect("reads"));
     device.drop_old_keys().expect("is confirmed");
 }
 
@@ -371,4 +371,97 @@ fn a_cloud_put_back_from_before_a_change_of_keys_takes_the_device_back() {
     assert!(record.readmitted.is_some(), "on its own evidence");
     record_and_sync(&mut device, &mut hub, 1);
     assert_eq!(hub.counts().usage().values().map(|usage| usage.captured).sum::<u64>(), 8);
+}
+
+/// What the cloud writes about new keys was taken for something that the device gave back, which froze it.
+#[test]
+fn a_change_of_keys_freezes_nothing() {
+    for restarted in [false, true] {
+        let mut hub = hub();
+        let (mut a, mut b) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+        record_and_sync(&mut a, &mut hub, 5);
+        if restarted {
+            talk(&mut b, &mut hub);
+            hub = hub.restart(now(11)); // nobody has told anything to this one
+        }
+        let epochs = |hub: &TestHub| -> Vec<_> {
+            hub.logs().expect("lists").iter().map(|log| (log.log, log.epoch)).collect()
+        };
+        let (before, commit) = (epochs(&hub), hub.last_commit().epoch);
+        change_keys(&mut a, &mut hub, 21, 12);
+        assert_eq!((hub.recovery(), epochs(&hub)), (None, before));
+        assert_eq!(hub.last_commit().epoch, commit);
+        assert!(!hub.may_have_forgotten());
+    }
+}
+
+/// The ledger of a device that has proven its keys brings the changes up to them again, one after the other.
+#[test]
+fn what_was_proven_is_not_undone_by_the_changes_on_the_way_to_it() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let mut store = hub.store().clone();
+    change_keys(&mut device, &mut hub, 21, 12);
+    change_keys(&mut device, &mut hub, 31, 13);
+    record_and_sync(&mut device, &mut hub, 2);
+    let [b, c, d] = [21, 31, 41].map(|seed| Hash([seed; 32]));
+    crate::hub::mark_restored(TENANT, &mut store).expect("is noted");
+    let mut hub = hub.restart_on(store, now(20));
+    hub.readmit(now(21), &hello(&device), c).expect("by the keys of today");
+
+    // The line breaks after the first change.
+    let held = hub.opening(device.id()).expect("reads").held;
+    let ledger = device.status().expect("reads").logs[0].clone();
+    let (place, tip) = held
+        .into_iter()
+        .find(|((log, epoch), _)| (*log, *epoch) == (ledger.log, ledger.epoch))
+        .expect("is held");
+    let (log, epoch) = place;
+    let (from, after, bytes_max) = (tip.next_seq, tip.hash, 1 << 20);
+    let ask = Fetch { log, epoch, from, after, bytes_max };
+    let Reply::Fetched(burst) = device.perform(now(22), Effect::Fetch(ask)).expect("reads") else {
+        panic!("sends nothing")
+    };
+    let brought = hub.perform(now(22), vec![(device.id(), Effect::Persist(burst))]);
+    assert!(matches!(brought.expect("takes it").as_slice(), [Reply::Persisted { .. }]));
+    assert_eq!(hub.shown_before(&b).expect("was its").0, device.id(), "the change is there");
+    hub.recognise(now(23), &b).expect_err("is from before");
+    assert!(hub.recognise(now(24), &c).expect("is its").is_some());
+    let mut hub = hub.restart(now(25));
+    talk(&mut device, &mut hub);
+    hub.recognise(now(26), &b).expect_err("is from before");
+    change_keys(&mut device, &mut hub, 41, 30);
+    assert!(hub.recognise(now(31), &d).expect("a later change counts").is_some());
+    hub.recognise(now(32), &c).expect_err("is from before");
+}
+
+/// It asked whether any word in the log names the keys, and the newest named others.
+#[test]
+fn the_newest_word_in_a_devices_log_is_of_the_keys_that_hold() {
+    let mut hub = hub();
+    let root = hub.root().expect("reads");
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let mut thief = device.copy(now(11)); // of the keys, too
+    change_keys(&mut device, &mut hub, 21, 12);
+    let [a, b, c] = [11, 21, 31].map(|seed| Hash([seed; 32]));
+
+    let mut hub = rebuilt(root, 40);
+    hub.readmit(now(41), &hello(&thief), a).expect("it cannot be known");
+    thief.rotate_keys(now(42), Signer::from_seed(&[31; 32]), c).expect("rotates");
+    thief.seal(now(42)).expect("seals");
+    talk(&mut thief, &mut hub);
+    assert!(!thief.can_prove_next_keys().expect("reads"), "while the cloud is frozen");
+    hub.accept_loss(now(43)).expect("accepts");
+    talk(&mut thief, &mut hub);
+    assert!(thief.can_prove_next_keys().expect("reads"), "by the thaw");
+    hub.await_devices(now(44)).expect("freezes");
+    assert!(hub.recognise(now(45), &c).expect("is the thief's").is_some());
+    hub.readmit(now(46), &hello(&device), b).expect("its word is later than what the thief showed");
+    talk(&mut device, &mut hub);
+    hub.accept_loss(now(47)).expect("accepts");
+    talk(&mut device, &mut hub);
+    let provable = device.provable_keys().expect("reads").map(|(_, tls)| tls);
+    assert_eq!(provable, Some(b));
 }

@@ -30,6 +30,10 @@ body! {
         /// Whether it is a processing server: it may ask for acts in other devices' jobs.
         #[n(5)]
         pub processing: Option<bool>,
+        /// As one that stands in for another: whether these are not its first keys. Its ledger brings the changes up
+        /// to them again, which are no news.
+        #[n(6)]
+        pub renewed: Option<bool>,
     }
 
     /// A device may deliver what it has and take no more rights.

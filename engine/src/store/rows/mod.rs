@@ -27,6 +27,7 @@ mod rotations;
 mod snapshot;
 mod spool_job;
 mod tip;
+mod told;
 
 pub use alias::AliasRow;
 pub use asked::AskedRow;
@@ -54,6 +55,7 @@ pub use rotations::{Rotation, RotationsRow};
 pub use snapshot::SnapshotRow;
 pub use spool_job::SpoolJobRow;
 pub use tip::TipRow;
+pub use told::ToldRow;
 
 use tallyroll_schema::{EpochId, LogId};
 

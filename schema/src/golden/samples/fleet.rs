@@ -14,7 +14,7 @@ const QUARANTINE: QuarantineId = QuarantineId([0xee; 8]);
 
 pub(super) fn samples() -> Vec<Event> {
     vec![
-        enrolled(Some(POSITION), Some(true)),
+        enrolled(Some(POSITION), Some(true), Some(true)),
         DeviceRetired { device: DEVICE, reason: "branch closed".into() }.into(),
         DeviceRevoked { device: DEVICE, reason: "stolen".into() }.into(),
         DeviceKeysRotated {
@@ -61,7 +61,7 @@ pub(super) fn samples() -> Vec<Event> {
 
 pub(super) fn minimal_samples() -> Vec<Event> {
     vec![
-        enrolled(None, None),
+        enrolled(None, None, None),
         DeviceKeysRotated {
             device: DEVICE,
             signing_key: PublicKey([0xcc; 32]),
@@ -72,7 +72,11 @@ pub(super) fn minimal_samples() -> Vec<Event> {
     ]
 }
 
-fn enrolled(readmitted: Option<Position>, processing: Option<bool>) -> Event {
+fn enrolled(
+    readmitted: Option<Position>,
+    processing: Option<bool>,
+    renewed: Option<bool>,
+) -> Event {
     DeviceEnrolled {
         device: DEVICE,
         name: "branch-7".into(),
@@ -80,6 +84,7 @@ fn enrolled(readmitted: Option<Position>, processing: Option<bool>) -> Event {
         tls_fingerprint: HASH,
         readmitted,
         processing,
+        renewed,
     }
     .into()
 }
