@@ -1,6 +1,7 @@
 //! By which keys a device's log tells that it is enrolled. Key: the log.
 //!
-//! Invariant: of the newest `device.enrolled` in it that is held, whoever brought it.
+//! Invariant: of the newest `device.enrolled` in it that is held, whoever brought it. A log of an
+//! earlier version has no such row until something is told in it again.
 
 use super::cbor_row;
 use minicbor::{Decode, Encode};
