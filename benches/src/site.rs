@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tallyroll_cloud::authority::Authority;
 use tallyroll_cloud::keeper::{Keeper, Running, start};
-use tallyroll_cloud::links::{Links, Listener, Live, TurnedAway, tls};
+use tallyroll_cloud::links::{Attention, Links, Listener, Live, tls};
 use tallyroll_cloud::opening::{Opened, open};
 use tallyroll_edge::identity::{Enrolment, Keys};
 use tallyroll_edge::link;
@@ -69,7 +69,7 @@ impl Cloud {
         let listener = Listener::new(tcp, Arc::new(tls::tls_config(&authority)?));
         let live = Live::new(Default::default());
         let (keeper, running) = start(replica, Some(live.clone()));
-        let links = Links::new(keeper.clone(), live, TurnedAway::default(), Arc::default());
+        let links = Links::new(keeper.clone(), live, Attention::default(), Arc::default());
         let links = tokio::spawn(links.serve(endpoint.clone(), listener));
         Ok(Self { keeper, wire, running, endpoint, links, authority, at })
     }

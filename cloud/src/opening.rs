@@ -47,6 +47,16 @@ pub enum OpenError {
         /// Why no other will do.
         why: &'static str,
     },
+    /// The store is gone.
+    #[error(
+        "{} is missing or empty, but this cloud has been served before: nothing goes on without it; restore a backup \
+         (`tallyroll restore FILE --data NEW`) or the file of `backup --identity-only`, which devices refill; with neither, \
+         make a new cloud in another directory and enroll the devices anew", path.display()
+    )]
+    StoreGone {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// What was noted of credits lent to devices.
     #[error(transparent)]
     Allocations(#[from] AllocationsError),
@@ -94,12 +104,15 @@ pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
     if let Some((path, why)) = keys.into_iter().find(|(path, _)| made && !path.exists()) {
         return Err(OpenError::Missing { path, why });
     }
+    let allocations = Allocations::of(dir);
+    let noted = allocations.noted()?;
+    if !made && noted.is_some() {
+        return Err(OpenError::StoreGone { path: dir.store() });
+    }
     let authority = Authority::open_or_create(&dir.authority(), SystemTime::now())?;
     let key = DirectoryKey::open_or_create(dir.root())?;
     let directory_key = PublicKey(key.public());
     let config = HubConfig { tenant, signer, directory_key, anchor: None };
-    let allocations = Allocations::of(dir);
-    let noted = allocations.noted()?;
     let store_error = |source| OpenError::Store { path: dir.store().display().to_string(), source };
     let replica = open_replica(dir, config, key, (allocations, noted)).map_err(store_error)?;
     Ok(Opened { replica, authority, endpoint })

@@ -13,7 +13,7 @@ use crate::http;
 use crate::keeper::{self, Keeper, Replica, Unanswered};
 use crate::links::endpoint::{self, EndpointSecret};
 use crate::links::tls::{TlsError, server_config, tls_config};
-use crate::links::{Links, Listener, Live, TurnedAway};
+use crate::links::{Attention, Links, Listener, Live};
 use crate::metrics::Metrics;
 use crate::opening::{OpenError, Opened, open};
 use crate::public::Public;
@@ -137,8 +137,8 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::new());
     let live = Live::new(metrics.sessions.clone());
     let (keeper, running) = keeper::start(replica, Some(live.clone()));
-    let turned_away = TurnedAway::default();
-    let links = Links::new(keeper.clone(), live.clone(), turned_away.clone(), metrics.clone());
+    let attention = Attention::default();
+    let links = Links::new(keeper.clone(), live.clone(), attention.clone(), metrics.clone());
     let desk = Desk {
         dir: dir.clone(),
         keeper: keeper.clone(),
@@ -147,7 +147,7 @@ pub async fn serve(
         port: at.quic.port(),
         tls_port: join_tls_port,
         live: Some(live),
-        turned_away,
+        attention,
     };
     let (mut linking, mut tasks) = (JoinSet::new(), JoinSet::new());
     linking.spawn(links.serve(endpoint.clone(), listener));

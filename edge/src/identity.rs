@@ -94,6 +94,14 @@ pub enum IdentityError {
     Keys(String),
 }
 
+impl IdentityError {
+    /// Whether there was no room for a file: the same may succeed later.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::File { source, .. } if [StorageFull, QuotaExceeded].contains(&source.kind()))
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct KeyFile {

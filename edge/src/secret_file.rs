@@ -30,9 +30,10 @@ pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<(
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(secret)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, directory.join(name))?;
+    let written = file.write_all(secret).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&unfinished, directory.join(name))).inspect_err(|_| {
+        let _ = fs::remove_file(&unfinished); // it takes room, where there may be none
+    })?;
     File::open(directory)?.sync_all()
 }
 

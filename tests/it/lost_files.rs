@@ -75,5 +75,16 @@ fn a_cloud_without_one_of_its_keys_makes_no_other() {
         assert!(!path.exists(), "{name} is made anew");
         fs::write(&path, &bytes).unwrap();
     }
+    let (store, bytes) =
+        (cloud.data().join("store.redb"), fs::read(cloud.data().join("store.redb")).unwrap());
+    for gone in [true, false] {
+        drop(if gone { fs::remove_file(&store) } else { fs::write(&store, []) });
+        let stderr = cloud.data().with_extension("refused");
+        let told = Process::start(&mut cloud.serving(), &stderr).unwrap_err().stderr;
+        assert!(told.contains("store.redb is missing or empty"), "{told}");
+        assert!(told.contains("tallyroll restore FILE"), "{told}");
+        assert!(fs::metadata(&store).map_or(0, |store| store.len()) == 0, "is made anew");
+    }
+    fs::write(&store, bytes).unwrap();
     cloud.start_again();
 }

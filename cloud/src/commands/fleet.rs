@@ -123,6 +123,12 @@ pub(crate) async fn grant(
             format!("; {user} is a member of {group}, whose balance got them")
         });
         print(printable(&format!("{credits} credits to {kind}{user}{member}")))?;
+        if let Some(lacking) = text("pool").strip_prefix('-') {
+            eprintln!(
+                "{lacking} more than is left are charged or with devices, which may spend what they hold: nothing is \
+                 lent until that is made up (`tallyroll leases` tells who holds what)"
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@
 
 use super::rates::OfflineArgument;
 use super::table::{Column, Side, printable, table, time};
-use super::view::{device, nameless};
+use super::view::{device, nameless, tell_apart};
 use super::{Result, ask, print};
 use clap::Subcommand;
 use serde_json::Value;
@@ -98,7 +98,8 @@ async fn show(dir: &DataDir, json: bool) -> Result {
         right("copied", "copied"),
         Column::of("until", &until),
     ];
-    let leases = rows("leases");
+    let mut leases = rows("leases");
+    tell_apart(&mut leases);
     if leases.is_empty() {
         eprintln!("Nothing was lent to a device yet; a device asks when somebody spends there.");
     } else {

@@ -7,6 +7,7 @@
 use super::table::{Column, Side, table};
 use super::{CommandError, DOES_NOT_HOLD, Result, ask, ask_each, print};
 use clap::{ArgGroup, Args, Subcommand};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -72,8 +73,13 @@ pub(crate) async fn run(dir: &DataDir, command: LogCommand) -> Result {
     }
 }
 
+/// A receipt by itself, or one log of `status --json` or `log list --json` with its receipt.
 fn read_receipt(path: &Path) -> Result<Receipt> {
-    let read = || Ok(serde_json::from_slice(&std::fs::read(path)?)?);
+    let read = || {
+        let told: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+        let receipt = told.get("receipt").unwrap_or(&told);
+        Ok(Receipt::deserialize(receipt)?)
+    };
     read().map_err(|source| CommandError::Receipt { path: path.into(), source })
 }
 

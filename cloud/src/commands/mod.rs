@@ -208,6 +208,9 @@ pub(crate) fn explain(error: &CommandError) -> ExitCode {
         }
         cause = why.source();
     }
+    if is_full(error) && !text.contains("free some") {
+        text.push_str("; free some space on its disk, then do it again");
+    }
     eprintln!("tallyroll: {}", table::printable(&text));
     ExitCode::from(error.exit_code())
 }

@@ -5,7 +5,7 @@
 
 use super::out::{OutputArguments, Sheet};
 use super::table::{Column, Holds, time};
-use super::view::device;
+use super::view::{device, tell_apart};
 use super::{Result, ask};
 use clap::Args;
 use serde_json::{Value, json};
@@ -30,7 +30,8 @@ pub(crate) async fn run(dir: &DataDir, arguments: ReconcileArguments) -> Result 
     let ReconcileArguments { month, device: wanted, output } = arguments;
     let answer = ask(dir, "reconcile", Ask::Reconcile { month, device: wanted }).await?;
     let months = answer["rows"].as_array().into_iter().flatten();
-    let rows: Vec<Value> = months.flat_map(flat).collect();
+    let mut rows: Vec<Value> = months.flat_map(flat).collect();
+    tell_apart(&mut rows);
     let count = |key, title| Column::key(key, title).holding(Holds::Count);
     let columns = [
         Column::key("month", "month"),

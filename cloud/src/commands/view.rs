@@ -9,6 +9,7 @@ use super::{CommandError, Result, ask, statement};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use tallyroll_cloud::control::people::Whose;
 use tallyroll_cloud::control::{Ask, At, Figures, Period};
@@ -118,7 +119,9 @@ pub(crate) async fn run(dir: &DataDir, arguments: ViewArguments) -> Result {
     let at = at.map(|at| at.0);
     let view = ask(dir, "view", Ask::View { figures: asked, at, month }).await?;
     let rows = view["rows"].as_array().map_or(&[][..], Vec::as_slice);
-    let rows = &rows.iter().flat_map(with_members).collect::<Vec<_>>();
+    let mut rows = rows.iter().flat_map(with_members).collect::<Vec<_>>();
+    tell_apart(&mut rows);
+    let rows = &rows;
     let mut notes = vec![stands(&view)];
     notes.extend(unused(&view));
     if let (Figures::Balances, Some(since)) = (asked, view["accounts-since"].as_u64()) {
@@ -232,6 +235,22 @@ pub(super) fn device(row: &Value) -> String {
     of("device-name").or_else(|| of("device")).unwrap_or_default()
 }
 
+/// Adds its id to the name of a device that shares it: one that was revoked or retired, and one that followed it.
+pub(super) fn tell_apart(rows: &mut [Value]) {
+    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows.iter() {
+        if let (Some(name), Some(id)) = (row["device-name"].as_str(), row["device"].as_str()) {
+            ids.entry(name.to_owned()).or_default().insert(id.to_owned());
+        }
+    }
+    for row in rows {
+        let shared = row["device-name"].as_str().is_some_and(|name| ids[name].len() > 1);
+        if let (true, Some(id)) = (shared, row["device"].as_str()) {
+            row["device-name"] = format!("{} ({id})", device(row)).into();
+        }
+    }
+}
+
 fn totals(rows: &[Value]) -> Vec<Column<'static>> {
     let adjusts = rows.iter().any(|row| !row["adjusts"].is_null());
     let adjusts = adjusts.then(|| Column::key("adjusts", "adjusts"));
@@ -267,5 +286,20 @@ mod tests {
         for wrong in ["", "yesterday", "1.", "2026-11-21", "1969-01-01T00:00:00Z"] {
             assert!(of(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn devices_of_one_name_are_told_apart() {
+        let row = |id: &str, name: Option<&str>| json!({ "device": id, "device-name": name });
+        let mut rows = [
+            row("1f", Some("branch")),
+            row("2f", Some("other")),
+            row("3f", Some("branch")),
+            row("1f", Some("branch")),
+            row("4f", None),
+        ];
+        tell_apart(&mut rows);
+        let shown = rows.iter().map(device).collect::<Vec<_>>();
+        assert_eq!(shown, ["branch (1f)", "other", "branch (3f)", "branch (1f)", "4f"]);
     }
 }

@@ -10,7 +10,7 @@ use super::people::Whose;
 use super::{Ask, Failure, Line};
 use crate::data_dir::DataDir;
 use crate::keeper::Keeper;
-use crate::links::{Live, TurnedAway};
+use crate::links::{Attention, Live};
 use crate::public::Public;
 use serde::Serialize;
 use serde_json::json;
@@ -36,7 +36,7 @@ pub struct Desk {
     /// Who is connected; absent when no process serves.
     pub live: Option<Live>,
     /// Who was turned away of late; nobody when no process serves.
-    pub turned_away: TurnedAway,
+    pub attention: Attention,
 }
 
 /// Where the parts of an answer go.

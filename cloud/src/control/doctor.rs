@@ -84,7 +84,7 @@ impl Desk {
             }
             health(replica)
         });
-        Ok(Health { turned_away: self.turned_away.list(), ..health.await? })
+        Ok(Health { turned_away: self.attention.list(), ..health.await? })
     }
 }
 

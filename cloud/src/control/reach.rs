@@ -10,7 +10,7 @@ use super::desk::Desk;
 use super::{Ask, Failure, Line, answer};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::keeper::{self, Running};
-use crate::links::TurnedAway;
+use crate::links::Attention;
 use crate::opening::{OpenError, Opened, open};
 use crate::public::{PORT, Public};
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -151,8 +151,8 @@ pub async fn reach(dir: &DataDir, purpose: &str) -> Result<Reach, ReachError> {
     let authority = authority.fingerprint();
     let tls_port = public.as_ref().and_then(|public| public.tls_port);
     let dir = dir.clone();
-    let (live, turned_away) = (None, TurnedAway::default());
-    let desk = Desk { dir, keeper, authority, public, port: PORT, tls_port, live, turned_away };
+    let (live, attention) = (None, Attention::default());
+    let desk = Desk { dir, keeper, authority, public, port: PORT, tls_port, live, attention };
     Ok(Reach::Alone(Box::new(Alone { desk, running, _lock: lock })))
 }
 

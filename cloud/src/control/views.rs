@@ -78,6 +78,8 @@ pub(super) struct Granted {
     /// The group whose balance got it, for a member.
     group: Option<String>,
     credits: Credits,
+    /// What no device has been lent of that balance; less than nothing: devices hold it.
+    pool: CreditSum,
     position: Position,
 }
 
@@ -103,8 +105,10 @@ impl Desk {
             let position = replica.hub.grant(replica.now(), subject, credits, reason)?;
             let accounts = replica.hub.counts().accounts();
             let (kind, group) = (accounts.kind(subject), accounts.group_of(subject));
+            let funds = replica.hub.funds().get(&group.unwrap_or(subject)).copied();
+            let pool = CreditSum::from_thousandths(funds.unwrap_or_default().pool());
             let group = group.map(|group| shown(replica, group));
-            Ok(Granted { user, subject, kind, group, credits, position })
+            Ok(Granted { user, subject, kind, group, credits, pool, position })
         });
         Ok(granted.await?)
     }

@@ -91,7 +91,8 @@ impl Replica {
     /// Notes the last allocation's number where that stands for all that was lent: a cloud that is frozen
     /// may have lost some, and one that stopped before it noted it has told nobody.
     pub(crate) fn note_allocations(&self, noted: Option<u64>) -> Result<(), Error> {
-        let stands = noted.unwrap_or_default() == self.hub.counts().rights().allocations();
+        // Of a new cloud that there were none: the file tells that there was a store.
+        let stands = noted == Some(self.hub.counts().rights().allocations());
         if stands || self.hub.recovery().is_some() { Ok(()) } else { self.note_last() }
     }
 

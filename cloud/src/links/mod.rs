@@ -6,6 +6,7 @@
 //! by which certificates [`tls`]'s.
 
 mod acting;
+mod attention;
 pub mod endpoint;
 mod enrolment;
 mod line;
@@ -16,11 +17,10 @@ mod readmission;
 mod session;
 mod streams;
 pub mod tls;
-mod turned_away;
 
+pub use attention::{Attention, Entry, Reason};
 pub use listener::Listener;
 pub use live::Live;
-pub use turned_away::{Entry, Reason, TurnedAway};
 
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
@@ -42,7 +42,7 @@ use tracing::{debug, error, warn};
 pub struct Links {
     keeper: Keeper,
     live: Live,
-    turned_away: TurnedAway,
+    attention: Attention,
     metrics: Arc<Metrics>,
     enrolments: Arc<Semaphore>,
     readmissions: Arc<Semaphore>,
@@ -51,11 +51,11 @@ pub struct Links {
 
 impl Links {
     /// Links whose events go to `keeper`; who is connected and who is turned away is told to the others.
-    pub fn new(keeper: Keeper, live: Live, turned_away: TurnedAway, metrics: Arc<Metrics>) -> Self {
+    pub fn new(keeper: Keeper, live: Live, attention: Attention, metrics: Arc<Metrics>) -> Self {
         let enrolments = Arc::new(Semaphore::new(ENROLMENTS_MAX));
         let readmissions = Arc::new(Semaphore::new(READMISSIONS_MAX));
         let rates = Arc::new(Rates::new());
-        Self { keeper, live, turned_away, metrics, enrolments, readmissions, rates }
+        Self { keeper, live, attention, metrics, enrolments, readmissions, rates }
     }
 
     /// Serves all who connect, until the endpoint is closed and everybody has heard it.

@@ -7,9 +7,9 @@
 //! administrator is told that it came.
 
 use super::Links;
+use super::attention::Reason;
 use super::line::{Ending, Line};
 use super::streams::Streams;
-use super::turned_away::Reason;
 use crate::keeper::Unanswered;
 use std::net::SocketAddr;
 use tallyroll_engine::Error;
@@ -77,7 +77,7 @@ async fn note_if_once_ours(links: &Links, hello: Hello) {
         Some(_) => Reason::KeysLost,
         None => Reason::Unknown,
     };
-    links.turned_away.note(device, name, reason);
+    links.attention.note(device, name, reason);
 }
 
 async fn hear(streams: &mut Streams) -> Result<Hello, String> {

@@ -9,11 +9,11 @@
 
 use super::Links;
 use super::acting::Acting;
+use super::attention::Reason;
 use super::line::{Caller, Ending, Line};
 use super::live::Told;
 use super::readmission;
 use super::streams::Streams;
-use super::turned_away::Reason;
 use crate::keeper::{Keeper, Replica, Unanswered};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -95,7 +95,7 @@ pub(super) async fn serve(links: &Links, caller: Caller) {
             let shown = Hash(fingerprint.0);
             let before = links.keeper.run(move |replica| Ok(replica.hub.shown_before(&shown)));
             if let Ok(Some((device, name))) = before.await {
-                links.turned_away.note(device, name, Reason::OldKeys);
+                links.attention.note(device, name, Reason::OldKeys);
             }
             return turn_away(line, Ending::Denied, &why).await;
         }
@@ -135,9 +135,9 @@ async fn attend(links: &Links, came: Came, known: Known, decisions: watch::Recei
     let Came { from, by, .. } = came;
     let session = async {
         let (_place, told, took) = links.live.enter(known.device);
-        links.turned_away.let_in(known.device);
+        links.attention.let_in(known.device);
         if took {
-            links.turned_away.note(known.device, known.name.clone(), Reason::Twice);
+            links.attention.note(known.device, known.name.clone(), Reason::Twice);
         }
         if known.revoked.is_some() {
             links.metrics.refused.inc();

@@ -77,8 +77,8 @@ async fn spend(
         // A refusal counts that was heard since: an older one may be out of date.
         let refused = short.refused.is_some() && asked;
         asked |= short.asked;
-        if refused || short.cut_off || Instant::now() >= until {
-            return Ok(refusal(&short));
+        if refused || short.cut_off || desk.acts.is_none() || Instant::now() >= until {
+            return Ok(refusal(&short, desk.acts.is_some()));
         }
         let pause = until.saturating_duration_since(Instant::now()).min(TRIED_AGAIN);
         let news = progress.wait_for(|progress| progress.rights != rights);
@@ -96,7 +96,7 @@ fn nothing_lent(Short { needed, lease, .. }: &Short, why: &str) -> LineAnswer {
 }
 
 /// What whoever wanted more than there is, is told.
-fn refusal(short: &Short) -> LineAnswer {
+fn refusal(short: &Short, agent: bool) -> LineAnswer {
     let Short { needed, lease, cut_off, refused, here, .. } = short;
     if *cut_off {
         return LineAnswer::Busy(format!(
@@ -105,9 +105,14 @@ fn refusal(short: &Short) -> LineAnswer {
         ));
     }
     let Some((available, held)) = refused else {
+        let why = match agent {
+            true => "the cloud was asked for more and has not answered: try again",
+            false => {
+                "no agent runs here that could ask the cloud for more: start `tallyroll-edge run`, then try again"
+            }
+        };
         return LineAnswer::Busy(format!(
-            "this costs {needed} credits and {lease} are left of the user's lease here; the cloud was asked for more \
-             and has not answered: try again"
+            "this costs {needed} credits and {lease} are left of the user's lease here; {why}"
         ));
     };
     let own = held.iter().any(|held| held.device == *here);
@@ -139,18 +144,20 @@ mod tests {
         let refused = Some((credits(1), vec![held]));
         let (cut_off, asked, here) = (false, false, DeviceId([1; 16]));
         let short = Short { needed: credits(4), lease: credits(2), cut_off, refused, here, asked };
-        let LineAnswer::Error(told) = refusal(&short) else { panic!("it is refused") };
+        let LineAnswer::Error(told) = refusal(&short, true) else { panic!("it is refused") };
         assert!(
             told.contains("5.000 are held by device 0707") && told.contains("1.000 at the"),
             "{told}"
         );
-        let LineAnswer::Busy(told) = refusal(&Short { cut_off: true, ..short.clone() }) else {
+        let LineAnswer::Busy(told) = refusal(&Short { cut_off: true, ..short.clone() }, true)
+        else {
             panic!("it may go on")
         };
         assert!(told.contains("link is back"), "{told}");
-        let LineAnswer::Busy(told) = refusal(&Short { refused: None, ..short }) else {
-            panic!("it may go on")
-        };
-        assert!(told.contains("has not answered"), "{told}");
+        for (agent, why) in [(true, "has not answered"), (false, "start `tallyroll-edge run`")] {
+            let short = Short { refused: None, ..short.clone() };
+            let LineAnswer::Busy(told) = refusal(&short, agent) else { panic!("it may go on") };
+            assert!(told.contains(why), "{told}");
+        }
     }
 }

@@ -207,6 +207,11 @@ impl Desk {
                     Ok(Answer::Busy { busy: why.to_string() })
                 }
                 Err(why @ RekeyingError::Unseen(_)) => Ok(Answer::Busy { busy: why.to_string() }),
+                Err(RekeyingError::Identity(why)) if why.is_full() => {
+                    let busy =
+                        format!("{why}; free some space on the disk, then change the keys again");
+                    Ok(Answer::Busy { busy })
+                }
                 Err(why) => Err(why.to_string()),
             }),
         };

@@ -65,11 +65,11 @@ impl Noted {
 
 /// The devices that were turned away of late.
 #[derive(Debug, Clone, Default)]
-pub struct TurnedAway {
+pub struct Attention {
     seen: Arc<Mutex<Seen>>,
 }
 
-impl TurnedAway {
+impl Attention {
     /// Those that came of late.
     pub fn list(&self) -> Vec<Entry> {
         self.list_at(Instant::now())
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn who_is_let_in_or_stays_away_is_forgotten_but_not_its_copy() {
-        let away = TurnedAway::default();
+        let away = Attention::default();
         let [one, other] = [DeviceId([1; 16]), DeviceId([2; 16])];
         for reason in [Reason::Unknown, Reason::KeysLost, Reason::OldKeys] {
             away.note(one, "one".into(), reason);
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn who_takes_its_own_place_again_and_again_is_there_twice() {
-        let (away, device, began) = (TurnedAway::default(), DeviceId([1; 16]), Instant::now());
+        let (away, device, began) = (Attention::default(), DeviceId([1; 16]), Instant::now());
         let take = |seconds| {
             let now = began + Duration::from_secs(seconds);
             away.note_at(device, "one".into(), Reason::Twice, now);
