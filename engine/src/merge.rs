@@ -14,7 +14,7 @@ use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result, keys};
-use tallyroll_schema::event::log::{EpochOpened, KeyRotated, LogOpened};
+use tallyroll_schema::event::log::{EpochOpened, KeyRotated, LogClass, LogOpened};
 use tallyroll_schema::{
     Batch, DecodeError, EpochId, Head, LogId, Position, QuarantineId, SignedHead, TenantId,
 };
@@ -281,6 +281,7 @@ fn writer_of<S: Store>(
     let writer = in_force(rows, genesis, head.head.position, opening)?;
     let signed_by = |key| keys::verify_head(rows.tenant(), key, head);
     let unsound = planted(Bug::SignatureUnchecked)
+        || (planted(Bug::TailUnverified) && genesis.class == LogClass::Device)
         || (planted(Bug::OldKeyBelieved) && signed_by(&genesis.writer));
     if signed_by(&writer.key) || unsound {
         return Ok(writer);

@@ -56,6 +56,8 @@ bugs! {
     // merge and fetch
     /// A head's signature is not looked at.
     SignatureUnchecked,
+    /// What is given back of a cloud's log about a device is taken in whoever signed it.
+    TailUnverified,
     /// A log's first key is believed for ever, whatever keys came after it.
     OldKeyBelieved,
     /// A signed head is taken for the last batch's, whatever its hash.
@@ -168,6 +170,8 @@ bugs! {
     AdditiveHeld,
     /// A device's next epoch has the rights of the one before.
     RightsReused,
+    /// What a copy spent of a lease is booked twice.
+    CopiedTwice,
     /// A lease is granted though the pool does not cover it.
     PoolUnchecked,
     /// An act is recorded though the pool does not cover it.

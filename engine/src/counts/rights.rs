@@ -276,7 +276,8 @@ impl Rights {
     /// A copy spent the same right once more, where its original did not see it.
     pub(super) fn fold_again(&mut self, device: DeviceId, from: Position, event: &Event) {
         if let Some((user, Backing { right: Right::Lease, credits })) = backed(event) {
-            self.lease_mut(device, from.epoch, user).copied += positive(credits);
+            let times = if planted(Bug::CopiedTwice) { 2 } else { 1 };
+            self.lease_mut(device, from.epoch, user).copied += positive(credits) * times;
         }
     }
 

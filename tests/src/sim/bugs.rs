@@ -18,7 +18,9 @@ pub fn finder(bug: Bug) -> &'static str {
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows => "never-forks",
         CreditIgnored => "bounded",
-        RightsReused | PoolUnchecked | ActUnchecked | ActDoneAgain => "never-overspends",
+        RightsReused | CopiedTwice | PoolUnchecked | ActUnchecked | ActDoneAgain => {
+            "never-overspends"
+        }
         ReturnUncounted | MembersApart | GiftGivenAgain => "every-credit-has-a-place",
         SnapshotWithoutGrants
         | ImportsNotStored
@@ -48,6 +50,7 @@ pub fn finder(bug: Bug) -> &'static str {
         | RecordCountTrusted
         | OrphanAdmitted
         | SignatureUnchecked
+        | TailUnverified
         | HeldUncompared
         | OldKeyBelieved
         | HeadHashUnchecked

@@ -20,7 +20,7 @@ use tallyroll_engine::store::rows::BatchRow;
 use tallyroll_schema::{BatchHeader, Event, Hash, Position, Record, Records};
 
 /// Machines a history may have, with its clones.
-const MACHINES_MAX: usize = 7;
+const MACHINES_MAX: usize = 10;
 
 impl World {
     /// A device's disk is copied; the next time, the copy is put back.

@@ -33,6 +33,8 @@ pub(crate) enum Forgery {
     Count,
     /// Its batch says that it is of another log.
     OtherLog,
+    /// It goes on a log of the cloud's, signed by the device that gives it back.
+    Tail,
     /// It stands at a place that is filled, with other content.
     Filled,
     /// It opens an epoch that hangs on a history that nobody wrote.
@@ -51,7 +53,7 @@ pub(crate) enum Forgery {
 
 impl Forgery {
     /// All of them.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::None,
         Self::Gap,
         Self::OtherRecords,
@@ -59,6 +61,7 @@ impl Forgery {
         Self::Length,
         Self::Count,
         Self::OtherLog,
+        Self::Tail,
         Self::Filled,
         Self::Orphan,
         Self::SecondLedger,
@@ -83,7 +86,7 @@ impl Forgery {
         let sealed = |log, epoch, seq| seal(log, epoch, seq, count, &records).ok();
         let next = tip.next_seq;
         match self {
-            Self::None | Self::OtherDevice | Self::Revoked => {
+            Self::None | Self::OtherDevice | Self::Revoked | Self::Tail => {
                 burst(&signer, (log, epoch), sealed(log, epoch, next)?, tip.hash, &records)
             }
             Self::Gap => {

@@ -67,6 +67,8 @@ pub struct DeviceMachine {
     pub former_seeds: Vec<[u8; 32]>,
     cloud_key: PublicKey,
     public_log: LogId,
+    /// The logs that it writes, once it has run.
+    pub own_logs: Vec<LogId>,
     /// Its disk.
     pub disk: Disk,
     /// Its clock.
@@ -103,6 +105,7 @@ impl DeviceMachine {
             former_seeds: Vec::new(),
             cloud_key: cloud.0,
             public_log: cloud.1,
+            own_logs: Vec::new(),
             disk,
             clock: Clock::default(),
             process: None,

@@ -79,6 +79,9 @@ impl World {
         let started = machine.start(&machine.disk, self.plan.redb, self.now, nonces);
         let Some(process) = self.device_outcome(index, started)? else { return Ok(()) };
         self.trace.note(self.now, format_args!("device {index} runs"));
+        if let Ok(status) = process.status() {
+            self.devices[index].own_logs = status.logs.iter().map(|log| log.log).collect();
+        }
         self.devices[index].process = Some(process);
         receipts::found(self, index)?;
         self.devices[index].seal_timer = None;

@@ -135,10 +135,9 @@ pub fn live(options: &Options, history: u64, look: impl FnOnce(&World)) -> Outco
     if Entropy::new(options.seed, history, "crowd").percent(CROWD_PERCENT) {
         (plan.devices, plan.payers) = (8, PAYERS.len());
     }
-    let sought = options.bug.is_none_or(|bug| bug == Bug::OldKeyBelieved);
     // A copy from before a change is refused for good: the engine's tests and `tests/it`.
-    plan.rekeys = rekeys && sought && !plan.faults.iter().any(|fault| fault.copies());
-    plan.prunes = prunes && options.bug.is_none() && !plan.has(Fault::TailLost);
+    plan.rekeys = rekeys && !plan.faults.iter().any(|fault| fault.copies());
+    plan.prunes = prunes && !plan.has(Fault::TailLost);
     if let Some(planted) = options.planted {
         planted.suit(&mut plan);
     }

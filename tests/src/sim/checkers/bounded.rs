@@ -57,10 +57,8 @@ fn is_given_back(world: &World, id: ConnectionId, side: Side, message: &Message)
     let (Message::Batch(batch), Some(connection)) = (message, world.connections.get(&id)) else {
         return false;
     };
-    let machine = &world.devices[connection.device];
-    let status = machine.process.as_ref().and_then(|process| process.status().ok());
-    let own =
-        status.is_some_and(|status| status.logs.iter().any(|log| log.log == batch.header().log));
+    // Also while its process is down: what is under way to it was sent before anybody knew.
+    let own = world.devices[connection.device].own_logs.contains(&batch.header().log);
     own == (side == Side::Cloud)
 }
 

@@ -9,7 +9,9 @@ use super::accounts::Accounts;
 use crate::sim::accounts::GROUP;
 use crate::sim::leases::{PAYERS, payer};
 use crate::sim::world::{Step, World};
-use tallyroll_schema::SubjectId;
+use std::collections::{BTreeMap, BTreeSet};
+use tallyroll_schema::event::leases::Right;
+use tallyroll_schema::{EpochId, Event, Record, SubjectId, UserAlias};
 
 pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
@@ -22,10 +24,8 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         if lease.overdrawn > 0 {
             return wrong(format!("{key:?} overdrew {}, and may not", lease.overdrawn));
         }
-        if lease.copied > 0 && !world.truth.copied.contains_key(&key.device) {
-            return wrong(format!("{key:?} spent {} once more, uncopied", lease.copied));
-        }
     }
+    copies_spend_what_was_lent(world, held)?;
     // Who shares a balance may leave with what is lent to them: all payers' credits are one sum then.
     let payers: Vec<SubjectId> = PAYERS.map(payer).chain([GROUP]).collect();
     let purses: Vec<&[SubjectId]> = match world.plan.accounts {
@@ -60,6 +60,59 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
         }
     }
     Ok(())
+}
+
+/// A copy that nobody could tell from its original spends what that one was lent at most, once for each copy; one that
+/// could be told spends nothing of it. What was spent so is counted here, from the records.
+fn copies_spend_what_was_lent(world: &World, held: &CloudRecords) -> Step {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let wrong = |what: String| Err(world.violation("never-overspends", what));
+    let again = spent_again(held);
+    for (key, lease) in cloud.counts().rights().leases() {
+        let recorded = again.get(&(key.epoch, key.user)).copied().unwrap_or(0);
+        if lease.copied != recorded {
+            let what = format!("{key:?}: {} by copies, {recorded} recorded again", lease.copied);
+            return wrong(what);
+        }
+        let lost = world.truth.tails_lost > 0 && world.truth.copied.contains_key(&key.device);
+        let copies = match world.truth.perfectly_copied.contains(&key.device) || lost {
+            true => world.truth.copied.get(&key.device).copied().unwrap_or(0),
+            false => 0,
+        };
+        if lease.copied > lease.granted * i128::from(copies) {
+            let what = format!("{key:?} spent {} of {} once more", lease.copied, lease.granted);
+            return wrong(format!("{what}, by {copies} copies that nobody could tell"));
+        }
+    }
+    Ok(())
+}
+
+/// What was spent with a lease in histories that were set aside, thousandths, by the ledger's epoch and the user.
+fn spent_again(held: &CloudRecords) -> BTreeMap<(EpochId, UserAlias), i128> {
+    let mut known = BTreeSet::new();
+    let mut again: BTreeMap<_, i128> = BTreeMap::new();
+    for bytes in held.values() {
+        let event = Record::split(bytes).and_then(|(record, _)| record.event());
+        let Ok(Event::EventResubmitted(event)) = event else { continue };
+        let (from, record) = (event.resubmitted_from, event.record.0);
+        if !known.insert((from, record.clone())) {
+            continue; // by several copies
+        }
+        let spent = match Record::split(&record).and_then(|(record, _)| record.event()) {
+            Ok(Event::PagesPrinted(e)) => Some((e.user, e.charge)),
+            Ok(Event::PagesCaptured(e)) => Some((e.user, e.charge)),
+            Ok(Event::PagesConverted(e)) => Some((e.user, e.charge)),
+            Ok(Event::DocumentSent(e)) => Some((e.user, e.charge)),
+            Ok(Event::DocumentSaved(e)) => Some((e.user, e.charge)),
+            _ => None,
+        };
+        let Some((user, charge)) = spent else { continue };
+        if let Some(backing) = charge.backing.filter(|backing| backing.right == Right::Lease) {
+            let spent = i128::from(backing.credits.thousandths()).max(0);
+            *again.entry((from.epoch, user)).or_default() += spent;
+        }
+    }
+    again
 }
 
 /// All that a subject was ever granted, given back or due of a month, or may have been.

@@ -68,9 +68,11 @@ fn tried(world: &World, entropy: &mut Entropy, forgery: Forgery) -> Step {
     let Some(Ok(offers)) = machine.process.as_ref().map(|process| process.offers()) else {
         return Ok(());
     };
-    let Some(open) = offers.iter().find(|offer| offer.kind == OfferKind::Open) else {
-        return Ok(());
-    };
+    let of_cloud = cloud.offers(machine.id).map_err(failed)?;
+    let mut open = offers.iter().filter(|offer| offer.kind == OfferKind::Open);
+    let mut about = of_cloud.iter().filter(|offer| offer.class == LogClass::Device);
+    let open = if forgery == Forgery::Tail { about.next_back() } else { open.next() };
+    let Some(open) = open else { return Ok(()) };
     let Head { position, hash } = open.head;
     let epoch = (position.log, position.epoch);
     let tip = Tip { next_seq: position.seq + 1, hash };
