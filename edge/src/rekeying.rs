@@ -45,8 +45,8 @@ pub enum RekeyingError {
     /// Too many changes that the cloud has seen no new certificate of, or of which it has not said so.
     #[error(
         "keys were changed {0} times since the cloud last saw a new certificate of this device and told it so; \
-         let it link (`tallyroll-edge run`), then change them again; a cloud that is frozen (`tallyroll doctor` there) \
-         tells nothing before it thaws"
+         let it link (`tallyroll-edge run`; if that runs, start it again), then change them again; a cloud that is frozen \
+         (`tallyroll doctor` there) tells nothing before it thaws"
     )]
     Unseen(usize),
 }

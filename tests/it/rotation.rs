@@ -115,7 +115,7 @@ fn a_copy_from_before_is_refused_once_the_new_certificate_was_shown() {
     let told = wait_for(PATIENCE, "the copy is told", || {
         let status = before.json(&["status"]);
         let why = status["why"].as_str().filter(|_| status["link"] == "down");
-        why.filter(|why| why.contains("shows a certificate from before")).map(str::to_owned)
+        why.filter(|why| why.contains("this one shows others")).map(str::to_owned)
     });
     assert!(told.contains("backup made since") && told.contains("tallyroll enroll"), "{told}");
     let shown = before.run(&["status"]).succeeded();

@@ -67,8 +67,8 @@ fn story(fork: &Value) -> String {
     }
     if fork["side-by-side"] == true {
         lines.push(format!(
-            "  two of this device wrote at the same place: a copy of it, or it was put back from an older backup. If one of \
-             them is not yours,\n  `tallyroll revoke {}` and enrol it anew; else see that only one of them runs",
+            "  copies of this device wrote side by side, or it was put back from an older backup. If one of them is not yours,\n  \
+             `tallyroll revoke {}` and enrol it anew; else see that only one of them runs",
             text("device-name")
         ));
     }

@@ -66,15 +66,22 @@ pub(super) async fn prove(
 async fn note_if_once_ours(links: &Links, hello: Hello) {
     let once = links.keeper.run(move |replica| {
         let once = replica.hub.enrolled_once(&hello);
-        Ok(once.map(|(device, name)| {
+        Ok(once.map(|(device, name, at)| {
             let known = replica.hub.fleet().device(device);
-            (known.map(|record| record.standing), device, name)
+            let known = known.map(|record| (record.standing, record.readmitted >= Some(at)));
+            (known, device, name)
         }))
     });
-    let Ok(Some((standing, device, name))) = once.await else { return };
-    let reason = match standing {
-        Some(Standing::Revoked) => return,
-        Some(_) => Reason::KeysLost,
+    let Ok(Some((known, device, name))) = once.await else { return };
+    let reason = match known {
+        Some((Standing::Revoked, _)) => return,
+        Some((_, older)) => {
+            if older {
+                Reason::OldKeys
+            } else {
+                Reason::KeysLost
+            }
+        }
         None => Reason::Unknown,
     };
     links.attention.note(device, name, reason);

@@ -140,6 +140,14 @@ fn describe(status: &Value) -> String {
     lines.extend(status["leases"].as_array().into_iter().flatten().map(lease));
     let (requests, revoked) = (status["asked"].as_array(), status["revoked"] == true);
     lines.extend(requests.into_iter().flatten().map(|row| asked(row, revoked)));
+    if status["keys-lost"].as_bool() == Some(true) {
+        lines.push(
+            "nothing more reaches the cloud: this device's logs go on where only a key signs that it no longer has (it was put back \
+             from a backup, or the cloud took in what a copy with other keys wrote); it keeps what it has, and joins anew, with a \
+             new data directory and an invitation by `tallyroll enroll`"
+                .into(),
+        );
+    }
     if status["unconfirmed"].as_bool() == Some(true) {
         lines.push(
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),

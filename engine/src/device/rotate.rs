@@ -143,6 +143,19 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             .collect()
     }
 
+    /// Whether the keys that are here sign what comes next in both logs.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn can_sign(&self) -> Result<bool> {
+        let (rows, mut all) = (self.rows(), true);
+        for own in [&self.ledger, &self.telemetry] {
+            let key = in_force(&rows, &own.genesis, own.position(own.next_seq()), None)?.key;
+            all &= self.signers().iter().any(|signer| signer.public_key() == key);
+        }
+        Ok(all)
+    }
+
     fn signer(&self, key: &PublicKey) -> Result<&Signer> {
         let found = self.signers().into_iter().find(|signer| signer.public_key() == *key);
         found.ok_or_else(|| {

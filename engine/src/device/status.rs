@@ -48,6 +48,8 @@ pub struct Status {
     /// Whether the cloud may know more of this device than it does itself, because
     /// it was restored or copied. Page logs wait until it was asked.
     pub unconfirmed: bool,
+    /// Whether its logs go on where only a key signs that is no longer here: nothing more reaches the cloud.
+    pub keys_lost: bool,
     /// Whether new work is refused because there is no room on the disk.
     pub full: bool,
     /// How far it has come with leaving, if it is retired.
@@ -84,7 +86,18 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let (unconfirmed, full) = (self.is_unconfirmed()?, !self.has_room());
         let retired = self.retirement()?;
         let (card, settlement) = (self.card().version, self.counts().settlement_policy());
-        Ok(Status { logs, unconfirmed, full, retired, closed, incomplete, card, settlement })
+        let keys_lost = !self.can_sign()?;
+        Ok(Status {
+            logs,
+            unconfirmed,
+            keys_lost,
+            full,
+            retired,
+            closed,
+            incomplete,
+            card,
+            settlement,
+        })
     }
 
     pub(super) fn open_status(&self, own: &OwnLog) -> Result<LogStatus> {

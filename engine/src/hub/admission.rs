@@ -23,6 +23,15 @@ const OLD_KEYS: &str = "it is written with keys from before this device's were c
     a backup made before; put back a backup made since, or join anew with a new data directory and an invitation by \
     `tallyroll enroll`";
 
+/// What is told to who shows a certificate that is the device's no more.
+pub(super) fn old_keys(name: &str) -> Error {
+    Error::Rejected(format!(
+        "the keys of this device, {name}, were changed, and this one shows others: it is a copy, or was put back from a \
+         backup made before, or its keys were changed at a copy of it; put back a backup made since, or join anew with \
+         a new data directory and an invitation by `tallyroll enroll`"
+    ))
+}
+
 /// What a device brings, beside what others bring in the same commit.
 pub(super) struct Brought<'a, S> {
     pub(super) hub: &'a Hub<S>,
@@ -119,13 +128,7 @@ impl<S: Store> Hub<S> {
         let Some(device) = self.fleet().shown_by(fingerprint) else { return Ok(None) };
         let record = self.fleet().known(device)?;
         if !record.accepts(fingerprint) {
-            let why = format!(
-                "the keys of this device, {}, were changed, and this one shows a certificate from before: it is a copy, \
-                 or was put back from a backup made before; put back a backup made since, or join anew with a new data \
-                 directory and an invitation by `tallyroll enroll`",
-                record.name
-            );
-            return Err(Error::Rejected(why));
+            return Err(old_keys(&record.name));
         }
         if record.tls_fingerprint == *fingerprint && !record.older_tls_fingerprints.is_empty() {
             let tls_fingerprint = *fingerprint;

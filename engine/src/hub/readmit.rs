@@ -1,17 +1,19 @@
 //! Devices that the accounts do not know any more, and that can prove that they did.
 //!
-//! Invariant: only while this cloud is frozen, and only on its own signature: a head
-//! of a log that only it writes, over the enrolment that binds the device's two keys.
+//! Invariant: only while this cloud is frozen, which what a device shows may bring about, and
+//! only on its own signature: a head of a log that only it writes, over the enrolment
+//! that binds the device's two keys.
 //! Nothing is unpacked, kept or told before that signature holds. What came after the
 //! enrolment and stands in no log of the device's, a revocation, cannot be known.
 
+use super::admission::old_keys;
 use super::{Fleet, Hub, Standing};
 use crate::device::Now;
 use crate::keys::verify_head;
 use crate::log::{Tip, open};
 use crate::merge::Burst;
 use crate::store::Store;
-use crate::store::rows::{CloudRecovery, ToldRow};
+use crate::store::rows::{CloudRecovery, TipRow, ToldRow};
 use crate::sync::Effect;
 use crate::{Error, Result};
 use tallyroll_schema::enrol::UNKNOWN_CERTIFICATE;
@@ -49,10 +51,11 @@ impl<S: Store> Hub<S> {
     }
 
     /// The device that a HELLO proves to have been enrolled here, by whatever certificate it came,
-    /// and its name then.
-    pub fn enrolled_once(&self, hello: &Hello) -> Option<(DeviceId, String)> {
-        let enrolled = self.proven(hello.enrolment.as_ref()?, hello.device)?.newest.enrolled;
-        Some((enrolled.device, enrolled.name))
+    /// and its name and place then.
+    pub fn enrolled_once(&self, hello: &Hello) -> Option<(DeviceId, String, Position)> {
+        let Enrolment { enrolled, at, .. } =
+            self.proven(hello.enrolment.as_ref()?, hello.device)?.newest;
+        Some((enrolled.device, enrolled.name, at))
     }
 
     /// Since when the accounts hold all, if what was before is lost.
@@ -94,34 +97,43 @@ impl<S: Store> Hub<S> {
     /// [`Error::Rejected`] with what to tell it; storage failed.
     pub fn readmit(&mut self, now: Now, hello: &Hello, tls_fingerprint: Hash) -> Result<DeviceId> {
         self.refuse_if_closed()?;
-        if !self.may_readmit() {
-            return Err(self.unknown_device());
-        }
-        let proof = hello.enrolment.as_ref().ok_or_else(|| {
-            Error::Rejected(format!(
-                "{UNKNOWN_CERTIFICATE}, and it shows nothing that proves that it was; have it enrolled anew, with a new data \
-                 directory and an invitation by `tallyroll enroll`"
-            ))
-        })?;
-        let Proven { newest, begun } = self
-            .proven(proof, hello.device)
-            .filter(|proven| proven.newest.enrolled.tls_fingerprint == tls_fingerprint)
-            .ok_or_else(|| {
-                Error::Rejected(format!(
+        let shown = hello.enrolment.as_ref();
+        let proven = shown.and_then(|proof| self.proven(proof, hello.device));
+        let by_it = |proven: &Proven| proven.newest.enrolled.tls_fingerprint == tls_fingerprint;
+        let Some(Proven { newest, begun }) = proven.filter(by_it) else {
+            return Err(match (self.may_readmit(), shown.is_some()) {
+                (false, _) => self.unknown_device(),
+                (true, false) => Error::Rejected(format!(
+                    "{UNKNOWN_CERTIFICATE}, and it shows nothing that proves that it was; have it enrolled anew, with a \
+                     new data directory and an invitation by `tallyroll enroll`"
+                )),
+                (true, true) => Error::Rejected(format!(
                     "{UNKNOWN_CERTIFICATE}, and what it shows does not prove that it was; `tallyroll doctor` at the \
                      cloud says more"
-                ))
-            })?;
+                )),
+            });
+        };
         let device = newest.enrolled.device;
-        let known = self.fleet().device(device);
-        // The accounts are older than its change of keys, or who has its keys from before came first.
-        let older = known.is_none_or(|known| {
-            known.standing != Standing::Revoked && known.readmitted < Some(newest.at)
-        });
-        if !older || self.fleet().shown_by(&tls_fingerprint).is_some() {
-            let why = "this device is enrolled with another certificate";
-            return Err(Error::Rejected(why.into()));
+        if let Some(record) = self.fleet().device(device) {
+            if record.standing == Standing::Revoked {
+                return Err(Error::Rejected("this device was revoked under other keys".into()));
+            }
+            if self.fleet().shown_by(&tls_fingerprint).is_some()
+                || Some(newest.at) <= record.readmitted
+            {
+                return Err(old_keys(&record.name));
+            }
         }
+        if !self.may_readmit() {
+            if !self.lost(&newest)? {
+                return Err(self.unknown_device());
+            }
+            self.freeze(
+                now,
+                "a device was enrolled here, or changed its keys, later than this cloud knows",
+            )?;
+        }
+        let known = self.fleet().device(device);
         let is_known = known.is_some();
         let name = match known {
             Some(known) => known.name.clone(),
@@ -138,6 +150,17 @@ impl<S: Store> Hub<S> {
             self.perform(now, vec![(device, Effect::Persist(begun))])?;
         }
         Ok(device)
+    }
+
+    /// Whether what we signed shows that we lost something since, and not what was accepted to be lost.
+    fn lost(&self, newest: &Enrolment) -> Result<bool> {
+        let Some((log, epoch)) = self.device_logs.get(&newest.enrolled.device) else {
+            return Ok(!self.may_have_forgotten());
+        };
+        let Position { epoch: shown, seq, .. } = newest.at;
+        let held: Option<TipRow> = self.rows().get(&(*log, *epoch))?;
+        let beyond = shown == *epoch && held.is_none_or(|tip| seq >= tip.next_seq);
+        Ok(newest.at.log == *log && (beyond || shown.counter > epoch.counter))
     }
 
     /// The newest enrolment of this device that we signed, in a log of its.

@@ -47,6 +47,8 @@ mod quarantine_tests;
 #[cfg(test)]
 mod rebuilt_tests;
 #[cfg(test)]
+mod rekeyed_tests;
+#[cfg(test)]
 mod right_tests;
 #[cfg(test)]
 mod rotation_tests;
