@@ -20,11 +20,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, absolute};
 use tallyroll_engine::hub::{Root, rebuild};
 use tallyroll_schema::event::Bytes;
+use tallyroll_schema::limits::files::IDENTITY_FILE_BYTES_MAX;
 use tallyroll_schema::{Batch, Hash, TenantId, Wall};
 use zeroize::{Zeroize, Zeroizing};
-
-/// An identity has some 2 KiB; what is larger is none, and not read.
-const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 
 /// A file that was made, or a cloud's directory that was made of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -137,7 +135,7 @@ fn read(from: &Path) -> Result<IdentityFile, BackupError> {
             "it is neither a backup's directory nor a file of `tallyroll backup --identity-only`";
         BackupError::NoBackup { path: from.into(), why: why.into() }
     };
-    if std::fs::metadata(from).is_ok_and(|file| file.len() > IDENTITY_BYTES_MAX) {
+    if std::fs::metadata(from).is_ok_and(|file| file.len() > IDENTITY_FILE_BYTES_MAX) {
         return Err(none());
     }
     let bytes = secret_file::read(from).map_err(|why| BackupError::io("read", from, why))?;

@@ -1,13 +1,12 @@
 //! Bytes in pieces of any size to numbered lines, within fixed memory.
 //!
-//! Invariant: at most [`LINE_BYTES_MAX`] bytes wait for their newline; of a longer line only the
+//! Invariant: at most [`PAGE_LOG_LINE_BYTES_MAX`](LINE_BYTES_MAX) bytes wait for their newline; of a longer line only the
 //! beginning is kept. A line is given out once its newline is there, or at [`Lines::end`].
 //! Leaves where the bytes come from to [`super::import`] and [`super::follow`].
 
-/// The longest line that is read; CUPS itself writes no line over 2 KiB.
-pub const LINE_BYTES_MAX: usize = 64 * 1024;
-/// What is kept of a longer one.
-const KEPT_BYTES: usize = 1024;
+use tallyroll_schema::limits::files::{
+    PAGE_LOG_LINE_BYTES_KEPT as KEPT_BYTES, PAGE_LOG_LINE_BYTES_MAX as LINE_BYTES_MAX,
+};
 
 /// A line without its newline (nor a carriage return before it).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub struct Line<'a> {
     pub number: u64,
     /// Its bytes.
     pub bytes: &'a [u8],
-    /// The line was over [`LINE_BYTES_MAX`], and `bytes` are its beginning.
+    /// The line was over [`PAGE_LOG_LINE_BYTES_MAX`](LINE_BYTES_MAX), and `bytes` are its beginning.
     pub too_long: bool,
 }
 

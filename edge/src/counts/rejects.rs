@@ -11,10 +11,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::lines::LINE_BYTES_MAX;
-
-/// The size at which a reject file takes no more.
-pub const REJECT_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+use tallyroll_schema::limits::files::{PAGE_LOG_LINE_BYTES_MAX, REJECT_FILE_BYTES_MAX};
 
 /// What stands where a line was erased, before its fingerprint.
 const ERASED: &[u8] = b"# erased ";
@@ -46,7 +43,12 @@ impl RejectFile {
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
         // Headers are learned too: they harm nothing, and a torn entry cannot shift the others.
-        while reader.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)? > 0 {
+        while reader
+            .by_ref()
+            .take(PAGE_LOG_LINE_BYTES_MAX as u64 + 1)
+            .read_until(b'\n', &mut line)?
+            > 0
+        {
             if line.pop_if(|byte| *byte == b'\n').is_none() {
                 // A writer was killed here.
                 (&file).write_all(b"\n")?;

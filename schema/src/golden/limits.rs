@@ -75,6 +75,18 @@ pub(super) fn formats() -> String {
     table(include_str!("../limits/mod.rs"), &values)
 }
 
+pub(super) fn files() -> String {
+    use crate::limits::files::*;
+    let values = values![
+        PAGE_LOG_LINE_BYTES_MAX,
+        PAGE_LOG_LINE_BYTES_KEPT,
+        PAGE_LOG_WORD_BYTES_MAX,
+        REJECT_FILE_BYTES_MAX,
+        IDENTITY_FILE_BYTES_MAX
+    ];
+    table(include_str!("../limits/files.rs"), &values)
+}
+
 pub(super) fn links() -> String {
     use crate::limits::links::*;
     let values = values![

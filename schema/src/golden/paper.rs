@@ -27,6 +27,7 @@ fn the_tables_are_those_of_the_code() {
         ("limits", limits::formats()),
         ("limits of links", limits::links()),
         ("limits of local clients", limits::local()),
+        ("limits of files", limits::files()),
     ] {
         let (start, end) = (format!("<!-- generated: {name} -->\n"), "<!-- end -->");
         let (before, rest) = page.split_once(&start).unwrap_or_else(|| panic!("no mark: {start}"));

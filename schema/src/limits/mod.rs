@@ -1,11 +1,13 @@
 //! Every limit on what comes from outside, in one place, each with its reason.
 //!
 //! Owns those of the formats; how many may come over a network, how fast and for
-//! how long, is in [`links`], what may come to a machine's own sockets in [`local`].
+//! how long, is in [`links`], what may come to a machine's own sockets in [`local`],
+//! and what is read from its files in [`files`].
 //! Invariant: a decoder that meets a larger value refuses it before it
 //! allocates. Rims and engine use these constants and state none of their own
 //! for the same thing.
 
+pub mod files;
 pub mod links;
 pub mod local;
 

@@ -61,7 +61,7 @@ pub enum Reject {
     /// No bytes at all.
     #[error("empty line")]
     Empty,
-    /// More than [`super::lines::LINE_BYTES_MAX`]; only its beginning is kept.
+    /// More than [`PAGE_LOG_LINE_BYTES_MAX`](tallyroll_schema::limits::files::PAGE_LOG_LINE_BYTES_MAX); only its beginning is kept.
     #[error("line longer than 64 KiB, only its beginning is kept")]
     TooLong,
     /// The part before the free text is not there.

@@ -10,10 +10,9 @@ use super::fault::Furthest;
 use super::format::{Field, Format, Piece};
 use super::{Entry, Pages, Reject, time};
 use crate::counts::key::JobKey;
+use tallyroll_schema::limits::files::PAGE_LOG_WORD_BYTES_MAX;
 use tallyroll_schema::{Act, Wall, limits};
 
-/// A user's or printer's name, or any other word, is not looked for beyond this.
-const NAME_BYTES_MAX: usize = 1023;
 /// `cupsdLogPage` fills a buffer of 2048 bytes; a line of this length may have lost its end.
 const CUT_BYTES: usize = 2047;
 
@@ -160,7 +159,7 @@ fn name_ends<'a>(
     rest: &'a [u8],
     next: Option<&'a Piece>,
 ) -> impl Iterator<Item = usize> + 'a {
-    let reach = rest.get(..NAME_BYTES_MAX).unwrap_or(rest);
+    let reach = rest.get(..PAGE_LOG_WORD_BYTES_MAX).unwrap_or(rest);
     let limit = match field {
         Field::User => time::first_in(reach),
         _ => reach.iter().position(|byte| !belongs(field, *byte)),
