@@ -49,6 +49,11 @@ fn a_small_demo_holds_and_leaves_nothing_running() {
     assert!(written > 120 && written == counted && counted == verified, "{said}");
     let befell = ["cut the lines", "kill -9 for the agent", "kill -9 for the cloud", "healed"];
     assert_eq!(befell.map(|what| said.matches(what).count()), [1; 4], "{said}");
+    let limit = [
+        "its panel stops before page 4: no credits are left",
+        "went on after a top-up of 7: 10 pages",
+    ];
+    assert_eq!(limit.map(|what| said.matches(what).count()), [1; 2], "{said}");
     assert_eq!(processes(root.path()), 0);
 
     let refused = demo(&keep, &small).output().unwrap();
@@ -70,6 +75,26 @@ fn a_line_that_nobody_printed_is_found_in_the_books() {
     let said = String::from_utf8_lossy(&played.stdout);
     assert_eq!(played.status.code(), Some(3), "{said}");
     assert!(said.contains("balance at the cloud of \"mallory\" is 5.000, none expected"), "{said}");
+    assert_eq!(said.lines().find_map(figures), None, "{said}");
+}
+
+#[test]
+fn a_credit_that_the_demo_did_not_give_is_found_in_the_books() {
+    let root = tempfile::tempdir().unwrap();
+    let keep = root.path().join("kept");
+    let small = ["--branches", "2", "--jobs", "20", "--outage", "1s", "--seed", "7"];
+    let playing = demo(&keep, &small).stdout(Stdio::piped()).spawn().unwrap();
+    wait_until(PATIENCE, "all branches", || keep.join("branch-2/page_log").is_file());
+    wait_until(PATIENCE, "kim is given more", || {
+        let mut grant = Command::new(program("tallyroll"));
+        grant.args(["grant", "kim", "5", "--data"]).arg(keep.join("cloud"));
+        grant.output().unwrap().status.success()
+    });
+    let played = playing.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&played.stdout);
+    assert_eq!(played.status.code(), Some(3), "{said}");
+    let left = "left at the cloud of \"kim\" is 5.000, 0.000 expected";
+    assert!(said.contains(left), "{said}");
     assert_eq!(said.lines().find_map(figures), None, "{said}");
 }
 

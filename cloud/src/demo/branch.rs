@@ -202,6 +202,11 @@ impl Desk {
         })
     }
 
+    /// Where its agent's panel is.
+    pub(super) fn panel_socket(&self) -> PathBuf {
+        self.data.join("panel.sock")
+    }
+
     fn daemon(&self, name: &str, command: &[&OsStr], speaks: bool) -> Result<Daemon> {
         Daemon::start(name, &self.program, &self.with_data(command), &self.outputs, speaks)
     }

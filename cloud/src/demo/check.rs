@@ -1,4 +1,4 @@
-//! The check: the evidence against the independent sum.
+//! The check: the evidence, and what a visitor saw, against the independent sum.
 //!
 //! Invariant: nothing is excused. Every event of every branch is written, at the
 //! cloud and under a verified signature, and every row of every view is the one
@@ -6,6 +6,7 @@
 
 use super::evidence::{BranchEvidence, Evidence};
 use super::naive::{BranchBooks, Expected};
+use super::visit::{GIVEN, PAGES, Seen, Stop, TOP_UP, USER};
 use core::fmt::{Debug, Display};
 use std::collections::BTreeMap;
 use tallyroll_schema::Credits;
@@ -30,8 +31,9 @@ impl Verdict {
     /// How much was compared.
     pub(super) fn scope(&self) -> String {
         format!(
-            "{} balances equal the independent sum, at the branches and at the cloud",
-            self.balances
+            "{} balances equal the independent sum, at the branches and at the cloud; {USER}'s {} credits paid for {PAGES} pages",
+            self.balances,
+            GIVEN + TOP_UP,
         )
     }
 
@@ -49,7 +51,7 @@ impl Verdict {
 }
 
 /// Compares everything with everything.
-pub(super) fn check(expected: &Expected, evidence: &Evidence) -> Verdict {
+pub(super) fn check(expected: &Expected, evidence: &Evidence, seen: &Seen) -> Verdict {
     let mut verdict = Verdict::default();
     for wrong in &evidence.wrong {
         verdict.missing.push(format!("the cloud's log does not verify: {wrong}"));
@@ -69,7 +71,31 @@ pub(super) fn check(expected: &Expected, evidence: &Evidence) -> Verdict {
         &evidence.charged,
         credits,
     ));
+    let left = compare("left at the cloud", &expected.left, &evidence.left, credits);
+    verdict.missing.extend(left);
+    verdict.missing.extend(check_visit(seen));
     verdict
+}
+
+/// The limit holds at the page, not only in the books.
+fn check_visit(seen: &Seen) -> Vec<String> {
+    let Seen { branch, paid, stopped, recorded } = seen;
+    let due = GIVEN + 1;
+    let stop = match stopped {
+        Some(Stop { page, reason, .. }) if *page == due && reason == "zero" => None,
+        Some(Stop { page, reason, .. }) => Some(format!("before page {page} for {reason}")),
+        None => Some("nowhere".to_owned()),
+    };
+    let stop = stop.map(|found| {
+        format!("{branch}: {USER}'s job was stopped {found}, before page {due} for zero expected")
+    });
+    let (pages, paid) = (PAGES as u64, paid.len() as u64);
+    let pages = (*recorded != pages || paid != pages).then(|| {
+        format!(
+            "{branch}: {USER} paid for {paid} pages and {recorded} are recorded, {pages} expected"
+        )
+    });
+    stop.into_iter().chain(pages).collect()
 }
 
 fn check_branch(verdict: &mut Verdict, name: &str, books: &BranchBooks, found: &BranchEvidence) {
@@ -77,12 +103,15 @@ fn check_branch(verdict: &mut Verdict, name: &str, books: &BranchBooks, found: &
     verdict.counted += found.counted;
     verdict.verified += found.verified;
     verdict.balances += books.books.charged.len();
+    // Only who has a visitor asks for credits; how often, depends on the line.
+    let events = books.events + if books.jobs > 0 { found.questions } else { 0 };
     let figures = [
-        ("events written, by its files", books.events, found.written),
-        ("events receipted, by its files", books.events, found.receipted),
-        ("events at the cloud", books.events, found.counted),
+        ("events written, by its files", events, found.written),
+        ("events receipted, by its files", events, found.receipted),
+        ("events at the cloud", events, found.counted),
         ("prints at the cloud", books.prints, found.prints),
-        ("events verified", books.events, found.verified),
+        ("beginnings and ends of jobs at the cloud", books.jobs, found.jobs),
+        ("events verified", events, found.verified),
     ];
     for (what, expected, found) in
         figures.into_iter().filter(|(_, expected, found)| expected != found)

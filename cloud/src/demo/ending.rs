@@ -53,7 +53,8 @@ fn next(place: &Place, programs: &Programs) -> String {
 mod tests {
     use super::super::check::check;
     use super::super::evidence::Evidence;
-    use super::super::naive::sum;
+    use super::super::naive::{Expected, sum};
+    use super::super::visit::Seen;
     use super::super::workload::workload;
     use super::*;
 
@@ -65,7 +66,8 @@ mod tests {
 
     #[test]
     fn books_that_do_not_hold_exit_with_3_and_say_what_is_missing() {
-        let nothing_arrived = check(&sum(&workload(7, 3, 120)), &Evidence::default());
+        let seen = Seen::as_it_should("branch-2");
+        let nothing_arrived = check(&sum(&workload(7, 3, 120), &seen), &Evidence::default(), &seen);
         assert_eq!(exit_code(&nothing_arrived), ExitCode::from(3));
         let told = told(&nothing_arrived);
         assert!(told.contains("branch-1: 0 events written, by its files, "), "{told}");
@@ -75,7 +77,8 @@ mod tests {
 
     #[test]
     fn books_that_hold_exit_with_0_and_say_so_in_one_line() {
-        let holds = check(&sum(&[]), &Evidence::default());
+        let seen = Seen::as_it_should("branch-2");
+        let holds = check(&Expected::default(), &Evidence::default(), &seen);
         assert_eq!(exit_code(&holds), ExitCode::SUCCESS);
         assert!(told(&holds).contains("\n0 written = 0 counted = 0 verified\n"));
     }

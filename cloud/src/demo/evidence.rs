@@ -34,6 +34,10 @@ pub(super) struct BranchEvidence {
     pub(super) counted: u64,
     /// Prints among these.
     pub(super) prints: u64,
+    /// Beginnings and ends of jobs among these.
+    pub(super) jobs: u64,
+    /// Questions for balances and credits among these: how many, is nobody's to foresee.
+    pub(super) questions: u64,
     /// Events at the cloud whose chain and signature hold.
     pub(super) verified: u64,
     /// Its impressions, as the cloud shows them.
@@ -47,6 +51,8 @@ pub(super) struct Evidence {
     pub(super) branches: BTreeMap<String, BranchEvidence>,
     /// User and thousandths charged at the cloud, a row each.
     pub(super) charged: Vec<(String, i64)>,
+    /// User and thousandths left there, a row each.
+    pub(super) left: Vec<(String, i64)>,
     /// What `log verify` calls wrong.
     pub(super) wrong: Vec<String>,
 }
@@ -63,7 +69,7 @@ pub(super) async fn gather(fleet: &Fleet) -> Result<Evidence> {
 
 async fn own_evidence(desk: &Desk) -> Result<BranchEvidence> {
     let progress = desk.progress().await?;
-    let charged = charged(&desk.ask(&["view", "balances", "--json"], "").await?)?;
+    let charged = credits("charged", &desk.ask(&["view", "balances", "--json"], "").await?)?;
     let totals = rows(&desk.ask(&["view", "totals", "--json"], "").await?)?;
     let impressions = totals.iter().map(impressions).collect::<Result<_>>()?;
     Ok(BranchEvidence {
@@ -81,7 +87,9 @@ async fn cloud_evidence(cloud: &Cloud, evidence: &mut Evidence) -> Result<()> {
     for line in cloud.ask(&["log", "show", "--all", "--json"], &[0]).await?.lines() {
         count(&read("log show", line)?, &names, evidence);
     }
-    evidence.charged = charged(&cloud.ask(&["view", "balances", "--json"], &[0]).await?)?;
+    let balances = cloud.ask(&["view", "balances", "--json"], &[0]).await?;
+    evidence.charged = credits("charged", &balances)?;
+    evidence.left = credits("available", &balances)?;
     for row in rows(&cloud.ask(&["view", "totals", "--json"], &[0]).await?)? {
         let branch = evidence.branches.entry(text(&row["device-name"])).or_default();
         branch.at_cloud.push(impressions(&row)?);
@@ -111,7 +119,12 @@ fn count(event: &Value, names: &BTreeMap<String, String>, evidence: &mut Evidenc
     if let (true, Some(name)) = (is_branch_log(event), names.get(&text(&event["device"]))) {
         let branch = evidence.branches.entry(name.clone()).or_default();
         branch.counted += 1;
-        branch.prints += u64::from(event["event"]["kind"] == "pages.printed");
+        match event["event"]["kind"].as_str() {
+            Some("pages.printed") => branch.prints += 1,
+            Some("job.begun" | "job.ended") => branch.jobs += 1,
+            Some("balance.asked" | "lease.requested" | "lease.closed") => branch.questions += 1,
+            _ => {}
+        }
     }
 }
 
@@ -120,9 +133,9 @@ fn is_branch_log(of: &Value) -> bool {
     of["class"] == "ledger" || of["class"] == "telemetry"
 }
 
-fn charged(view: &str) -> Result<Vec<(String, i64)>> {
+fn credits(figure: &str, view: &str) -> Result<Vec<(String, i64)>> {
     let row = |row: &Value| {
-        let credits: Credits = text(&row["charged"])
+        let credits: Credits = text(&row[figure])
             .parse()
             .map_err(|_| DemoError::answer("view balances", "no credits", &row.to_string()))?;
         Ok((text(&row["name"]), credits.thousandths()))
@@ -175,6 +188,8 @@ mod tests {
         for (class, device, kind) in [
             ("ledger", json!("d1"), "log.opened"),
             ("ledger", json!("d1"), "pages.printed"),
+            ("ledger", json!("d1"), "job.begun"),
+            ("ledger", json!("d1"), "lease.requested"),
             ("device", json!("d1"), "device.enrolled"),
             ("accounts", json!(null), "subject.linked"),
         ] {
@@ -182,7 +197,8 @@ mod tests {
             count(&event, &names, &mut evidence);
         }
         let branch = &evidence.branches["branch-1"];
-        assert_eq!((branch.counted, branch.prints, branch.verified), (2, 1, 3));
+        assert_eq!((branch.counted, branch.verified), (4, 3));
+        assert_eq!((branch.prints, branch.jobs, branch.questions), (1, 1, 1));
         assert_eq!(evidence.wrong, ["the chain differs at L/0-e/3"]);
     }
 
@@ -190,8 +206,8 @@ mod tests {
     fn rows_are_read_as_they_stand() {
         let view = json!({"rows": [
             {"name": "anna", "charged": "12.500"}, {"name": null, "charged": "0.001"}]});
-        let read = charged(&view.to_string()).unwrap();
+        let read = credits("charged", &view.to_string()).unwrap();
         assert_eq!(read, [("anna".to_owned(), 12_500), ("(no name)".to_owned(), 1)]);
-        assert!(charged("{\"error\": \"x\"}").is_err());
+        assert!(credits("charged", "{\"error\": \"x\"}").is_err());
     }
 }

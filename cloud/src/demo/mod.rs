@@ -1,7 +1,8 @@
 //! `demo`: a cloud and its branches, an outage, two kills, and then the books.
 //!
 //! Owns the whole show: real processes, files and QUIC on this machine, fed with a
-//! seeded workload ([`workload`]), broken on purpose ([`story`]), watched ([`stage`]),
+//! seeded workload ([`workload`]) and a visitor ([`visit`]), broken on purpose
+//! ([`story`]), watched ([`stage`]),
 //! and at last checked from files ([`evidence`], [`check`]) against a sum made without
 //! the engine ([`naive`]). Invariant: it exits with 0 only if every figure is right,
 //! and leaves no process behind. What it starts, it knows by its commands alone.
@@ -15,12 +16,14 @@ mod evidence;
 mod fleet;
 mod leash;
 mod naive;
+mod panel;
 mod place;
 mod process;
 mod programs;
 mod relay;
 mod stage;
 mod story;
+mod visit;
 mod workload;
 
 use check::Verdict;
@@ -125,12 +128,12 @@ async fn perform(
     ));
     let mut fleet = Fleet::start(programs, place, &work).await?;
     stage.say("a cloud and its branches are running, each enrolled with a PIN of its own");
-    story::play(&mut fleet, arguments.outage, &mut stage).await?;
+    let seen = story::play(&mut fleet, arguments.outage, &mut stage).await?;
     fleet.stop().await?;
     stage.close();
     stage.say("all processes stopped; reading their files");
     let evidence = evidence::gather(&fleet).await?;
-    Ok(check::check(&naive::sum(&work), &evidence))
+    Ok(check::check(&naive::sum(&work, &seen), &evidence, &seen))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::branch::{Branch, Imported};
 use super::error::{DemoError, Result};
 use super::fleet::Fleet;
 use super::stage::Stage;
+use super::visit::{self, Seen, Visit};
 use std::time::{Duration, Instant};
 
 /// Printing with every line up, before the outage and after it.
@@ -42,7 +43,8 @@ fn turns(outage: Duration) -> [(Duration, Turn); 6] {
 }
 
 /// Plays it to its end.
-pub(super) async fn play(fleet: &mut Fleet, outage: Duration, stage: &mut Stage) -> Result<()> {
+pub(super) async fn play(fleet: &mut Fleet, outage: Duration, stage: &mut Stage) -> Result<Seen> {
+    let mut visit = Visit::begin(fleet).await?;
     let began = Instant::now();
     let printing = CALM + outage + CALM;
     let mut turns = turns(outage).into_iter().peekable();
@@ -52,6 +54,9 @@ pub(super) async fn play(fleet: &mut Fleet, outage: Duration, stage: &mut Stage)
         }
         let share = began.elapsed().div_duration_f64(printing);
         fleet.branches.iter_mut().try_for_each(|branch| branch.print(share))?;
+        // Who was stopped before it waits through the cloud's death.
+        let cloud_is_back = !turns.clone().any(|(_, turn)| turn == Turn::RestartCloud);
+        visit.attend(&fleet.cloud, cloud_is_back, stage).await?;
         fleet.look().await?;
         stage.show(fleet);
         tokio::time::sleep(TICK).await;
@@ -59,7 +64,7 @@ pub(super) async fn play(fleet: &mut Fleet, outage: Duration, stage: &mut Stage)
     fleet.branches.iter_mut().try_for_each(|branch| branch.print(1.0))?;
     let imported = fleet.finish_imports().await?;
     tell_of_reading_again(fleet, &imported, stage);
-    converge(fleet, stage).await
+    converge(fleet, &mut visit, stage).await
 }
 
 async fn take(fleet: &mut Fleet, turn: Turn, stage: &mut Stage) -> Result<()> {
@@ -116,31 +121,36 @@ fn tell_of_reading_again(fleet: &Fleet, imported: &[Imported], stage: &mut Stage
     }
 }
 
-async fn converge(fleet: &mut Fleet, stage: &mut Stage) -> Result<()> {
+async fn converge(fleet: &mut Fleet, visit: &mut Visit, stage: &mut Stage) -> Result<Seen> {
     let began = Instant::now();
     loop {
+        visit.attend(&fleet.cloud, true, stage).await?;
+        // Only then: what was written at the visit's end is looked at, too.
         fleet.look().await?;
         stage.show(fleet);
-        if fleet.has_converged().await? {
+        if let Some(seen) = visit.seen()
+            && fleet.has_converged().await?
+        {
             stage.say("everything written is at the cloud");
-            return Ok(());
+            return Ok(seen.clone());
         }
         if began.elapsed() > CONVERGENCE_LIMIT {
             return Err(DemoError::NotConverged {
                 limit: CONVERGENCE_LIMIT,
-                behind: behind(fleet),
+                behind: behind(fleet, visit),
             });
         }
         tokio::time::sleep(TICK).await;
     }
 }
 
-fn behind(fleet: &Fleet) -> String {
+fn behind(fleet: &Fleet, visit: &Visit) -> String {
     let missing = |branch: &Branch| {
         let missing = branch.progress.to_go();
         (missing > 0).then(|| format!("{} has {missing} events to go", branch.name))
     };
-    let behind: Vec<String> = fleet.branches.iter().filter_map(missing).collect();
+    let copying = visit.seen().is_none().then(|| format!("{} is still copying", visit::USER));
+    let behind: Vec<String> = fleet.branches.iter().filter_map(missing).chain(copying).collect();
     if behind.is_empty() { "names of users are missing there".into() } else { behind.join(", ") }
 }
 

@@ -8,14 +8,21 @@ use super::super::naive::{Books, sum};
 use super::super::workload::workload;
 use super::*;
 
+fn seen() -> Seen {
+    Seen::as_it_should("branch-2")
+}
+
 fn expected() -> Expected {
-    sum(&workload(7, 3, 120))
+    sum(&workload(7, 3, 120), &seen())
 }
 
 /// What a fleet without fault leaves.
 fn right(expected: &Expected) -> Evidence {
     let branch = |(name, found): (&String, &BranchBooks)| {
-        let BranchBooks { books: Books { charged, impressions }, prints, events } = found.clone();
+        let BranchBooks { books: Books { charged, impressions }, prints, jobs, events } =
+            found.clone();
+        let questions = if jobs > 0 { 3 } else { 0 };
+        let events = events + questions;
         let own = Shown {
             charged: charged.into_iter().collect(),
             impressions: impressions.into_iter().collect(),
@@ -27,6 +34,8 @@ fn right(expected: &Expected) -> Evidence {
             own,
             counted: events,
             prints,
+            jobs,
+            questions,
             verified: events,
             at_cloud,
         };
@@ -35,6 +44,7 @@ fn right(expected: &Expected) -> Evidence {
     Evidence {
         branches: expected.branches.iter().map(branch).collect(),
         charged: expected.charged.clone().into_iter().collect(),
+        left: expected.left.clone().into_iter().collect(),
         wrong: vec![],
     }
 }
@@ -44,7 +54,7 @@ fn verdict(falsify: impl FnOnce(&mut Evidence)) -> Verdict {
     let expected = expected();
     let mut evidence = right(&expected);
     falsify(&mut evidence);
-    check(&expected, &evidence)
+    check(&expected, &evidence, &seen())
 }
 
 fn branch(evidence: &mut Evidence) -> &mut BranchEvidence {
@@ -55,7 +65,7 @@ fn branch(evidence: &mut Evidence) -> &mut BranchEvidence {
 fn right_evidence_holds() {
     let verdict = verdict(|_| {});
     assert!(verdict.holds(), "{:?}", verdict.missing);
-    let events: u64 = expected().branches.values().map(|branch| branch.events).sum();
+    let events: u64 = expected().branches.values().map(|branch| branch.events).sum::<u64>() + 3;
     let line = format!("{events} written = {events} counted = {events} verified");
     assert_eq!(verdict.line(), line);
 }
@@ -63,11 +73,12 @@ fn right_evidence_holds() {
 #[test]
 fn a_lost_event_is_found_wherever_it_is_lost() {
     type Figure = fn(&mut BranchEvidence) -> &mut u64;
-    let lost: [(Figure, &str); 5] = [
+    let lost: [(Figure, &str); 6] = [
         (|branch| &mut branch.written, "events written"),
         (|branch| &mut branch.receipted, "events receipted"),
         (|branch| &mut branch.counted, "events at the cloud"),
         (|branch| &mut branch.prints, "prints at the cloud"),
+        (|branch| &mut branch.jobs, "beginnings and ends of jobs"),
         (|branch| &mut branch.verified, "events verified"),
     ];
     for (figure, what) in lost {
@@ -88,6 +99,8 @@ fn a_wrong_balance_is_found_at_either_end() {
     assert!(at_branch.missing[0].starts_with("branch-2: balance of"), "{:?}", at_branch.missing);
     let at_cloud = verdict(|evidence| evidence.charged[0].1 -= 1000);
     assert!(at_cloud.missing[0].starts_with("balance at the cloud of"), "{:?}", at_cloud.missing);
+    let left = verdict(|evidence| evidence.left[0].1 += 1);
+    assert!(left.missing[0].starts_with("left at the cloud of"), "{:?}", left.missing);
     let in_month = verdict(|evidence| branch(evidence).at_cloud[0].1 += 1);
     assert!(in_month.missing[0].contains("impressions at the cloud"), "{:?}", in_month.missing);
 }
@@ -116,4 +129,31 @@ fn a_branch_too_few_or_too_many_is_found() {
 fn a_chain_that_does_not_verify_is_told() {
     let verdict = verdict(|evidence| evidence.wrong.push("the chain differs at L/0-e/3".into()));
     assert!(verdict.missing[0].contains("the chain differs at L/0-e/3"));
+}
+
+#[test]
+fn questions_are_only_expected_where_the_visitor_was() {
+    let verdict = verdict(|evidence| {
+        let branch = evidence.branches.get_mut("branch-1").unwrap();
+        (branch.questions, branch.written) = (1, branch.written + 1);
+    });
+    assert!(verdict.missing[0].starts_with("branch-1: "), "{:?}", verdict.missing);
+}
+
+#[test]
+fn a_job_that_was_not_stopped_at_zero_is_found() {
+    let visited = |change: fn(&mut Seen)| {
+        let (expected, mut seen) = (expected(), seen());
+        change(&mut seen);
+        check(&expected, &right(&expected), &seen).missing
+    };
+    assert!(visited(|_| {}).is_empty());
+    let told = visited(|seen| seen.stopped = None);
+    assert!(told[0].contains("stopped nowhere, before page 4 for zero expected"), "{told:?}");
+    let told = visited(|seen| seen.stopped.as_mut().unwrap().page += 1);
+    assert!(told[0].contains("stopped before page 5"), "{told:?}");
+    let told = visited(|seen| seen.stopped.as_mut().unwrap().reason = "line-down".into());
+    assert!(told[0].contains("for line-down"), "{told:?}");
+    let told = visited(|seen| seen.recorded = 11);
+    assert!(told[0].contains("11 are recorded, 10 expected"), "{told:?}");
 }
