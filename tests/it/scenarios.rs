@@ -118,7 +118,7 @@ fn play(story: &Path, cloud: &Cloud, branch: &Branch, server: &Server<'_>) -> us
             ["sync", user] => wait_until(PATIENCE, &place, || {
                 let known = &branch.json(&["balance", user])["balance"];
                 let row = row(&cloud.json(&["view", "balances"]), user).expect(&place);
-                ["balance", "held"].iter().all(|figure| known[*figure] == row[*figure])
+                ["balance", "held", "available"].iter().all(|figure| known[*figure] == row[*figure])
             }),
             // The software of the device asks at its panel.
             ["panel", ref step @ ..] => at_the_panel(branch, step, &mut sessions, &place),
