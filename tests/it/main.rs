@@ -37,6 +37,7 @@ mod revoked;
 mod rotation;
 mod scenarios;
 mod soak;
+mod tampered;
 mod tcp;
 mod tls;
 mod told;
