@@ -57,6 +57,18 @@ pub enum OpenError {
         /// Where it was.
         path: PathBuf,
     },
+    /// The store is not what was written.
+    #[error(
+        "{} is damaged ({damage}); keep it, and make a new directory of a backup (`tallyroll restore BACKUP --data NEW`) \
+         or of the file of `backup --identity-only`: devices bring what they hold since; with neither, make a new cloud in \
+         another directory and enroll the devices anew", path.display()
+    )]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What of it, and how that was noticed.
+        damage: String,
+    },
     /// What was noted of credits lent to devices.
     #[error(transparent)]
     Allocations(#[from] AllocationsError),
@@ -113,7 +125,12 @@ pub fn open(dir: &DataDir) -> Result<Opened, OpenError> {
     let key = DirectoryKey::open_or_create(dir.root())?;
     let directory_key = PublicKey(key.public());
     let config = HubConfig { tenant, signer, directory_key, anchor: None };
-    let store_error = |source| OpenError::Store { path: dir.store().display().to_string(), source };
+    let store_error = |source| match source {
+        Error::Corrupt { what, why } => {
+            OpenError::Damaged { path: dir.store(), damage: format!("corrupt {what}: {why}") }
+        }
+        source => OpenError::Store { path: dir.store().display().to_string(), source },
+    };
     let replica = open_replica(dir, config, key, (allocations, noted)).map_err(store_error)?;
     Ok(Opened { replica, authority, endpoint })
 }

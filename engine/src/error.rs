@@ -44,9 +44,7 @@ pub enum Error {
     #[error("no room: {0}")]
     Full(String),
     /// Stored bytes do not verify.
-    #[error(
-        "corrupt {what}: {why}; keep the files and restore a backup, or let the peer refill it"
-    )]
+    #[error("corrupt {what}: {why}; keep the files and restore a backup")]
     Corrupt {
         /// Which stored thing.
         what: String,

@@ -1,6 +1,6 @@
 //! A file of a directory that is gone: it is said which, why it matters and what to do, and nothing goes on without.
 //! Invariant shown here: what was acknowledged is never gone without a word, a device or cloud that wrote before is
-//! never taken for a new one, and what the message advises works. Damage within files is the hostile tests'.
+//! never taken for a new one, and what the message advises works. What is there and damaged is in `damaged_store`.
 
 use std::fs;
 use std::path::Path;

@@ -12,6 +12,7 @@ mod branch;
 mod cloud;
 mod control;
 mod copies;
+mod damaged_store;
 mod demo;
 mod doctor;
 mod forget;

@@ -31,6 +31,18 @@ pub enum KeeperError {
         /// Why not.
         source: Error,
     },
+    /// What is there is not what was written.
+    #[error(
+        "{} is damaged ({damage}); keep it, and restore a backup into a new directory (`tallyroll-edge restore BACKUP \
+         --data NEW`): the cloud gives back what it has of this device since; without a backup the device joins anew, in \
+         a new directory, by an invitation of `tallyroll enroll`", root.display()
+    )]
+    Damaged {
+        /// The data directory.
+        root: PathBuf,
+        /// What of it, and how that was noticed.
+        damage: String,
+    },
     /// A file is gone that cannot be made again.
     #[error("{} is {found}, and {}; {advice}", path.display(), made)]
     Lost {
@@ -53,7 +65,15 @@ pub enum KeeperError {
 /// # Errors
 /// Storage failed or is damaged.
 pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevice, KeeperError> {
-    let failed = |source| KeeperError::Open { root: dir.root().to_owned(), source };
+    let failed = |source| {
+        let root = dir.root().to_owned();
+        match source {
+            Error::Corrupt { what, why } => {
+                KeeperError::Damaged { root, damage: format!("corrupt {what}: {why}") }
+            }
+            source => KeeperError::Open { root, source },
+        }
+    };
     let system = |doing| move |source| failed(Error::storage(doing, source));
     match refuse_if_lost(dir).map_err(system("looking for the store"))? {
         Some(lost) => return Err(lost),
