@@ -7,6 +7,8 @@
 
 mod asking;
 mod damage;
+mod deciding;
 mod decoders;
 mod matrix;
+mod naming;
 mod tampering;
