@@ -100,6 +100,12 @@ impl IdentityError {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, Self::File { source, .. } if [StorageFull, QuotaExceeded].contains(&source.kind()))
     }
+
+    /// Whether it is not known if a file lasts as it is now.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        let Self::File { source, .. } = self else { return false };
+        source.get_ref().is_some_and(|why| why.is::<secret_file::Unsynced>())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,15 +166,12 @@ impl Keys {
     pub(crate) fn prepare_next(dir: &DataDir) -> Result<NextKeys, IdentityError> {
         let missing = || IdentityError::NotJoined(dir.root().display().to_string());
         let mut file = read::<KeyFile>(dir, KEYS)?.ok_or_else(missing)?;
-        let next = match file.next.take() {
-            Some(next) => next,
-            None => {
-                file.next = Some(generate()?);
-                write(dir, KEYS, &file)?;
-                file.next.take().ok_or_else(missing)?
-            }
-        };
-        Ok(next.into())
+        if file.next.is_none() {
+            file.next = Some(generate()?);
+        }
+        // Those that are there, too: the sync behind them may have failed.
+        write(dir, KEYS, &file)?;
+        file.next.take().map(NextKeys::from).ok_or_else(missing)
     }
 
     /// Those that were to follow are the device's from now on. Durable when it returns.

@@ -64,7 +64,7 @@ pub async fn rotate(dir: &DataDir, keeper: &Keeper) -> Result<Rotated, RekeyingE
     if !under_way && older_tls.len() >= OLDER_TLS_MAX {
         return Err(RekeyingError::Unseen(older_tls.len()));
     }
-    let next = Keys::prepare_next(dir)?;
+    let next = or_end(keeper, Keys::prepare_next(dir))?;
     let (signing_key, tls_fingerprint) = (next.signer.public_key(), next.tls.fingerprint());
     keeper.rotate_keys(next).await??;
     Ok(Rotated { signing_key, tls_fingerprint, under_way })
@@ -80,14 +80,30 @@ pub async fn settle(dir: &DataDir, keeper: &Keeper) -> Result<Vec<DeviceTls>, Re
     settle_alone(dir, keeper).await
 }
 
+/// Of keys that may be gone after a power cut nothing is to be said: after a failed sync the process ends.
+pub(crate) fn or_end<T>(
+    keeper: &Keeper,
+    kept: Result<T, IdentityError>,
+) -> Result<T, IdentityError> {
+    kept.inspect_err(|why| {
+        if why.is_unsynced() {
+            let source = std::io::Error::other(why.to_string());
+            keeper.end(Error::Storage { doing: "keeping the keys", source });
+        }
+    })
+}
+
 async fn settle_alone(dir: &DataDir, keeper: &Keeper) -> Result<Vec<DeviceTls>, RekeyingError> {
     let mut keys = Keys::load_or_create(dir)?;
-    if let Some(next) = keys.next.take() {
+    if keys.next.is_some() {
         match keeper.query(|device| device.rotation()).await?? {
             Rotation::Written => {}
-            Rotation::None | Rotation::Prepared => keeper.rotate_keys(next).await??,
+            Rotation::None | Rotation::Prepared => {
+                let next = or_end(keeper, Keys::prepare_next(dir))?;
+                keeper.rotate_keys(next).await??;
+            }
             Rotation::Confirmed => {
-                Keys::promote_next(dir)?;
+                or_end(keeper, Keys::promote_next(dir))?;
                 keeper.query(|device| device.drop_old_keys()).await??;
                 keys = Keys::load_or_create(dir)?;
             }

@@ -20,6 +20,19 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     }
 }
 
+/// A sync failed: what was written may be gone with the next power cut, or not, whatever it looks like until then.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unsynced(io::Error);
+
+/// No room is another thing: what could not be written is taken away again.
+fn unsynced(why: io::Error) -> io::Error {
+    match why.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => why,
+        kind => io::Error::new(kind, Unsynced(why)),
+    }
+}
+
 /// Writes `secret` to `directory/name`, durably and atomically; makes the directory when it is missing.
 pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<()> {
     create_private_directory(directory)?;
@@ -30,11 +43,11 @@ pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<(
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    let written = file.write_all(secret).and_then(|()| file.sync_all());
+    let written = file.write_all(secret).and_then(|()| file.sync_all().map_err(unsynced));
     written.and_then(|()| fs::rename(&unfinished, directory.join(name))).inspect_err(|_| {
         let _ = fs::remove_file(&unfinished); // it takes room, where there may be none
     })?;
-    File::open(directory)?.sync_all()
+    File::open(directory)?.sync_all().map_err(unsynced)
 }
 
 fn create_private_directory(directory: &Path) -> io::Result<()> {

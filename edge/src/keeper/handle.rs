@@ -59,6 +59,12 @@ impl Keeper {
         self.keys.clone().try_lock_owned().ok()
     }
 
+    /// Ends the keeper, and with it the process, as after a sync of its own that failed: nothing more is promised.
+    pub(crate) fn end(&self, why: Error) {
+        let jobs = self.jobs.clone();
+        drop(tokio::spawn(async move { drop(jobs.send(Job::End(why)).await) })); // or it has ended already
+    }
+
     /// Records entries in order; the answers come once all that went in is durable.
     ///
     /// # Errors

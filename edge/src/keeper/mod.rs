@@ -57,6 +57,7 @@ enum Job {
     Moment { reply: oneshot::Sender<Result<(RedbMoment, Wall), Error>> },
     RotateKeys { next: NextKeys, reply: oneshot::Sender<Result<(), Error>> },
     Query(Query),
+    End(Error),
 }
 
 /// A keeper that is running, to be waited for.
@@ -219,6 +220,7 @@ impl Keeping {
                         rotated => drop(reply.send(rotated)), // the asker may be gone
                     }
                 }
+                Job::End(why) => return Err(why),
                 Job::Query(query) => {
                     self.record(core::mem::take(&mut recordings))?;
                     query(&mut self.device);

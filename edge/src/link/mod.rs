@@ -17,7 +17,7 @@ pub use asking::{Acts, Heard, LinkEnd, ends};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
 use crate::keeper::{Gone, Keeper, Progress};
-use crate::rekeying::settle;
+use crate::rekeying::{or_end, settle};
 use crate::revocation;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use connect::{Line, Place, Transport};
@@ -160,7 +160,7 @@ async fn attempt(
             }
             // While they change, the next session does it.
             let Some(_alone) = keeper.at_the_keys_now() else { return };
-            if let Err(why) = Keys::drop_before(dir, fingerprint) {
+            if let Err(why) = or_end(keeper, Keys::drop_before(dir, fingerprint)) {
                 warn!(%why, "older TLS keys stay until the next session");
             }
         };
