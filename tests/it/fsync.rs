@@ -1,146 +1,31 @@
 //! A disk that fails: each fsync of a run is answered with EIO, one a run, by strace.
 //! Invariant shown here: the process then ends by itself and says why, does not sync that file again, acknowledges nothing
-//! that no sync made durable, and the next start is clean: what was acknowledged is there, once.
+//! that no sync made durable, and the next start is clean: what was acknowledged is there, once, at its price.
 //! strace counts for each thread by itself, so what the main thread's syncs hide of another thread is reached by
 //! attaching when the process is ready, with its line still cut.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod keys;
+mod strace;
 
-use tallyroll_tests::drill::Acts;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use strace::{From, Nth, Sync, attach, each, end, judge, now, strace, syncs, under};
+use tallyroll_schema::JobId;
+use tallyroll_tests::drill::{Acts, Said};
 use tallyroll_tests::fleet::{
     Answer, Branch, Cloud, Invitation, PATIENCE, Process, Ran, Recording, run, wait_until,
 };
 use tallyroll_tests::proxy::{Proxy, ProxyConfig};
 
 const SEED: u64 = 5;
-/// Runs at the same time: they mostly wait.
-const ABREAST: usize = 6;
-/// No run has so many.
-const SYNCS_MAX: usize = 120;
 const ACTS: usize = 3;
-const TRACED: &str = "trace=fsync,fdatasync";
-
-/// When strace begins to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum From {
-    Exec,
-    Ready,
-}
-
-/// One sync, as strace saw it; times since 1970.
-#[derive(Clone, Debug)]
-struct Sync {
-    path: String,
-    failed: bool,
-    began: f64,
-    ended: f64,
-}
-
-/// The options of strace that write to `out…`, a file a thread, and fail the `nth` sync of each thread.
-fn strace(out: &Path, nth: Option<usize>) -> Command {
-    let mut command = Command::new("strace");
-    command.args(["-ff", "-y", "-ttt", "-T", "-qqq", "-e", "signal=none", "-e", TRACED]);
-    command.arg("-o").arg(out);
-    if let Some(nth) = nth {
-        command.args(["-e", &format!("inject=fsync,fdatasync:error=EIO:when={nth}")]);
-    }
-    command
-}
-
-/// `of` under strace, which stands aside, so that the process is ours as if it were not there.
-fn under(mut strace: Command, of: &Command) -> Command {
-    strace.args(["-D", "--seccomp-bpf"]).arg(of.get_program()).args(of.get_args());
-    strace
-}
-
-/// Attached to a process that runs, to all of its threads.
-fn attach(out: &Path, nth: usize, process: u32) -> Child {
-    let mut command = strace(out, Some(nth));
-    let strace = command.args(["-f", "-p", &process.to_string()]).stderr(Stdio::null()).spawn();
-    let strace = strace.unwrap();
-    wait_until(PATIENCE, "strace is attached", || {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-        tasks.flatten().all(|task| {
-            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            !status.contains("TracerPid:\t0\n")
-        })
-    });
-    strace
-}
-
-/// All that strace wrote to `out…`.
-fn syncs(out: &Path) -> Vec<Sync> {
-    let name = format!("{}.", out.file_name().unwrap().to_str().unwrap());
-    let files = std::fs::read_dir(out.parent().unwrap()).unwrap().flatten();
-    let of_it = files.filter(|file| file.file_name().to_string_lossy().starts_with(&name));
-    let read = of_it.map(|file| std::fs::read_to_string(file.path()).unwrap());
-    read.flat_map(|text| text.lines().filter_map(sync).collect::<Vec<_>>()).collect()
-}
-
-/// `1795.1 fdatasync(11</path>) = 0 <0.2>`
-fn sync(line: &str) -> Option<Sync> {
-    let (began, call) = line.split_once(' ')?;
-    let began: f64 = began.parse().ok()?;
-    let (_, path) = call.split_once('<')?;
-    let (path, answer) = path.split_once(">)")?;
-    let took: f64 = answer.rsplit_once('<')?.1.trim_end_matches('>').parse().ok()?;
-    let failed = answer.contains("(INJECTED)");
-    Some(Sync { path: path.to_owned(), failed, began, ended: began + took })
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
-}
-
-/// Runs `case` with 1, 2, 3, … until one was not hit; says where each was.
-fn each(
-    what: &str,
-    nths: usize,
-    case: impl Fn(usize) -> Option<Sync> + std::marker::Sync,
-) -> Vec<Sync> {
-    let mut hits = Vec::new();
-    for first in (1..=nths).step_by(ABREAST) {
-        let found: Vec<Option<Sync>> = std::thread::scope(|scope| {
-            let case = &case;
-            let runs: Vec<_> = (first..(first + ABREAST).min(nths + 1))
-                .map(|nth| scope.spawn(move || case(nth)))
-                .collect();
-            let ended = runs.into_iter().zip(first..);
-            ended
-                .map(|(run, nth)| run.join().unwrap_or_else(|_| panic!("{what}, sync {nth}")))
-                .collect()
-        });
-        let last = found.iter().any(Option::is_none);
-        hits.extend(found.into_iter().flatten());
-        if last {
-            break;
-        }
-    }
-    eprintln!("{what}: {} syncs failed", hits.len());
-    assert!(hits.len() < SYNCS_MAX, "{what}: there is no end to it");
-    hits
-}
-
-/// What must hold of a process that met `syncs` and ended so.
-fn judge(ran: &Ran, syncs: &[Sync]) -> Option<Sync> {
-    let failed = syncs.iter().find(|sync| sync.failed).cloned();
-    let Some(failed) = failed else {
-        assert_eq!(ran.code(), Some(0), "nothing failed: {ran:?}");
-        return None;
-    };
-    let after = syncs.iter().find(|sync| sync.path == failed.path && sync.began > failed.ended);
-    // The store closes last, with everything durable: the next start finds it not closed, and that is all.
-    let closing =
-        after.is_none() && ran.stderr.contains("stopping") && failed.path.ends_with("/store.redb");
-    if !(closing && ran.code() == Some(0)) {
-        assert_eq!(ran.code(), Some(1), "{failed:?}: {ran:?}");
-        assert!(ran.stderr.contains("os error 5"), "{failed:?}: {ran:?}");
-    }
-    assert!(after.is_none(), "it went on after {failed:?}: {after:?}");
-    Some(failed)
-}
+/// What a user has at the cloud, who is lent ten credits of it, and spends one.
+const GRANTED: &str = "40";
+/// Of an act that is recorded with a right: three of them want another lease.
+const LEASED_PAGES: u32 = 4;
 
 struct Place {
     dir: tempfile::TempDir,
@@ -171,32 +56,73 @@ impl Place {
     }
 }
 
-/// Waits until a process has ended, by itself or, once `done` holds, as it is told to.
-fn end(mut process: Process, stderr: &Path, mut done: impl FnMut() -> bool) -> Ran {
-    wait_until(PATIENCE, "it is done or has failed", || !process.is_running() || done());
-    let status = process.stop();
-    let stderr = std::fs::read_to_string(stderr).unwrap_or_default();
-    Ran { status, stdout: String::new(), stderr }
+/// A run of an agent: its first, or a later one; with acts that are recorded with a right, or without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agent {
+    First,
+    Later,
+    Leased,
 }
 
-/// One run of an agent whose `nth` sync fails; `first` is its first start.
-fn agent(place: &Place, cloud: &Cloud, first: bool, from: From, nth: usize) -> Option<Sync> {
-    let name = format!("{}-{from:?}-{nth}", if first { "first" } else { "later" });
-    let (line, invitation) = place.invite(cloud, &name);
-    let mut branch = Branch::new(place.path(&name));
-    drop(branch.join(&invitation).succeeded());
-    if !first {
+impl Agent {
+    /// The acts of a branch, by their jobs.
+    fn acts(self, user: &str) -> Vec<(String, String)> {
+        let capture = |job, pages| {
+            let act = json!({"kind": "pages.captured", "job": job, "user": user, "pages": pages, "color": "color"});
+            format!("{act}\n")
+        };
+        let line = |(job, said): (JobId, Said)| match self {
+            Self::Leased => (job.to_string(), capture(job, LEASED_PAGES)),
+            Self::First | Self::Later => (job.to_string(), said.line(job)),
+        };
+        Acts::new(SEED, 0).take(ACTS).map(line).collect()
+    }
+
+    fn record(self) -> &'static [&'static str] {
+        match self {
+            Self::Leased => &["record", "--json", "--leased", "--wait", "5"],
+            Self::First | Self::Later => &["record", "--json"],
+        }
+    }
+
+    /// Brings a branch that has joined to where the run begins.
+    fn prepare(self, branch: &mut Branch, cloud: &Cloud, user: &str) {
+        if self == Self::First {
+            return;
+        }
         branch.start();
+        if self == Self::Leased {
+            let seen = json!({"kind": "job.begun", "job": "00000000000000a1", "user": user});
+            drop(branch.run_with(&["record"], seen.to_string().as_bytes()).succeeded());
+            branch.wait_synced(PATIENCE);
+            wait_until(PATIENCE, "the user is known", || {
+                cloud.run(&["grant", user, GRANTED]).code() == Some(0)
+            });
+            // The first lease is there, and is not enough for what is to come.
+            let act = json!({"kind": "pages.captured", "user": user, "pages": 1, "color": "color"});
+            let leased = ["record", "--leased", "--wait", "20"];
+            drop(branch.run_with(&leased, act.to_string().as_bytes()).succeeded());
+        }
         branch.wait_synced(PATIENCE);
         branch.stop();
     }
+}
+
+/// One run of an agent whose `nth` sync fails.
+fn agent(place: &Place, cloud: &Cloud, run: Agent, from: From, nth: Nth) -> Option<Sync> {
+    let name = format!("{run:?}-{from:?}-{nth}");
+    let (line, invitation) = place.invite(cloud, &name);
+    let mut branch = Branch::new(place.path(&name));
+    drop(branch.join(&invitation).succeeded());
+    run.prepare(&mut branch, cloud, &name);
     let (out, stderr) =
         (place.path(&format!("{name}.trace")), place.path(&format!("{name}.failed")));
     let command = branch.command(&["run"]);
+    let acts = run.acts(&name);
     line.set_cut(from == From::Ready);
     let (ran, acknowledged) = if from == From::Exec {
         match Process::start(&mut under(strace(&out, Some(nth)), &command), &stderr) {
-            Ok(agent) => work(&branch, agent, &stderr, &out),
+            Ok(agent) => work(&branch, agent, &stderr, &out, run.record(), &acts),
             Err(ran) => (ran, Vec::new()),
         }
     } else {
@@ -204,7 +130,7 @@ fn agent(place: &Place, cloud: &Cloud, first: bool, from: From, nth: usize) -> O
         let agent = Process::start(plain, &stderr).unwrap();
         let mut strace = attach(&out, nth, agent.id());
         line.set_cut(false);
-        let worked = work(&branch, agent, &stderr, &out);
+        let worked = work(&branch, agent, &stderr, &out, run.record(), &acts);
         strace.wait().unwrap();
         worked
     };
@@ -213,47 +139,78 @@ fn agent(place: &Place, cloud: &Cloud, first: bool, from: From, nth: usize) -> O
     branch.start();
     branch.wait_synced(PATIENCE);
     branch.stop();
-    let devices = cloud.json(&["devices"]);
-    let mut rows = devices.as_array().unwrap().iter();
-    let id = rows.find(|row| row["name"] == *name).unwrap()["device"].clone();
-    let jobs: Vec<String> = cloud
-        .events()
-        .iter()
-        .filter(|event| event["device"] == id)
-        .filter_map(|event| event["event"]["job"].as_str().map(str::to_owned))
-        .collect();
-    for (job, _) in Acts::new(SEED, 0).take(ACTS) {
-        let job = job.to_string();
+    let mut recorded = 0;
+    let jobs = jobs(cloud, &name);
+    for (job, _) in acts {
         let times = jobs.iter().filter(|held| **held == job).count();
         let least = usize::from(acknowledged.contains(&job));
         assert!((least..=1).contains(&times), "{name}: {job} is there {times} times, {failed:?}");
+        recorded += times;
+    }
+    if run == Agent::Leased {
+        let rows = cloud.json(&["view", "balances"]);
+        let mut rows = rows["rows"].as_array().unwrap().iter();
+        let row = rows.find(|row| row["name"] == *name).unwrap();
+        let charged = 1 + recorded as u32 * LEASED_PAGES;
+        assert_eq!(row["charged"], format!("{charged}.000"), "{failed:?}: {row}");
+        let totals = &cloud.json(&["leases"])["totals"];
+        let [granted, there @ ..] = ["granted", "charged", "held", "pool", "leased", "frozen"]
+            .map(|key| credits(&totals[key]));
+        assert_eq!(granted, there.iter().sum::<i64>(), "{failed:?}: {totals}");
     }
     failed
 }
 
+/// Thousandths of an amount as it is shown.
+fn credits(shown: &Value) -> i64 {
+    shown.as_str().unwrap().replace('.', "").parse().unwrap()
+}
+
+/// The jobs of the acts that the cloud holds of a device.
+fn jobs(cloud: &Cloud, name: &str) -> Vec<String> {
+    let id = device(cloud, name)["device"].clone();
+    let acts = cloud.events().into_iter().filter(|event| {
+        event["device"] == id && event["event"]["charge"].is_object() // not what asks for a lease
+    });
+    acts.filter_map(|event| event["event"]["job"].as_str().map(str::to_owned)).collect()
+}
+
+fn device(cloud: &Cloud, name: &str) -> Value {
+    let devices = cloud.json(&["devices"]);
+    let mut rows = devices.as_array().unwrap().iter();
+    rows.find(|row| row["name"] == *name).unwrap().clone()
+}
+
 /// Records act by act with a running agent; what was acknowledged must have been made durable in between.
-fn work(branch: &Branch, mut agent: Process, stderr: &Path, out: &Path) -> (Ran, Vec<String>) {
+fn work(
+    branch: &Branch,
+    mut agent: Process,
+    stderr: &Path,
+    out: &Path,
+    record: &[&str],
+    acts: &[(String, String)],
+) -> (Ran, Vec<String>) {
     let mut acknowledged = Vec::new();
     let mut answered = Vec::new();
     if agent.is_running() {
         // Traced too: one that comes when the agent is gone makes its acts durable itself.
-        let command = branch.command(&["record", "--json"]);
+        let command = branch.command(record);
         let mut recording = Recording::start(&mut under(strace(out, None), &command));
-        for (job, said) in Acts::new(SEED, 0).take(ACTS) {
+        for (job, line) in acts {
             let sent = now();
-            if !recording.write(&said.line(job)) {
+            if !recording.write(line) {
                 break;
             }
             let Ok(Answer::At(_)) = recording.answer(PATIENCE) else { break };
             answered.push((sent, now()));
-            acknowledged.push(job.to_string());
+            acknowledged.push(job.clone());
         }
         recording.finish();
         drop(recording.answer(Duration::from_secs(2))); // until it has ended
     }
     let ran = end(agent, stderr, || {
         let status = branch.run(&["status", "--json"]);
-        let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap_or_default();
+        let status: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
         status["logs"].as_array().is_some_and(|logs| {
             status["link"] == "up"
                 && logs.iter().all(|log| log["durable-local"] == log["durable-cloud"])
@@ -276,7 +233,7 @@ fn work(branch: &Branch, mut agent: Process, stderr: &Path, out: &Path) -> (Ran,
 fn an_agent_whose_sync_fails_ends_and_has_acknowledged_nothing_else() {
     let place = Place::new();
     let cloud = Cloud::start(place.path("cloud"));
-    let joined = each("joining", SYNCS_MAX, |nth| {
+    let joined = each("joining", |nth| {
         let name = format!("join-{nth}");
         let (_line, invitation) = place.invite(&cloud, &name);
         let mut branch = Branch::new(place.path(&name));
@@ -295,26 +252,36 @@ fn an_agent_whose_sync_fails_ends_and_has_acknowledged_nothing_else() {
         failed
     });
     assert!(joined.iter().any(|sync| sync.path.contains("keys.json")), "{joined:#?}");
-    let exec =
-        each("the first start", SYNCS_MAX, |nth| agent(&place, &cloud, true, From::Exec, nth));
-    // What stood in the shadow of the main thread.
-    let ready = each("the first contact", 15, |nth| agent(&place, &cloud, true, From::Ready, nth));
-    let later =
-        each("a later start", SYNCS_MAX, |nth| agent(&place, &cloud, false, From::Exec, nth));
-    let again = each("a later contact", 8, |nth| agent(&place, &cloud, false, From::Ready, nth));
-    for hits in [[exec, ready].concat(), [later, again].concat()] {
-        for file in ["/store.redb", "/journal"] {
-            let hit = hits.iter().any(|sync| sync.path.ends_with(file));
-            assert!(hit, "no sync of {file} failed: {hits:#?}");
-        }
+    for (run, what) in [(Agent::First, "first"), (Agent::Later, "later")] {
+        store_and_journal_fail(&place, &cloud, run, what);
     }
     drop(cloud.run(&["log", "verify"]).succeeded());
 }
 
 #[test]
+fn an_agent_whose_sync_fails_with_a_lease_spends_nothing_twice() {
+    let place = Place::new();
+    let cloud = Cloud::start(place.path("cloud"));
+    store_and_journal_fail(&place, &cloud, Agent::Leased, "leased");
+    drop(cloud.run(&["log", "verify"]).succeeded());
+}
+
+/// Each sync of a start and, in its shadow, of the contact that follows.
+fn store_and_journal_fail(place: &Place, cloud: &Cloud, run: Agent, what: &str) {
+    let start = each(&format!("a {what} start"), |nth| agent(place, cloud, run, From::Exec, nth));
+    let contact =
+        each(&format!("a {what} contact"), |nth| agent(place, cloud, run, From::Ready, nth));
+    let hits = [start, contact].concat();
+    for file in ["/store.redb", "/journal"] {
+        let hit = hits.iter().any(|sync| sync.path.ends_with(file));
+        assert!(hit, "no sync of {file} failed: {hits:#?}");
+    }
+}
+
+#[test]
 fn a_cloud_whose_sync_fails_ends_and_has_receipted_nothing_else() {
     let place = Place::new();
-    let case = |from: From, nth: usize| {
+    let case = |from: From, nth: Nth| {
         let mut cloud = Cloud::start(place.path(&format!("cloud-{from:?}-{nth}")));
         cloud.stop();
         let data = cloud.data().to_owned();
@@ -380,8 +347,8 @@ fn a_cloud_whose_sync_fails_ends_and_has_receipted_nothing_else() {
         drop(cloud.run(&["log", "verify"]).succeeded());
         failed
     };
-    let started = each("the first start of a cloud", SYNCS_MAX, |nth| case(From::Exec, nth));
+    let started = each("the first start of a cloud", |nth| case(From::Exec, nth));
     assert!(started.len() > 10, "{started:#?}");
-    let served = each("a cloud that serves", SYNCS_MAX, |nth| case(From::Ready, nth));
+    let served = each("a cloud that serves", |nth| case(From::Ready, nth));
     assert!(served.len() > 10, "{served:#?}");
 }
