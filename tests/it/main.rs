@@ -28,6 +28,7 @@ mod months;
 mod page;
 mod page_log;
 mod panel;
+mod panel_credits;
 mod permuted;
 mod pressure;
 mod proxy;

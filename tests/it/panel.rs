@@ -13,7 +13,7 @@ use tallyroll_schema::limits::local::{ASK_TIMEOUT, PANEL_BODY_BYTES_MAX, SILENCE
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_for, wait_until};
 use tempfile::TempDir;
 
-const JOB: &str = "00000000000000a1";
+pub(super) const JOB: &str = "00000000000000a1";
 /// No question takes longer: a page waits six seconds for credits, an event twenty.
 const ANSWER_TIME: Duration = Duration::from_secs(40);
 
@@ -46,25 +46,33 @@ pub(super) fn ask(branch: &Branch, method: &str, path: &str, body: &Value) -> (u
     (status, said)
 }
 
-fn get(branch: &Branch, path: &str) -> Value {
+pub(super) fn get(branch: &Branch, path: &str) -> Value {
     let (status, said) = ask(branch, "GET", path, &Value::Null);
     assert_eq!(status, 200, "{path}: {said}");
     said
 }
 
-fn log_in(branch: &Branch) -> String {
+pub(super) fn log_in(branch: &Branch) -> String {
     let (status, said) = ask(branch, "POST", "/v1/sessions", &json!({ "user": "anna" }));
     assert_eq!(status, 201, "{said}");
     said["session"].as_str().unwrap().to_owned()
 }
 
-fn begin(branch: &Branch, session: &str, pages: u32) -> (u16, Value) {
-    let wish = json!({ "session": session, "kind": "capture", "job": JOB, "pages": pages });
+pub(super) fn begin_job(branch: &Branch, session: &str, job: &str, pages: u32) -> (u16, Value) {
+    let wish = json!({ "session": session, "kind": "capture", "job": job, "pages": pages });
     ask(branch, "POST", "/v1/jobs", &wish)
 }
 
+fn begin(branch: &Branch, session: &str, pages: u32) -> (u16, Value) {
+    begin_job(branch, session, JOB, pages)
+}
+
+pub(super) fn page_of(branch: &Branch, job: &str, number: u32) -> (u16, Value) {
+    ask(branch, "POST", &format!("/v1/jobs/{job}/pages"), &json!({ "page": number }))
+}
+
 fn page(branch: &Branch, number: u32) -> (u16, Value) {
-    ask(branch, "POST", &format!("/v1/jobs/{JOB}/pages"), &json!({ "page": number }))
+    page_of(branch, JOB, number)
 }
 
 /// Pages from one number to another, each paid.
@@ -78,20 +86,20 @@ fn pages(branch: &Branch, from: u32, to: u32) -> Vec<Value> {
     (from..=to).map(paid).collect()
 }
 
-fn grant(cloud: &Cloud, credits: u32) {
+pub(super) fn grant(cloud: &Cloud, credits: u32) {
     let credits = credits.to_string();
     wait_until(PATIENCE, "anna is known", || {
         cloud.run(&["grant", "anna", &credits]).code() == Some(0)
     });
 }
 
-fn balance(cloud: &Cloud) -> Value {
+pub(super) fn balance(cloud: &Cloud) -> Value {
     let rows = cloud.json(&["view", "balances"]);
     rows["rows"].as_array().unwrap().iter().find(|row| row["name"] == "anna").unwrap().clone()
 }
 
 /// A branch at whose panel anna is logged in, with so many credits.
-fn with_credits(credits: u32) -> (TempDir, Cloud, Branch, String) {
+pub(super) fn with_credits(credits: u32) -> (TempDir, Cloud, Branch, String) {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
     let branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
@@ -105,12 +113,25 @@ fn with_credits(credits: u32) -> (TempDir, Cloud, Branch, String) {
 }
 
 /// The next event of a kind; `after` is where the last question ended.
-fn event(branch: &Branch, after: &mut String, kind: &str) -> Value {
+#[track_caller]
+pub(super) fn event(branch: &Branch, after: &mut String, kind: &str) -> Value {
+    event_where(branch, after, kind, |_| true)
+}
+
+/// The next one of which something holds.
+#[track_caller]
+pub(super) fn event_where(
+    branch: &Branch,
+    after: &mut String,
+    kind: &str,
+    holds: impl Fn(&Value) -> bool,
+) -> Value {
     wait_for(PATIENCE, kind, || {
         let heard = get(branch, &format!("/v1/events?after={after}"));
         assert_eq!(heard["lost"], false, "{heard}");
         *after = heard["after"].as_str().unwrap().to_owned();
-        heard["events"].as_array().unwrap().iter().find(|event| event["kind"] == kind).cloned()
+        let mut events = heard["events"].as_array().unwrap().iter();
+        events.find(|event| event["kind"] == kind && holds(event)).cloned()
     })
 }
 

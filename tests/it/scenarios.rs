@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, run, wait_until};
 
-use super::panel::ask;
+use super::panel::{ask, begin_job, page_of};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 
@@ -155,21 +155,20 @@ fn at_the_panel(
         // Begins to scan so many pages, once the first can be paid.
         ["begin", user, job, pages] => {
             let pages: u32 = pages.parse().expect(place);
-            let session = &sessions[user];
-            let wish = json!({ "session": session, "kind": "capture", "job": job, "pages": pages });
-            wait_until(PATIENCE, place, || ask(branch, "POST", "/v1/jobs", &wish).0 == 201);
+            let session = sessions[user].as_str().expect(place);
+            wait_until(PATIENCE, place, || begin_job(branch, session, job, pages).0 == 201);
         }
         // Scans from one page to another; each is asked for twice, and has one place.
         ["pages", job, from, to] => {
             for number in from.parse().expect(place)..=to.parse::<u32>().expect(place) {
-                let [first, again] = [page(branch, job, number), page(branch, job, number)];
+                let [first, again] = [(); 2].map(|()| page_of(branch, job, number));
                 assert_eq!((first.0, again.0), (200, 200), "{place}: {} {}", first.1, again.1);
                 assert_eq!(first.1["position"], again.1["position"], "{place}: page {number}");
             }
         }
         // A page is not begun, for this reason.
         ["stopped", job, number, reason] => {
-            let (status, said) = page(branch, job, number.parse().expect(place));
+            let (status, said) = page_of(branch, job, number.parse().expect(place));
             let told = (status, said["state"].as_str(), said["reason"].as_str());
             assert_eq!(told, (409, Some("stopped"), Some(reason)), "{place}: {said}");
         }
@@ -180,10 +179,6 @@ fn at_the_panel(
         }),
         _ => panic!("{place}: no such step"),
     }
-}
-
-fn page(branch: &Branch, job: &str, number: u32) -> (u16, Value) {
-    ask(branch, "POST", &format!("/v1/jobs/{job}/pages"), &json!({ "page": number }))
 }
 
 /// A user's row.

@@ -55,6 +55,9 @@ pub struct Acquaintance {
     /// When the device asked last, or the cloud acted for the user there.
     #[n(4)]
     pub served_at: Wall,
+    /// When the cloud acted for the user there.
+    #[cbor(n(5), default)]
+    acted_at: Wall,
 }
 
 impl Acquaintance {
@@ -74,6 +77,11 @@ impl Acquaintance {
     /// Whether there were provisional charges at the device since it was told.
     pub fn is_overtaken(&self) -> bool {
         self.provisional.is_some() && self.provisional > self.told.map(|told| told.up_to)
+    }
+
+    /// Whether the cloud acted for the user there since it was told: both by the cloud's clock.
+    pub fn is_acted_for(&self) -> bool {
+        self.told.is_some_and(|told| self.acted_at > told.at)
     }
 }
 
@@ -151,6 +159,7 @@ impl Balances {
         let Some(device) = device else { return };
         let known = self.of_mut(device, user);
         known.served_at = known.served_at.max(at);
+        known.acted_at = known.acted_at.max(at);
     }
 
     fn of_mut(&mut self, device: DeviceId, user: UserAlias) -> &mut Acquaintance {

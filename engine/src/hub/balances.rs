@@ -98,12 +98,13 @@ impl<S: Store> Hub<S> {
         }
         let same =
             known.told.is_some_and(|before| before.balance == balance && held >= before.held);
-        if same && !known.is_overtaken() {
-            return None;
-        }
         // A stop acts on a running job at once, and so does its end.
         let busy =
             self.counts().is_running(device, user) && !self.counts().is_stopped(device, user);
+        // What a job that runs charged provisionally is no news to its own device, but what became of it is.
+        if same && !(known.is_overtaken() && (!busy || known.is_acted_for())) {
+            return None;
+        }
         match (busy, self.counts().balances().mode()) {
             (false, _) => Some(told.into()),
             (true, SyncMode::Flag) if !known.is_flagged() => {

@@ -187,6 +187,27 @@ fn example_2_the_sync_waits_for_the_second_job() {
     }
 }
 
+/// What is charged provisionally by jobs that run is no news to their own device; that the server voided some is.
+#[test]
+fn the_flag_is_set_by_what_the_server_did_and_not_by_the_pages_of_the_job() {
+    let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Flag);
+    for job in [1, 2] {
+        play.begin(job);
+        play.scan(job, MONO);
+    }
+    play.sync();
+    assert!(!play.is_flagged());
+    play.serve(Act::Discard { job: JobId([1; 8]) });
+    play.sync();
+    assert!(play.is_flagged());
+    play.end(1);
+    play.end(2);
+    play.shows(98_000, 100_000);
+    play.sync();
+    play.shows(100_000, 100_000);
+    assert!(!play.is_flagged());
+}
+
 /// The cloud had not heard of the second job when it told: the word comes in the middle of it.
 #[test]
 fn a_word_that_comes_in_the_middle_of_a_job_is_taken_in_at_its_end() {
