@@ -6,9 +6,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tallyroll_schema::limits::LEASE_DAYS;
 use tallyroll_schema::limits::local::{ASK_TIMEOUT, PANEL_BODY_BYTES_MAX, SILENCE_MAX};
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_for, wait_until};
 use tempfile::TempDir;
@@ -135,6 +136,25 @@ pub(super) fn event_where(
     })
 }
 
+/// All of a balance is spent here, by a job that runs, and the session says so.
+#[track_caller]
+fn shows(branch: &Branch, session: &str, spent: &str) {
+    let shown = || get(branch, &format!("/v1/sessions/{session}"));
+    wait_until(PATIENCE, "the balance shows", || {
+        let account = shown()["account"].clone();
+        (&account["balance"], &account["available"]) == (&json!(spent), &json!("0.000"))
+    });
+    let said = shown();
+    let lease = &said["lease"];
+    let figures = ["left", "spent", "overdrawn"].map(|key| lease[key].as_str().unwrap());
+    assert_eq!(figures, ["0.000", spent, "0.000"], "{said}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let days = Duration::from_millis(lease["until"].as_u64().unwrap()).checked_sub(now).unwrap();
+    assert!(days.as_secs().div_ceil(86_400) == LEASE_DAYS, "{said}");
+    assert_eq!(said["here"], json!({ "charged": "0.000", "held": spent }), "{said}");
+    assert_eq!(said["account"]["flag"], false, "{said}");
+}
+
 /// Mission 1, example 11, on a job of hundreds of pages, with the agent killed on the way.
 #[test]
 fn a_job_stops_before_the_page_that_cannot_be_paid_and_goes_on_after_a_top_up() {
@@ -152,6 +172,7 @@ fn a_job_stops_before_the_page_that_cannot_be_paid_and_goes_on_after_a_top_up() 
         assert_eq!(places[places.len() - 3..], again[..], "they have other places than before");
     }
     places.extend(pages(&branch, 131, 203));
+    shows(&branch, &session, "203.000");
     let mut after = get(&branch, "/v1/events")["after"].as_str().unwrap().to_owned();
     let (status, said) = page(&branch, 204);
     assert_eq!((status, &said["state"], &said["reason"]), (409, &json!("stopped"), &json!("zero")));
@@ -167,6 +188,7 @@ fn a_job_stops_before_the_page_that_cannot_be_paid_and_goes_on_after_a_top_up() 
     assert_eq!(event(&branch, &mut after, "resumed")["job"]["next"], 204);
     places.extend(pages(&branch, 204, 250));
     assert_eq!(page(&branch, 251).0, 409);
+    shows(&branch, &session, "250.000");
     let distinct: std::collections::BTreeSet<String> =
         places.iter().map(Value::to_string).collect();
     assert_eq!(distinct.len(), 250, "two pages have one place");
