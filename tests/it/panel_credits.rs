@@ -2,10 +2,14 @@
 //! Invariant: on a job of hundreds of pages a new balance comes when docs/panel.md says, by both sync modes; and what
 //! two devices' jobs are paid from together comes to what was given, no page is lost and none charged twice.
 
-use serde_json::{Value, json};
-use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, run, wait_until};
+use std::collections::BTreeSet;
 
-use super::panel::{JOB, ask, balance, begin_job, event_where, get, page_of, with_credits};
+use serde_json::{Value, json};
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, run, wait_for, wait_until};
+
+use super::panel::{
+    JOB, ask, balance, begin_job, event, event_where, get, grant, log_in, page_of, with_credits,
+};
 
 const LONG: &str = "00000000000000c1";
 const SHORT: &str = "00000000000000c2";
@@ -120,4 +124,116 @@ fn by_wait_the_cloud_tells_nothing_before_the_last_job_ends() {
 #[test]
 fn by_flag_the_device_hears_at_once_and_asks_after_its_last_job() {
     a_new_balance_comes_after_a_job_of_200_pages("flag");
+}
+
+/// A device with a job, and the pages of it that were paid.
+struct Site<'a> {
+    branch: &'a Branch,
+    session: String,
+    job: &'static str,
+    places: Vec<String>,
+}
+
+impl Site<'_> {
+    /// Scans on until so many pages are there, or one is not begun; then what was said.
+    fn scan(&mut self, up_to: usize) -> Option<Value> {
+        while self.places.len() < up_to {
+            let (status, said) = page_of(self.branch, self.job, self.places.len() as u32 + 1);
+            if status == 409 {
+                assert_eq!(said["recorded"], self.places.len(), "{said}");
+                return Some(said);
+            }
+            assert_eq!(status, 200, "{said}");
+            self.places.push(said["position"].to_string());
+        }
+        None
+    }
+
+    /// It stands because nothing is left, the display says so, and no other job is begun. Who was refused before asks
+    /// again within eight seconds.
+    fn stands_at_zero(&mut self) {
+        let said = wait_for(PATIENCE, "it stands, for nothing is left", || {
+            let said = self.scan(usize::MAX).unwrap();
+            assert_eq!(said["state"], "stopped", "{said}");
+            (said["reason"] == "zero").then_some(said)
+        });
+        let shown = session(self.branch, &self.session);
+        assert_eq!(shown["messages"], json!([said["message"]]), "{shown}");
+        assert_eq!(shown["lease"]["left"], "0.000", "{shown}");
+        let (status, refused) = begin_job(self.branch, &self.session, LONG, 1);
+        assert_eq!((status, &refused["reason"]), (409, &json!("zero")), "{refused}");
+    }
+}
+
+/// Both scan until the pages of both together are so many.
+fn scan_together(sites: &mut [Site<'_>; 2], pages: usize) {
+    wait_until(PATIENCE, "all that was given is spent", || {
+        for site in &mut *sites {
+            drop(site.scan(site.places.len() + 5));
+        }
+        sites.iter().map(|site| site.places.len()).sum::<usize>() >= pages
+    });
+}
+
+/// Mission 1: at 0 the user's running job stops on whichever device it runs, and a top-up resumes it.
+#[test]
+fn at_zero_the_jobs_of_a_user_stop_at_both_devices_and_go_on_after_a_top_up() {
+    let (dir, cloud, one, anna) = with_credits(60);
+    let two = Branch::joined(dir.path().join("two"), &cloud.enroll("two"));
+    let there = log_in(&two);
+    wait_until(PATIENCE, "it may run there, too", || begin_job(&two, &there, SHORT, 1).0 == 201);
+    let mut sites = [(&one, anna, JOB), (&two, there, SHORT)].map(|(branch, session, job)| Site {
+        branch,
+        session,
+        job,
+        places: Vec::new(),
+    });
+    assert_eq!(sites[0].scan(20), None);
+    while session(&one, &sites[0].session)["lease"]["left"] == "0.000" {
+        let one_more = sites[0].places.len() + 1;
+        assert_eq!(sites[0].scan(one_more), None);
+    }
+    let said = sites[1].scan(usize::MAX).unwrap();
+    assert_eq!(said["reason"], "held-elsewhere", "{said}");
+    scan_together(&mut sites, 60);
+    for site in &mut sites {
+        site.stands_at_zero();
+    }
+    let figures = |cloud: &Cloud| {
+        let shown = balance(cloud);
+        ["balance", "held", "available"].map(|key| shown[key].as_str().unwrap().to_owned())
+    };
+    for branch in [&one, &two] {
+        branch.wait_synced(PATIENCE);
+    }
+    assert_eq!(figures(&cloud), ["60.000", "60.000", "0.000"]);
+
+    let stood = sites.each_ref().map(|site| site.places.len());
+    let mut after =
+        [&one, &two].map(|at| get(at, "/v1/events")["after"].as_str().unwrap().to_owned());
+    grant(&cloud, 40);
+    for (at, site) in sites.iter().enumerate() {
+        let resumed = event(site.branch, &mut after[at], "resumed");
+        assert_eq!(resumed["job"]["job"], site.job, "{resumed}");
+        assert_eq!(resumed["job"]["next"], stood[at] + 1, "{resumed}");
+    }
+    scan_together(&mut sites, 100);
+    for site in &mut sites {
+        site.stands_at_zero();
+        site.branch.wait_synced(PATIENCE);
+    }
+    assert_eq!(figures(&cloud), ["100.000", "100.000", "0.000"]);
+    let events = cloud.events();
+    for site in &sites {
+        let of_job = |line: &&Value| {
+            let event = &line["event"];
+            event["kind"] == "pages.captured" && event["job"] == site.job
+        };
+        let pages =
+            events.iter().filter(of_job).map(|line| line["event"]["page"].as_u64().unwrap());
+        let expected: Vec<u64> = (1..=site.places.len() as u64).collect();
+        assert_eq!(pages.collect::<Vec<_>>(), expected, "a page is lost or there twice");
+    }
+    let places: BTreeSet<&String> = sites.iter().flat_map(|site| &site.places).collect();
+    assert_eq!(places.len(), 100, "two pages have one place");
 }
