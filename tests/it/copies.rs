@@ -24,7 +24,7 @@ fn capture(branch: &Branch, pages: usize) {
 }
 
 /// The files of a directory into another one: new files, or the old ones overwritten.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let (path, name) = (entry.path(), entry.file_name());
@@ -43,7 +43,7 @@ fn captured(totals: &Value) -> u64 {
     rows.map(|row| row["captured"].as_u64().unwrap()).sum()
 }
 
-fn knows_its_past(branch: &Branch) -> bool {
+pub(super) fn knows_its_past(branch: &Branch) -> bool {
     branch.json(&["status"])["unconfirmed"] == false
 }
 

@@ -20,6 +20,7 @@ mod fsync;
 mod idle;
 mod kill;
 mod leases;
+mod leases_copied;
 mod leases_offline;
 mod loss;
 mod lost_files;
