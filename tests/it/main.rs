@@ -22,6 +22,7 @@ mod kill;
 mod leases;
 mod leases_copied;
 mod leases_offline;
+mod leases_renewed;
 mod loss;
 mod lost_files;
 mod memory;
