@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallyroll_engine::store::RedbStore;
 use tallyroll_engine::store::Table;
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
+
+use super::panel::{ask, begin_job, get, page_of};
 
 const CANARY: &str = "Quixote-canary-77";
 
@@ -70,6 +72,30 @@ fn state(cloud: &Cloud, device: &str) -> Value {
     rows.find(|row| row["device-name"] == device).map_or(Value::Null, |row| row["state"].clone())
 }
 
+/// Logs in at the panel and scans for what the cloud lends; a processing server mails of one job, another one is left
+/// running. Returns the session.
+fn at_the_panel(branch: &Branch, office: &Branch) -> String {
+    let (status, said) = ask(branch, "POST", "/v1/sessions", &json!({ "user": CANARY }));
+    assert_eq!(status, 201, "{said}");
+    let path = format!("/v1/sessions/{}", said["session"].as_str().unwrap());
+    for job in ["00000000000000d1", "00000000000000d2"] {
+        let begun = || begin_job(branch, said["session"].as_str().unwrap(), job, 1).0 == 201;
+        wait_until(PATIENCE, "the job may run", begun);
+        assert_eq!(page_of(branch, job, 1).0, 200);
+    }
+    branch.wait_synced(PATIENCE);
+    let mail = json!({
+        "device": "one", "kind": "document.sent", "job": "00000000000000d1", "user": CANARY,
+        "pages": 1, "destinations": 1, "color": "monochrome",
+    });
+    drop(office.run_with(&["act"], mail.to_string().as_bytes()).succeeded());
+    drop(ask(branch, "POST", "/v1/jobs/00000000000000d1/end", &Value::Null));
+    let shown = get(branch, &path);
+    assert_eq!((&shown["user"], &shown["lease"]["spent"]), (&json!(CANARY), &json!("2.000")));
+    assert_eq!(shown["account"]["balance"], "24.000", "{shown}");
+    path
+}
+
 #[test]
 fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
@@ -77,6 +103,9 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
     let mut cloud = Cloud::start(dir.path().join("cloud"));
     let [mut one, mut two, three] = ["one", "two", "three"]
         .map(|name| Branch::joined(dir.path().join(name), &cloud.enroll(name)));
+
+    let invited = cloud.enroll_with(&["office", "--processing"]);
+    let office = Branch::joined(dir.path().join("office"), &invited);
 
     // A page log counts for them; a line of it that cannot be read is kept.
     let log = aside.path().join("page_log");
@@ -96,6 +125,7 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
     one.wait_synced(PATIENCE);
     drop(cloud.run(&["users", "add", CANARY, "--mail", "quixote@example.com"]).succeeded());
     drop(cloud.run(&["grant", CANARY, "30"]).succeeded());
+    let session = at_the_panel(&one, &office);
     // The other one is away with a name that the cloud has not seen there.
     two.wait_synced(PATIENCE);
     let backup = aside.path().join("one.backup");
@@ -116,6 +146,12 @@ fn a_forgotten_name_is_nowhere_and_every_figure_is_as_it_was() {
     assert_eq!(self::import(three.data(), &odd), 0);
     assert_eq!(found(three.data(), CANARY.as_bytes()), [""; 0], "it was read again");
     assert_eq!(state(&cloud, "two"), "pending");
+    wait_until(PATIENCE, "who did the server's work says so", || {
+        state(&cloud, "office") == "erased"
+    });
+    wait_until(PATIENCE, "nobody is logged in", || {
+        ask(&one, "GET", &session, &Value::Null).0 == 404
+    });
     assert!(cloud.run(&["balance", CANARY]).failed(1).contains("no user"));
     assert_eq!(charged(&cloud), totals);
     let subject = before["subject"].as_str().unwrap();
