@@ -4,13 +4,14 @@
 //! reads here whom it owes a word, a device what it knows. What a balance is comes from the sums; what
 //! a device makes of it in the middle of a job is its own.
 
+use super::rights::charge;
 use super::state::Place;
 use crate::fold::Origin;
 use minicbor::{Decode, Encode};
 use std::collections::BTreeMap;
 use tallyroll_schema::event::balances::{BalanceTold, SyncMode};
 use tallyroll_schema::event::counts::SettlementPolicy;
-use tallyroll_schema::{Credits, DeviceId, Event, Position, UserAlias, Wall};
+use tallyroll_schema::{Credits, DeviceId, Event, Position, Record, UserAlias, Wall};
 
 /// A user's balance as it was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -49,7 +50,7 @@ pub struct Acquaintance {
     /// The last sync request flag, and the last event of the device that the cloud had then.
     #[n(2)]
     flag: Option<(Place, Position)>,
-    /// The last charge at the device that only the cloud knows the end of.
+    /// The last charge at the device that only the cloud knows the end of, or whether it was in a word before.
     #[n(3)]
     provisional: Option<Position>,
     /// When the device asked last, or the cloud acted for the user there.
@@ -74,7 +75,7 @@ impl Acquaintance {
         })
     }
 
-    /// Whether there were provisional charges at the device since it was told.
+    /// Whether charges at the device since it was told were provisional, or recorded again.
     pub fn is_overtaken(&self) -> bool {
         self.provisional.is_some() && self.provisional > self.told.map(|told| told.up_to)
     }
@@ -152,6 +153,16 @@ impl Balances {
                 e.user.into_iter().for_each(|user| self.serve(e.device, user, at));
             }
             _ => {}
+        }
+    }
+
+    /// Takes in what was recorded again: a device subtracts every charge after the last word, also one that
+    /// was in that word by its first place, or by another copy.
+    pub(super) fn fold_again(&mut self, origin: &Origin, record: &Record<'_>) {
+        let (Some(device), Ok(event)) = (origin.device, record.event()) else { return };
+        if let Some((user, _)) = charge(&event) {
+            let known = self.of_mut(device, user);
+            known.provisional = known.provisional.max(Some(origin.position));
         }
     }
 

@@ -6,6 +6,7 @@
 use super::Counts;
 use super::balances::Acquaintance;
 use crate::fold::{Origin, View};
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::balances::{
     BalanceAsked, BalanceSyncRequested, BalanceTold, SyncMode, SyncModePublished,
 };
@@ -13,7 +14,7 @@ use tallyroll_schema::event::counts::{
     Charge, ColorMode, DocumentDiscarded, DocumentSaved, DocumentSent, PagesCaptured,
     PagesConverted, SettlementPolicy,
 };
-use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::{
     Credits, DeviceId, EpochId, Event, JobId, LogId, Position, Record, Timestamp, UserAlias, Wall,
 };
@@ -122,6 +123,22 @@ fn charges_that_only_the_cloud_can_settle_overtake_what_was_told_before() {
     assert!(!known(&[captured(3, settles), told(1, 3)]).is_overtaken());
     for settled_at_once in [None, Some(SettlementPolicy::Additive)] {
         assert!(!known(&[captured(3, settled_at_once)]).is_overtaken());
+    }
+}
+
+#[test]
+fn a_charge_that_is_recorded_again_overtakes_what_was_told_before_whoever_was_first() {
+    for settled_at_once in [None, Some(SettlementPolicy::Additive)] {
+        let (_, _, event) = captured(1, settled_at_once);
+        let bytes = Record::encode(&event, Timestamp::default()).expect("is encoded");
+        let epoch = EpochId { counter: 9, nonce: [2; 16] };
+        let resubmitted_from = Position { epoch, ..at(1, 1) };
+        let again = |seq| {
+            by_device(seq, EventResubmitted { resubmitted_from, record: Bytes(bytes.clone()) })
+        };
+        assert!(known(&[told(1, 2), again(3)]).is_overtaken());
+        assert!(known(&[again(2), told(1, 2), again(3)]).is_overtaken(), "by another copy");
+        assert!(!known(&[again(3), told(1, 3)]).is_overtaken());
     }
 }
 

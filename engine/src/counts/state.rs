@@ -215,6 +215,7 @@ impl Counts {
             return;
         };
         let first = self.resubmitted.insert(again);
+        self.balances.fold_again(origin, &record);
         if first || planted(Bug::ResubmittedCountedAgain) {
             if let (Some(device), Ok(inner)) = (origin.device, record.event()) {
                 self.rights.fold_again(device, event.resubmitted_from, &inner);
