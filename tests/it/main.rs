@@ -28,6 +28,7 @@ mod lost_files;
 mod memory;
 mod money;
 mod months;
+mod orders;
 mod page;
 mod page_log;
 mod panel;

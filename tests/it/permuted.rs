@@ -1,154 +1,26 @@
 //! The stories in `tests/scenarios` once more, their events in every order in which they can arrive, and again.
 //! A device's log arrives in its order and a job is one device's, so another order comes about by copies of the device
-//! (an epoch each, in any order) and by the server's acts between them. Legitimate is every order in which jobs begin
-//! first and conversions stand before later conversions and deliveries of their job, which start from what they made, the
-//! server's also before its end, after which it takes none; credits are given before, logins move nothing. A panel's pages have one order; its top-up comes before any of them.
-//! Invariant: all orders of all stories are lived, each by a user of its own, and end in the story's last figures.
+//! (an epoch each, in any order) and by the server's acts between them; which orders there are is told by `orders`.
+//! A panel's pages have one order; its top-up comes before any of them.
+//! Invariant: all orders of all stories are lived, each by a user of its own, and end in the story's last figures, at
+//! the cloud and at the device that was copied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, run, wait_until};
 
+use super::orders::{Life, Scene, Writer, lives, scenes_of};
 use super::panel::ask;
 use super::scenarios::stories;
 
 /// All of a story's users in all their orders take a while to be granted to and to be told.
 const LONG: Duration = Duration::from_secs(60);
-
-/// What happens to a user in a story.
-#[derive(Debug, Default)]
-struct Scene {
-    user: String,
-    policy: String,
-    credits: String,
-    begun: Vec<Value>,
-    events: Vec<(Writer, Value)>,
-    /// As the cloud shows them last.
-    figures: BTreeMap<String, String>,
-}
-
-/// Who has an event recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writer {
-    Device,
-    /// A copy that knows of nothing but the beginning: a device takes no capture after an end that it knows of.
-    Copy,
-    Server,
-    /// The server, which is refused whatever came before.
-    Refused,
-}
-
-/// One order of one scene's events, with its own user and jobs.
-#[derive(Debug)]
-struct Life<'a> {
-    scene: &'a Scene,
-    user: String,
-    events: Vec<(Writer, Value)>,
-}
-
-fn scenes_of(story: &Path) -> Vec<Scene> {
-    let text = std::fs::read_to_string(story).unwrap();
-    let (mut scenes, mut policy) = (Vec::<Scene>::new(), String::new());
-    for line in text.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let of = |scenes: &mut Vec<Scene>, user: &str| match scenes
-            .iter()
-            .position(|s| s.user == user)
-        {
-            Some(at) => at,
-            None => {
-                scenes.push(Scene {
-                    user: user.into(),
-                    policy: policy.clone(),
-                    ..Scene::default()
-                });
-                scenes.len() - 1
-            }
-        };
-        match words[..] {
-            ["settlement", of_jobs] => policy = of_jobs.into(),
-            ["grant", user, credits] => {
-                let at = of(&mut scenes, user);
-                scenes[at].credits = credits.into();
-            }
-            ["cloud", user, ref figures @ ..] => {
-                let at = of(&mut scenes, user);
-                let pairs = figures.chunks(2).map(|pair| (pair[0].into(), pair[1].into()));
-                scenes[at].figures.extend(pairs);
-            }
-            _ if line.contains('{') => {
-                let (said, act) = line.split_at(line.find('{').unwrap());
-                let act: Value = serde_json::from_str(act).unwrap();
-                let at = match act["user"].as_str() {
-                    Some(user) => of(&mut scenes, user),
-                    None => scenes
-                        .iter()
-                        .position(|scene| {
-                            scene.begun.iter().any(|begun| begun["job"] == act["job"])
-                        })
-                        .expect(line),
-                };
-                let writer = match (said.trim(), act["kind"].as_str().unwrap()) {
-                    ("", "job.ended") => Writer::Copy,
-                    ("", _) => Writer::Device,
-                    ("server", _) => Writer::Server,
-                    ("refused", _) => Writer::Refused,
-                    _ => panic!("{line}: who does that?"),
-                };
-                match act["kind"] == "job.begun" {
-                    true => scenes[at].begun.push(act),
-                    false => scenes[at].events.push((writer, act)),
-                }
-            }
-            _ => {}
-        }
-    }
-    scenes
-}
-
-/// Whether one event of a story has to stand before a later one.
-fn goes_before((writer, first): &(Writer, Value), (_, later): &(Writer, Value)) -> bool {
-    let needs = ["pages.converted", "document.sent", "document.saved"];
-    first["job"] == later["job"]
-        && first["kind"] == "pages.converted"
-        && (needs.iter().any(|kind| later["kind"] == *kind)
-            || (*writer == Writer::Server && later["kind"] == "job.ended"))
-}
-
-/// Every legitimate order of a scene's events.
-fn orders(events: &[(Writer, Value)]) -> Vec<Vec<usize>> {
-    let mut orders = vec![Vec::new()];
-    for _ in events {
-        let longer = |order: &Vec<usize>| {
-            let left = (0..events.len()).filter(|next| !order.contains(next));
-            let may = left.filter(|next| {
-                let before =
-                    (0..*next).filter(|first| goes_before(&events[*first], &events[*next]));
-                before.into_iter().all(|first| order.contains(&first))
-            });
-            may.map(|next| [&order[..], &[next]].concat()).collect::<Vec<_>>()
-        };
-        orders = orders.iter().flat_map(longer).collect();
-    }
-    orders
-}
-
-/// The act, with ids that no other life has.
-fn renamed(act: &Value, user: &str, life: usize) -> Value {
-    let mut act = act.clone();
-    let job = u64::from_str_radix(act["job"].as_str().unwrap(), 16).unwrap();
-    act["job"] = json!(format!("{:016x}", (life as u64 + 1) << 32 | job));
-    if act["user"].is_string() {
-        act["user"] = json!(user);
-    }
-    act
-}
 
 fn lines<'a>(acts: impl IntoIterator<Item = &'a Value>) -> String {
     acts.into_iter().fold(String::new(), |mut text, act| {
@@ -240,6 +112,29 @@ fn grant(cloud: &Cloud, life: &Life) {
     assert!(said.contains("position"), "{}: {said}", life.user);
 }
 
+/// Everybody asks for their balance, and is told.
+fn log_in(branch: &Branch, lives: &[Life]) {
+    std::thread::scope(|scope| {
+        for lives in lives.chunks(lives.len().div_ceil(4)) {
+            scope.spawn(move || {
+                lives.iter().for_each(|life| drop(balance(branch, &life.user, true)))
+            });
+        }
+    });
+    for Life { user, .. } in lives {
+        wait_until(LONG, user, || balance(branch, user, false)["asked"] == false);
+    }
+}
+
+/// As `tallyroll-edge balance` asks.
+fn balance(branch: &Branch, user: &str, ask: bool) -> Value {
+    let mut stream = UnixStream::connect(branch.data().join("control.sock")).unwrap();
+    writeln!(stream, "{}", json!({ "balance": { "user": user, "ask": ask } })).unwrap();
+    let mut said = String::new();
+    BufReader::new(stream).read_line(&mut said).unwrap();
+    serde_json::from_str(&said).unwrap()
+}
+
 /// The server asks for these acts; where each stands that was not refused.
 fn serve(cloud: &Cloud, acts: &[(Writer, Value)]) -> Vec<Value> {
     let text = lines(acts.iter().map(|(_, act)| act));
@@ -255,25 +150,28 @@ fn serve(cloud: &Cloud, acts: &[(Writer, Value)]) -> Vec<Value> {
 
 #[test]
 fn every_story_in_every_order_of_arrival_and_with_duplicates_ends_as_it_is_told() {
-    let scenes: Vec<Scene> = stories()[..10].iter().flat_map(|story| scenes_of(story)).collect();
-    let (mut lives, mut begun) = (Vec::new(), Vec::new());
-    for scene in &scenes {
-        for order in orders(&scene.events) {
-            let (number, user) = (lives.len(), format!("{}.{}", scene.user, lives.len()));
-            begun.extend(scene.begun.iter().map(|act| renamed(act, &user, number)));
-            let events = order.iter().map(|at| {
-                let (writer, act) = &scene.events[*at];
-                (*writer, renamed(act, &user, number))
-            });
-            lives.push(Life { scene, events: events.collect(), user });
-        }
-    }
-    assert_eq!((scenes.len(), lives.len()), (32, 2428), "an order is left out, or a story is new");
+    live(&stories()[..9], "wait", (31, 1708));
+}
+
+/// Example 10 is told so: the device asks by itself once it hears that a job has ended whose user is flagged.
+#[test]
+fn with_the_flag_every_order_ends_as_it_is_told_too() {
+    live(&stories()[9..10], "flag", (1, 720));
+}
+
+/// Lives the stories in so many scenes and orders.
+fn live(stories: &[PathBuf], sync_mode: &str, scenes_and_orders: (usize, usize)) {
+    let scenes: Vec<Scene> = stories.iter().flat_map(|story| scenes_of(story)).collect();
+    let (lives, begun) = lives(&scenes);
+    let found = (scenes.len(), lives.len());
+    assert_eq!(found, scenes_and_orders, "an order is left out, or a story is new");
 
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
     let mut branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    drop(cloud.run(&["policy", "sync", sync_mode]).succeeded());
     begin(&cloud, &branch, &lives, &begun);
+    log_in(&branch, &lives);
     branch.stop();
     let backup = |branch: &Branch, name: &str| {
         let to = dir.path().join(name);
@@ -338,6 +236,20 @@ fn every_story_in_every_order_of_arrival_and_with_duplicates_ends_as_it_is_told(
         "{once} events were recorded again {again} times in all: no copy repeated another"
     );
     drop(cloud.run(&["log", "verify"]).succeeded());
+    let mut events = cloud.events().into_iter();
+    let flagged = events.any(|event| event["event"]["kind"] == "balance.sync-requested");
+    assert_eq!(flagged, sync_mode == "flag", "the other way of telling a busy device");
+
+    // The device that was copied: nobody asks again, it was told in the course of it all.
+    branch.start();
+    branch.wait_synced(LONG);
+    for Life { scene, user, events } in lives.iter().filter(|life| life.is_over()) {
+        let what = format!("{user} has {:?} at the device after {events:?}", scene.figures);
+        wait_until(LONG, &what, || {
+            let known = &balance(&branch, user, false)["balance"];
+            scene.figures.iter().all(|(figure, expected)| known[figure] == **expected)
+        });
+    }
 }
 
 fn of_device(lives: &[Life]) -> u64 {
