@@ -79,15 +79,16 @@ async fn figures(State(shown): State<Shown>) -> Response {
         let logs = replica.hub.logs()?;
         let held = logs.iter().map(|log| log.events).sum::<u64>();
         let lent = crate::control::lent(replica);
-        Ok((held, replica.hub.quarantine()?.len(), replica.hub.quarantine_overflow(), lent))
+        let apart = (replica.hub.quarantine()?.len(), replica.hub.quarantine_overflow());
+        Ok((held, apart, lent, replica.hub.is_full()))
     });
-    let Ok(Ok((held, open, overflow, (leased, frozen)))) =
+    let Ok(Ok((held, (open, overflow), (leased, frozen), full))) =
         tokio::time::timeout(READY_TIMEOUT, held).await
     else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let metrics = &shown.metrics;
-    metrics.disk_full.set(i64::from(shown.keeper.is_full()));
+    metrics.disk_full.set(i64::from(full));
     metrics.events.set(i64::try_from(held).unwrap_or(i64::MAX));
     metrics.quarantine.set(i64::try_from(open).unwrap_or(i64::MAX));
     metrics.quarantine_overflow.set(i64::try_from(overflow).unwrap_or(i64::MAX));

@@ -64,7 +64,7 @@ use crate::store::rows::{
 };
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, RangeInclusive};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::Bytes;
@@ -73,8 +73,8 @@ use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Hash, HybridTime, LogId, PublicKey, TenantId,
 };
 
-/// Room is tried for with so many bytes at most.
-const PROBE_BYTES_MAX: usize = 1024 * 1024;
+/// Room is tried for with so many bytes: a small write finds some in a page that is there.
+const PROBE_BYTES: RangeInclusive<usize> = 64 * 1024..=1024 * 1024;
 
 /// Who a cloud is.
 #[derive(Debug)]
@@ -274,9 +274,11 @@ impl<S: Store> Hub<S> {
         let bytes: usize = changes.values().flatten().map(Vec::len).sum();
         let committed = self.store.commit(changes);
         let committed = if planted(Bug::HubCommitIgnoresFailure) { Ok(()) } else { committed };
-        let bytes = bytes.min(PROBE_BYTES_MAX);
+        let bytes = bytes.min(*PROBE_BYTES.end());
         match &committed {
-            Err(why) if why.kind() == Kind::Full => self.full = self.full.max(Some(bytes)),
+            Err(why) if why.kind() == Kind::Full => {
+                self.full = self.full.max(Some(bytes.max(*PROBE_BYTES.start())));
+            }
             // A smaller write than the one that found no room may find some between what is stored.
             Ok(()) => self.full = self.full.filter(|lacking| *lacking > bytes),
             Err(_) => self.full = None,
