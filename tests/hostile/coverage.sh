@@ -22,6 +22,7 @@ DECODERS=(
     "act:schema/src/act.rs engine/src/counts/decide.rs"
     "page-log:edge/src/counts/page_log/reading.rs edge/src/counts/page_log/time.rs edge/src/counts/lines.rs"
     "page-log-format:edge/src/counts/page_log/format.rs"
+    "rate-card:cloud/src/rates.rs=write|line|word"
 )
 
 llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')

@@ -137,6 +137,10 @@ async fn attempt(
         Ok(certificates) => certificates,
         Err(why) => return Ok(why.to_string().into()),
     };
+    let provable = match keeper.query(|device| device.provable_keys()).await? {
+        Ok(keys) => keys.map(|(_, tls)| tls),
+        Err(why) => return Ok(why.to_string().into()),
+    };
     let mut ended = Ended::from("this device has no certificate");
     for shown in &certificates {
         let trust = match tls::session_config(enrolment.authority, shown) {
@@ -148,14 +152,13 @@ async fn attempt(
             Err(why) => return Ok(why.into()),
         };
         let fingerprint = shown.fingerprint();
-        let keys = keeper.query(|device| device.provable_keys()).await?;
-        let provable = matches!(keys, Ok(Some((_, told))) if told == Hash(fingerprint.0));
+        let is_provable = provable == Some(Hash(fingerprint.0));
         let taken = || {
             if let Err(why) = revocation::clear(dir) {
                 warn!(%why, "it stays noted that this device was revoked");
             }
             // Should the cloud lose that it knows this one, those before it are what else it may know.
-            if !provable {
+            if !is_provable {
                 return;
             }
             // While they change, the next session does it.

@@ -6,7 +6,7 @@
 use super::pair::{TENANT, TestDevice, enrol, hub, now, talk};
 use super::rebuilt_tests::{TestHub, hello, rebuilt, record_and_sync};
 use super::{Effect, Fetch, Reply};
-use crate::hub::mark_restored;
+use crate::hub::{Root, mark_restored};
 use crate::keys::Signer;
 use tallyroll_schema::Hash;
 use tallyroll_schema::wire::{EnrolmentProof, Hello};
@@ -20,6 +20,17 @@ fn change_keys(device: &mut TestDevice, hub: &mut TestHub, seed: u8, at: u64) {
     talk(device, hub); // hears what was written when the change was taken in
     assert!(device.can_prove_next_keys().expect("reads"));
     device.drop_old_keys().expect("is confirmed");
+}
+
+/// A device that changed its keys, and who copied it before, keys and all; and what its cloud is made anew of.
+fn stolen_before_a_change() -> (TestHub, Root, TestDevice, TestDevice) {
+    let mut hub = hub();
+    let root = hub.root().expect("reads");
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let thief = device.copy(now(11));
+    change_keys(&mut device, &mut hub, 21, 12);
+    (hub, root, device, thief)
 }
 
 /// The proof was of the first keys alone: whoever had ever changed its keys was locked out.
@@ -197,12 +208,7 @@ fn what_was_proven_is_not_undone_by_the_changes_on_the_way_to_it() {
 /// It asked whether any word in the log names the keys, and the newest named others.
 #[test]
 fn the_newest_word_in_a_devices_log_is_of_the_keys_that_hold() {
-    let mut hub = hub();
-    let root = hub.root().expect("reads");
-    let mut device = enrol(&mut hub, "a", 11);
-    record_and_sync(&mut device, &mut hub, 5);
-    let mut thief = device.copy(now(11)); // of the keys, too
-    change_keys(&mut device, &mut hub, 21, 12);
+    let (_, root, mut device, mut thief) = stolen_before_a_change();
     let [a, b, c] = [11, 21, 31].map(|seed| Hash([seed; 32]));
 
     let mut hub = rebuilt(root, 40);
@@ -262,12 +268,7 @@ fn who_shows_what_a_cloud_must_have_lost_freezes_it() {
 /// It stayed linked for ever with events to go, and nobody was told why.
 #[test]
 fn a_device_whose_place_another_ones_keys_took_says_so() {
-    let mut hub = hub();
-    let root = hub.root().expect("reads");
-    let mut device = enrol(&mut hub, "a", 11);
-    record_and_sync(&mut device, &mut hub, 5);
-    let mut thief = device.copy(now(11)); // of the keys, too
-    change_keys(&mut device, &mut hub, 21, 12);
+    let (mut hub, root, mut device, mut thief) = stolen_before_a_change();
     record_and_sync(&mut device, &mut hub, 2);
     assert!(!device.status().expect("reads").keys_lost);
     let mut hub = rebuilt(root, 40);

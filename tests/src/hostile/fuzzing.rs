@@ -35,6 +35,7 @@ pub fn decoders() -> Vec<Box<dyn Decoder>> {
         Box::new(text::ActDecoder::new()),
         Box::new(text::PageLogDecoder::new()),
         Box::new(text::PageLogFormatDecoder),
+        Box::new(text::RateCardDecoder),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What people and other programs write: join URLs, acts as JSON, page logs and their formats.
+//! What people and other programs write: join URLs, acts as JSON, page logs and their formats, rate cards.
 //!
 //! Invariant: a dressed text follows its form, and one of its fields is hostile. Text that is not UTF-8
 //! is read as far as its reader takes bytes.
@@ -9,9 +9,10 @@ use super::mutation::mutate;
 use super::values::with_a_hostile_field;
 use crate::sim::entropy::Entropy;
 use serde_json::{Value, json};
+use tallyroll_cloud::rates;
 use tallyroll_edge::counts::lines::{Line, Lines};
 use tallyroll_edge::counts::{Format, Pages, Reject};
-use tallyroll_engine::counts::{Terms, decide};
+use tallyroll_engine::counts::{Terms, card, decide};
 use tallyroll_schema::{Act, Event, JobId, JoinUrl, Record, Timestamp, UserAlias};
 
 /// The URL an administrator hands over.
@@ -217,6 +218,48 @@ impl Decoder for PageLogFormatDecoder {
             let _either_is_fine = format.read(line.as_bytes());
         }
         Ok("importable".into())
+    }
+}
+
+/// The prices that an administrator publishes.
+pub(super) struct RateCardDecoder;
+
+const FINER: [(&str, [&str; 5]); 6] = [
+    ("act", ["\"print\"", "\"conversion\"", "\"send\"", "\"capture\"", "\"fax\""]),
+    ("unit", ["\"sheet\"", "\"impression\"", "\"page\"", "1", "\"\""]),
+    ("color", ["\"color\"", "\"monochrome\"", "true", "[]", "\"auto\""]),
+    ("media", ["\"iso_a3\"", "\"\"", "'''\n'''", "{}", "\"\\u202e\""]),
+    ("conversion", ["\"resize\"", "\"ocr\"", "1979-05-27", "\"merge\"", "nan"]),
+    ("price", ["0.3", "\"0.001\"", "-0.0", "1e3", "1_0.0005"]),
+];
+
+impl Decoder for RateCardDecoder {
+    fn name(&self) -> &'static str {
+        "rate-card"
+    }
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        let default = rates::write(&card::default_card());
+        let finer = "[[price]]\nact = \"print\"\ncolor = \"color\"\nprice = 0.3\n";
+        [format!("{default}{finer}"), default].map(String::into_bytes).to_vec()
+    }
+    fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
+        let mut text = rates::write(&card::default_card());
+        for _ in 0..entropy.between(1, 4) {
+            text.push_str("[[price]]\n");
+            for (name, values) in FINER {
+                // Mostly what may stand there.
+                let value = values[if entropy.percent(80) { 0 } else { entropy.index(5) }];
+                if matches!(name, "act" | "price") || entropy.percent(30) {
+                    text.push_str(&format!("{name} = {value}\n"));
+                }
+            }
+        }
+        text.into_bytes()
+    }
+    fn read(&self, input: &[u8]) -> Result<String, String> {
+        let card = rates::read(input).map_err(|why| without_text(&why.what))?;
+        assert_reads_back(&card, &rates::read(rates::write(&card).as_bytes()));
+        Ok(if card.finer.is_some() { "finer prices" } else { "plain prices" }.into())
     }
 }
 
