@@ -1,7 +1,7 @@
 //! One connection's session: the engine's sans-IO session over streams.
 //!
-//! Owns the order of things. Invariant: effects go to the keeper one by one and
-//! come back in that order; nothing is read while too much waits to be
+//! Owns the order of things. Invariant: effects go to the keeper in order and
+//! come back in that order, while the session goes on; nothing is read while too much waits to be stored or
 //! written, so a slow peer bounds us, and one that takes nothing is left. By which way the streams
 //! reach the cloud is theirs ([`Streams`]) to know.
 
@@ -12,10 +12,11 @@ use super::{LinkEnd, LinkState};
 use crate::identity::Enrolment;
 use crate::keeper::{Gone, Keeper};
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
-use tallyroll_engine::sync::{Effect, Output, Role, Session, SessionConfig};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::pending;
+use tallyroll_engine::sync::{Effect, Output, Reply, Role, Session, SessionConfig};
 use tallyroll_schema::RequestId;
-use tallyroll_schema::limits::links::{ACTS_UNDER_WAY_MAX, STALL_TIMEOUT};
+use tallyroll_schema::limits::links::{ACTS_UNDER_WAY_MAX, STALL_TIMEOUT, UNDER_WAY_MAX};
 use tallyroll_schema::wire::{ErrorCode, Message};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -68,8 +69,16 @@ pub async fn run(
         Err(why) => return Ok(why.into()),
     };
     let session = Session::new(config, opening, Duration::ZERO);
-    let (began, waiting, unanswered) = (Instant::now(), BTreeMap::new(), BTreeSet::new());
-    let mut link = Link { keeper, session, began, streams, by, waiting, unanswered };
+    let mut link = Link {
+        keeper,
+        session,
+        began: Instant::now(),
+        streams,
+        by,
+        under_way: VecDeque::new(),
+        waiting: BTreeMap::new(),
+        unanswered: BTreeSet::new(),
+    };
     link.session.offer_directory(directory);
     let up = || {
         info!(cloud = %enrolment.cloud, ?by, "linked");
@@ -87,6 +96,8 @@ struct Link<'a> {
     began: Instant,
     streams: Streams,
     by: Transport,
+    /// What the keeper has yet to answer, oldest first.
+    under_way: VecDeque<oneshot::Receiver<Reply>>,
     /// Who waits for an answer of the account server.
     waiting: BTreeMap<RequestId, oneshot::Sender<Heard>>,
     /// Acts that were asked for in this session, whether anybody waits still or not.
@@ -123,7 +134,9 @@ impl Link<'_> {
             self.waiting.retain(|_, answer| !answer.is_closed());
             let may_ask = up.is_none() && has_room && self.waiting.len() < ACTS_UNDER_WAY_MAX;
             tokio::select! {
-                arrived = self.streams.arrived.recv(), if has_room => {
+                arrived = self.streams.arrived.recv(),
+                    if has_room && self.under_way.len() < UNDER_WAY_MAX =>
+                {
                     match arrived {
                         Some(Ok((stream, message))) => {
                             // A cloud that takes the session tells what it has; one that only
@@ -135,6 +148,14 @@ impl Link<'_> {
                         }
                         Some(Err(why)) => return Ok(why.into()),
                         None => return Ok("the cloud closed the link".into()),
+                    }
+                }
+                reply = oldest(&mut self.under_way) => {
+                    self.under_way.pop_front();
+                    match reply {
+                        Ok(reply) => self.session.complete(reply),
+                        Err(_) if progress.has_changed().is_err() => return Err(Gone),
+                        Err(_) => return Ok("this device's disk is full".into()),
                     }
                 }
                 asking = end.next(), if may_ask => self.ask(asking),
@@ -181,11 +202,9 @@ impl Link<'_> {
                         drop(waits.send(Heard::Answer(answer.outcome))); // it may have left
                     }
                 }
-                Output::Perform(effect) => match self.keeper.perform(effect).await?.await {
-                    Ok(reply) => self.session.complete(reply),
-                    Err(_) if self.keeper.progress().has_changed().is_err() => return Err(Gone),
-                    Err(_) => return Ok(Some("this device's disk is full".into())),
-                },
+                Output::Perform(effect) => {
+                    self.under_way.push_back(self.keeper.perform(effect).await?);
+                }
                 Output::Close(error) => {
                     let refused = error.code == ErrorCode::Denied && !error.retryable;
                     return Ok(Some(Ended { why: error.text, refused }));
@@ -193,5 +212,15 @@ impl Link<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// The reply to the oldest effect under way, when it comes.
+async fn oldest(
+    under_way: &mut VecDeque<oneshot::Receiver<Reply>>,
+) -> Result<Reply, oneshot::error::RecvError> {
+    match under_way.front_mut() {
+        Some(reply) => reply.await,
+        None => pending().await,
     }
 }
