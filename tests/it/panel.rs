@@ -99,6 +99,21 @@ pub(super) fn balance(cloud: &Cloud) -> Value {
     rows["rows"].as_array().unwrap().iter().find(|row| row["name"] == "anna").unwrap().clone()
 }
 
+pub(super) fn session(branch: &Branch, session: &str) -> Value {
+    get(branch, &format!("/v1/sessions/{session}"))
+}
+
+/// What is shown of the balance: balance, held, available, flag.
+pub(super) fn account(branch: &Branch, of: &str) -> Value {
+    let shown = &session(branch, of)["account"];
+    json!([shown["balance"], shown["held"], shown["available"], shown["flag"]])
+}
+
+pub(super) fn end(branch: &Branch, job: &str) {
+    let (status, said) = ask(branch, "POST", &format!("/v1/jobs/{job}/end"), &Value::Null);
+    assert_eq!((status, &said["state"]), (200, &json!("ended")), "{said}");
+}
+
 /// A branch at whose panel anna is logged in, with so many credits.
 pub(super) fn with_credits(credits: u32) -> (TempDir, Cloud, Branch, String) {
     let dir = tempfile::tempdir().unwrap();

@@ -8,26 +8,12 @@ use serde_json::{Value, json};
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, run, wait_for, wait_until};
 
 use super::panel::{
-    JOB, ask, balance, begin_job, event, event_where, get, grant, log_in, page_of, with_credits,
+    JOB, account, balance, begin_job, end, event, event_where, get, grant, log_in, page_of,
+    session, with_credits,
 };
 
 const LONG: &str = "00000000000000c1";
 const SHORT: &str = "00000000000000c2";
-
-fn session(branch: &Branch, session: &str) -> Value {
-    get(branch, &format!("/v1/sessions/{session}"))
-}
-
-/// What is shown of the balance: balance, held, available, flag.
-fn account(branch: &Branch, of: &str) -> Value {
-    let shown = &session(branch, of)["account"];
-    json!([shown["balance"], shown["held"], shown["available"], shown["flag"]])
-}
-
-fn end(branch: &Branch, job: &str) {
-    let (status, said) = ask(branch, "POST", &format!("/v1/jobs/{job}/end"), &Value::Null);
-    assert_eq!((status, &said["state"]), (200, &json!("ended")), "{said}");
-}
 
 /// The server mails pages of a job that runs at `branch`.
 fn mail(cloud: &Cloud, job: &str, pages: u32, destinations: u32) {
@@ -236,4 +222,31 @@ fn at_zero_the_jobs_of_a_user_stop_at_both_devices_and_go_on_after_a_top_up() {
     }
     let places: BTreeSet<&String> = sites.iter().flat_map(|site| &site.places).collect();
     assert_eq!(places.len(), 100, "two pages have one place");
+}
+
+/// Regression: "no credits are left", and beside it as available what another branch's job had taken since.
+#[test]
+fn who_stands_at_zero_is_shown_nothing_that_another_branch_has_taken() {
+    let (dir, cloud, one, anna) = with_credits(30);
+    let two = Branch::joined(dir.path().join("two"), &cloud.enroll("two"));
+    let there = log_in(&two);
+    wait_until(PATIENCE, "it may run there, too", || begin_job(&two, &there, SHORT, 1).0 == 201);
+    assert_eq!(page_of(&two, SHORT, 1).0, 200);
+    let mut site = Site { branch: &one, session: anna, job: JOB, places: Vec::new() };
+    let said = site.scan(usize::MAX).unwrap();
+    assert_eq!(said["reason"], "held-elsewhere", "the job there needs it: {said}");
+    for number in 2..=30 - site.places.len() as u32 {
+        assert_eq!(page_of(&two, SHORT, number).0, 200);
+    }
+    site.stands_at_zero();
+    wait_until(PATIENCE, "nothing is available", || {
+        account(&one, &site.session) == json!(["30.000", "30.000", "0.000", false])
+    });
+    // Who stands is asked for once, however often the page is tried.
+    let asked =
+        || cloud.events().iter().filter(|line| line["event"]["kind"] == "balance.asked").count();
+    let before = asked();
+    assert!((0..3).all(|_| site.scan(usize::MAX).is_some()));
+    one.wait_synced(PATIENCE);
+    assert_eq!(asked(), before);
 }

@@ -189,6 +189,7 @@ impl Panel {
             Tried::Refused(why) => return Err(Refusal::refused(why)),
             Tried::Stopped(stop) => {
                 let act = job.act(&wish.look, 1, 1);
+                self.ask_what_is_left(&user, None, &stop).await;
                 let state = State { stopped: Some(Stopped { stop, act }), ..State::default() };
                 return Ok(job.view_of(&state));
             }
@@ -258,13 +259,14 @@ impl Panel {
             Tried::Paid(None) => self.place(id, number).await?,
             Tried::Refused(why) => return Err(Refusal::refused(why)),
             Tried::Stopped(stop) => {
-                let news = state.stopped.as_ref().is_none_or(|before| before.stop != stop);
-                state.stopped = Some(Stopped { stop, act });
+                let stopped = Stopped { stop: stop.clone(), act };
+                let before = state.stopped.replace(stopped).map(|before| before.stop);
                 let view = job.view_of(&state);
-                if news {
+                if before.as_ref() != Some(&stop) {
                     self.say("stopped", &view);
                 }
                 self.stopped.notify_one();
+                self.ask_what_is_left(&job.user, before.as_ref(), &stop).await;
                 return Ok(Page::Stopped(view));
             }
         };

@@ -130,8 +130,8 @@ impl Panel {
         found.map(|(user, _)| user.clone()).ok_or_else(no_session)
     }
 
-    /// Asks for a user's balance, as at each login; who is new here gets an alias by it.
-    async fn ask_balance(&self, user: &str) -> Result<(), Refusal> {
+    /// Asks for a user's balance, as at each login, and where nothing is left; who is new here gets an alias by it.
+    pub(super) async fn ask_balance(&self, user: &str) -> Result<(), Refusal> {
         let login = Entry::Act(Act::Ask { user: user.to_owned() });
         let why = match self.keeper.record(vec![login]).await?.pop() {
             Some(Recorded::Refused(why) | Recorded::NotNow(why)) => why,

@@ -118,13 +118,26 @@ impl Panel {
                     self.say("resumed", &job.view_of(&state));
                 }
                 Tried::Stopped(stop) if stop != stopped.stop => {
-                    stopped.stop = stop;
+                    let before = core::mem::replace(&mut stopped.stop, stop.clone());
                     self.say("stopped", &job.view_of(&state));
+                    self.ask_what_is_left(&job.user, Some(&before), &stop).await;
                 }
                 Tried::Stopped(_) | Tried::Refused(_) => {} // the next page hears why
             }
         }
         Ok(any)
+    }
+
+    /// Asks for the balance when somebody hears for the first time that too little is left: what other devices
+    /// hold of it provisionally is told to nobody unasked, and the display would show it as available.
+    pub(super) async fn ask_what_is_left(&self, user: &str, before: Option<&Stop>, now: &Stop) {
+        let is_new = before.is_none_or(|before| before.reason != now.reason);
+        if is_new
+            && matches!(now.reason, Reason::Zero | Reason::CannotPay)
+            && let Err(why) = self.ask_balance(user).await
+        {
+            tracing::debug!(?why, "the balance of who stands is not asked for");
+        }
     }
 
     /// Tries once; whether it is worth while to wait and try again.
