@@ -33,6 +33,7 @@ mod page;
 mod page_log;
 mod panel;
 mod panel_credits;
+mod panel_server;
 mod permuted;
 mod pressure;
 mod proxy;
