@@ -1,16 +1,16 @@
-//! The books as an administrator keeps them: reports as files, statements, corrections, closed
-//! months, meters; each through the real binaries.
-//! Invariant: figures in a file are those on the screen, by a reader that is none of ours.
-//! What adds up in any history is a property, tested beside the code; here it is what a person gets.
-
-use std::path::Path;
-use std::process::Command;
+//! The books as an administrator keeps them: statements, corrections, closed months, meters; each
+//! through the real binaries.
+//! Invariant: what is corrected, closed or metered stands beside what was charged, which stays.
+//! What adds up in any history is a property, tested beside the code, and in `accounts_random` through the binaries;
+//! here it is what a person gets. What a file shows is in `sheets`.
 
 use serde_json::Value;
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
 use tempfile::TempDir;
 
-/// A cloud and a branch at which somebody with a name like a formula printed, too; both synced.
+use super::sheets::read;
+
+/// A cloud and a branch where this happened; both synced.
 fn fleet(acts: &[&str]) -> (TempDir, Cloud, Branch) {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
@@ -36,72 +36,6 @@ fn print(user: &str, impressions: u32, more: &str) -> String {
 fn row<'a>(view: &'a Value, user: &str) -> &'a Value {
     let rows = view["rows"].as_array().unwrap();
     rows.iter().find(|row| row["name"] == user).unwrap_or_else(|| panic!("{user}: {view}"))
-}
-
-/// What Python's standard library reads in a file: rows of cells, a number as a number.
-fn read(path: &Path) -> Value {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/naive/read_sheet.py");
-    let out = Command::new("python3").arg(script).arg(path).output().unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    serde_json::from_slice(&out.stdout).unwrap()
-}
-
-/// What a command says where its output is a terminal; it is refused there.
-fn on_terminal(cloud: &Cloud, arguments: &[&str]) -> String {
-    let script =
-        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
-    let command = cloud.command(arguments);
-    let mut python = Command::new("python3");
-    python.args(["-c", script]).arg(command.get_program()).args(command.get_args());
-    let out = python.stdin(std::process::Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert_eq!(out.status.code(), Some(2), "{said}");
-    said
-}
-
-#[test]
-fn a_report_is_the_same_in_every_format_and_never_a_formula() {
-    let (dir, cloud, _branch) = fleet(&[&print("anna", 3, ""), &print("=1+1", 2, "")]);
-    drop(cloud.run(&["grant", "anna", "2.5"]).succeeded());
-    let shown = cloud.json(&["view", "balances"]);
-    assert_eq!(row(&shown, "anna")["balance"], "-0.500");
-    let path = |name: &str| dir.path().join(name);
-    let out = |format: &str, name: &str| {
-        let path = path(name);
-        let options = ["view", "balances", "--format", format, "--out", path.to_str().unwrap()];
-        drop(cloud.run(&options).succeeded());
-        path
-    };
-    let csv = read(&out("csv", "balances.csv"));
-    let columns = ["user", "kind", "granted", "charged", "balance"];
-    assert_eq!(csv[0].as_array().unwrap()[..5], columns.map(Value::from)[..]);
-    let line = |rows: &Value, user: &str| {
-        rows.as_array().unwrap().iter().find(|row| row[0] == user).unwrap().clone()
-    };
-    assert_eq!(line(&csv, "'=1+1")[3], "2.000", "an apostrophe before what looks like a formula");
-    assert_eq!(line(&csv, "anna")[4], "-0.500", "and none before a number");
-    let xlsx = read(&out("xlsx", "balances.xlsx"));
-    assert_eq!(line(&xlsx, "=1+1")[3], 2.0, "a string, and a number");
-    assert_eq!(line(&xlsx, "anna")[4], -0.5);
-    let again = out("xlsx", "again.xlsx");
-    assert_eq!(std::fs::read(path("balances.xlsx")).unwrap(), std::fs::read(again).unwrap());
-
-    let target = path("balances.csv");
-    let target = target.to_str().unwrap();
-    let told = cloud.run(&["view", "totals", "--format", "csv", "--out", target]).failed(2);
-    assert!(told.contains("--force"), "{told}");
-    let forced = ["view", "totals", "--format", "csv", "--out", target, "--force"];
-    drop(cloud.run(&forced).succeeded());
-    assert_eq!(read(Path::new(target))[0][0], "month");
-    let json: Value =
-        serde_json::from_str(&cloud.run(&["view", "balances", "--format", "json"]).succeeded())
-            .unwrap();
-    assert_eq!(json["rows"], shown["rows"]);
-    let terminal = on_terminal(&cloud, &["view", "balances", "--format", "xlsx"]);
-    assert!(terminal.contains("--out FILE"), "{terminal}");
-    let left: Vec<_> =
-        std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| !name.to_string_lossy().contains("unfinished")), "{left:?}");
 }
 
 #[test]

@@ -43,6 +43,7 @@ mod rebuilt;
 mod revoked;
 mod rotation;
 mod scenarios;
+mod sheets;
 mod soak;
 mod tampered;
 mod tcp;

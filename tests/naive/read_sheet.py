@@ -2,9 +2,11 @@
 """Reads a CSV or XLSX file as another program would, and prints its rows as JSON.
 
 Shares nothing with Tallyroll: csv, zipfile and an XML parser of Python's standard library.
-In a workbook a cell is a number or a string; one with a formula is refused.
+In a workbook a cell is a number or a string; one with a formula is refused. A number that is formatted as a time is
+read as that time.
 """
 import csv
+import datetime
 import json
 import sys
 import xml.etree.ElementTree as xml
@@ -21,13 +23,24 @@ def column(reference):
     return index - 1
 
 
-def cell(element, strings):
+def cell(element, strings, times):
     if element.find(f"{SHEET}f") is not None:
         sys.exit(f"{element.get('r')} is a formula")
     value = element.findtext(f"{SHEET}v")
     if value is None:
         return None
-    return strings[int(value)] if element.get("t") == "s" else float(value)
+    if element.get("t") == "s":
+        return strings[int(value)]
+    if int(element.get("s", 0)) in times:
+        seconds = round(float(value) * 86400)
+        return (datetime.datetime(1899, 12, 30) + datetime.timedelta(seconds=seconds)).isoformat() + "Z"
+    return float(value)
+
+
+def formatted_as_times(styles):
+    codes = {f.get("numFmtId"): f.get("formatCode") for f in styles.iter(f"{SHEET}numFmt")}
+    formats = styles.find(f"{SHEET}cellXfs")
+    return {at for at, used in enumerate(formats) if "yyyy" in codes.get(used.get("numFmtId"), "")}
 
 
 def workbook(path):
@@ -36,12 +49,13 @@ def workbook(path):
             sys.exit("a part of it is damaged")
         texts = xml.fromstring(parts.read("xl/sharedStrings.xml"))
         strings = ["".join(item.itertext()) for item in texts.iter(f"{SHEET}si")]
+        times = formatted_as_times(xml.fromstring(parts.read("xl/styles.xml")))
         sheet = xml.fromstring(parts.read("xl/worksheets/sheet1.xml"))
     if sheet.find(f".//{SHEET}pane") is None:
         sys.exit("its header is not frozen")
     rows = []
     for row in sheet.iter(f"{SHEET}row"):
-        cells = {column(c.get("r")): cell(c, strings) for c in row.iter(f"{SHEET}c")}
+        cells = {column(c.get("r")): cell(c, strings, times) for c in row.iter(f"{SHEET}c")}
         rows.append([cells.get(index) for index in range(max(cells, default=-1) + 1)])
     return rows
 

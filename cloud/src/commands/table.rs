@@ -75,7 +75,10 @@ impl<'a> Column<'a> {
     /// The value itself, as it is.
     pub(super) fn datum(&self, row: &Value) -> Datum {
         let value = match &self.content {
-            Content::Read(read) => return Datum::Text(read(row)),
+            Content::Read(read) => match read(row) {
+                text if text.is_empty() => return Datum::Nothing,
+                text => return Datum::Text(text),
+            },
             Content::Key(key) => &row[*key],
         };
         match (self.holds, value) {
@@ -103,7 +106,10 @@ impl<'a> Column<'a> {
             };
         }
         match &self.content {
-            Content::Read(read) => printable(&read(row)),
+            Content::Read(read) => match read(row) {
+                text if text.is_empty() => "-".to_owned(),
+                text => printable(&text),
+            },
             Content::Key(key) => match &row[*key] {
                 Value::Null => "-".to_owned(),
                 Value::String(text) => printable(text),
