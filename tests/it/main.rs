@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on shall stop where it stands")]
 
 mod accounts;
+mod accounts_checked;
+mod accounts_random;
 mod acts;
 mod backup;
 mod books;

@@ -203,6 +203,7 @@ fn race(three: &Three, scanned: &mut u32, sent: &mut u32) {
         true
     };
     let act = |requests: &mut u32| {
+        assert!(*requests < 200, "more is sent than was given");
         let ran = send(office, *requests + 1, 1);
         let done = ran.code() == Some(0);
         match done {
