@@ -55,7 +55,7 @@ pub struct Report {
 pub fn run(options: &Options, dir: &Path, tell: &mut dyn FnMut(&str)) -> Report {
     let mut cloud = Cloud::start(dir.join("cloud"));
     let mut branch = Branch::joined(dir.join("branch"), &cloud.enroll("branch"));
-    let writers = Writers::start(branch.data(), LOAD, 0..options.writers, options.seed);
+    let writers = Writers::start(&branch, LOAD, 0..options.writers, options.seed);
     let mut report = Report::default();
     let mut violations = Vec::new();
     let mut entropy = Entropy::new(options.seed, 0, "kills");

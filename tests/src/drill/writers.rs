@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
@@ -122,12 +121,12 @@ impl Shared {
 }
 
 impl Writers {
-    /// Has each of `writers` record at the branch in `data`. Writers of one number say the same jobs.
-    pub(crate) fn start(data: &Path, load: Load, writers: Range<u8>, seed: u64) -> Self {
+    /// Has each of `writers` record at the branch. Writers of one number say the same jobs.
+    pub(crate) fn start(branch: &Branch, load: Load, writers: Range<u8>, seed: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let start = |writer| {
-            let (data, shared) = (data.to_owned(), Arc::clone(&shared));
-            std::thread::spawn(move || write(data, &shared, load, seed, writer))
+            let (branch, shared) = (branch.commands(), Arc::clone(&shared));
+            std::thread::spawn(move || write(&branch, &shared, load, seed, writer))
         };
         Self { threads: writers.map(start).collect(), shared }
     }
@@ -153,8 +152,7 @@ impl Writers {
     }
 }
 
-fn write(data: PathBuf, shared: &Shared, load: Load, seed: u64, writer: u8) -> Written {
-    let branch = Branch::new(data);
+fn write(branch: &Branch, shared: &Shared, load: Load, seed: u64, writer: u8) -> Written {
     let mut acts = Acts::new(seed, writer);
     let mut entropy = Entropy::new(seed, writer.into(), "bursts");
     let mut written = Written::default();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::process::{Process, Ran, run};
-use super::{Invitation, PATIENCE, Recording, calendar, program, wait_for, wait_until};
+use super::{Invitation, PATIENCE, Programs, Recording, calendar, wait_for, wait_until};
 
 /// What a command says, and an agent ends with, while another process holds the directory.
 const TEMPORARY: i32 = 75;
@@ -18,6 +18,7 @@ const TEMPORARY: i32 = 75;
 #[derive(Debug)]
 pub struct Branch {
     data: PathBuf,
+    programs: Programs,
     day: Option<&'static str>,
     agent: Option<Process>,
 }
@@ -37,12 +38,28 @@ impl Branch {
     /// The device in `data`, joined or not.
     #[must_use]
     pub fn new(data: PathBuf) -> Self {
-        Self { data, day: None, agent: None }
+        Self { data, programs: Programs::default(), day: None, agent: None }
+    }
+
+    /// Has its processes be of another build from now on.
+    pub fn set_programs(&mut self, programs: &Programs) {
+        self.programs = programs.clone();
     }
 
     /// Has its processes begin on a day, `2031-01-20`, from now on.
     pub fn set_day(&mut self, day: &'static str) {
         self.day = Some(day);
+    }
+
+    /// The same device without its agent, for a thread of its own that runs commands.
+    #[must_use]
+    pub fn commands(&self) -> Self {
+        Self {
+            data: self.data.clone(),
+            programs: self.programs.clone(),
+            day: self.day,
+            agent: None,
+        }
     }
 
     /// Joins with an invitation and starts the agent.
@@ -165,7 +182,8 @@ impl Branch {
         let status = self.json(&["status"]);
         let sum = |key: &str| {
             let logs = status["logs"].as_array().expect("status tells of logs");
-            let open = logs.iter().filter(|log| log["open"] == true);
+            // The first version knew no epoch but the first, and said nothing of it.
+            let open = logs.iter().filter(|log| log["open"] != false);
             open.map(|log| log[key].as_u64().expect("a count")).sum()
         };
         let linked = status["link"] == "up";
@@ -194,7 +212,7 @@ impl Branch {
     /// `tallyroll-edge ARGUMENTS` on it, not started yet.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("tallyroll-edge"));
+        let mut command = Command::new(self.programs.path("tallyroll-edge"));
         command.args(arguments).arg("--data").arg(&self.data);
         if let Some(day) = self.day {
             calendar::on(&mut command, day);

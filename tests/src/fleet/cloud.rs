@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::Value;
 
 use super::process::{Process, Ran, run};
-use super::{calendar, program};
+use super::{Programs, calendar};
 
 /// Ports from here to there are below those that Linux gives to sockets that ask for none.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -19,6 +19,7 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 #[derive(Debug)]
 pub struct Cloud {
     data: PathBuf,
+    programs: Programs,
     port: u16,
     public: Option<SocketAddr>,
     day: Option<&'static str>,
@@ -44,9 +45,29 @@ impl Cloud {
     /// Starts one whose calendar shows a day, `2031-01-20`, and goes on from there.
     #[must_use]
     pub fn start_on(data: PathBuf, day: Option<&'static str>) -> Self {
-        let mut cloud = Self { data, port: free_port(), public: None, day, process: None };
+        let mut cloud = Self::new(data);
+        cloud.day = day;
         cloud.start_again();
         cloud
+    }
+
+    /// Starts one of another build.
+    #[must_use]
+    pub fn start_of(data: PathBuf, programs: &Programs) -> Self {
+        let mut cloud = Self::new(data);
+        cloud.set_programs(programs);
+        cloud.start_again();
+        cloud
+    }
+
+    fn new(data: PathBuf) -> Self {
+        let (port, programs) = (free_port(), Programs::default());
+        Self { data, programs, port, public: None, day: None, process: None }
+    }
+
+    /// Has its processes be of another build, from the next one on.
+    pub fn set_programs(&mut self, programs: &Programs) {
+        self.programs = programs.clone();
     }
 
     /// Starts its process anew, on another day.
@@ -207,7 +228,7 @@ impl Cloud {
     /// `tallyroll ARGUMENTS` on it, not started yet.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("tallyroll"));
+        let mut command = Command::new(self.programs.path("tallyroll"));
         command.args(arguments).arg("--data").arg(&self.data);
         if let Some(day) = self.day {
             calendar::on(&mut command, day);

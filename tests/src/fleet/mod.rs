@@ -7,34 +7,21 @@ mod branch;
 mod calendar;
 mod cloud;
 mod process;
+mod programs;
 mod recording;
 mod usage;
 
 pub use branch::{Branch, Standing};
 pub use cloud::{Cloud, Invitation};
 pub use process::{Process, Ran, run};
+pub use programs::{Programs, program};
 pub use recording::{Answer, Recording};
-pub use usage::{Memory, disk_used};
+pub use usage::{Memory, cpu_time, disk_used};
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a process may take for what it does at once: start, answer, stop.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The program of this name that was built with the running one, beside it.
-///
-/// # Panics
-/// When it was not built.
-#[must_use]
-pub fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a running program has a path");
-    let beside = own.ancestors().skip(1).find(|dir| !dir.ends_with("deps"));
-    let path = beside.map(|dir| dir.join(name)).unwrap_or_default();
-    let built = path.is_file();
-    assert!(built, "{} is missing: cargo build --release --workspace", path.display());
-    path
-}
 
 /// Returns the first value that `look` gives, looking every few milliseconds.
 ///

@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Bytes of memory of a process that are not swapped out (proc(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,17 @@ impl Memory {
         };
         Self { resident: bytes("VmRSS:"), peak: bytes("VmHWM:") }
     }
+}
+
+/// How long a process has had a processor, all its threads together (`utime` and `stime` of proc(5)).
+#[must_use]
+pub fn cpu_time(process: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Its name, in parentheses, may hold spaces.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10) // Linux tells hundredths of a second, whatever it counts in
 }
 
 /// Bytes that a folder and all below it take on the disk.

@@ -50,7 +50,7 @@ impl Site {
         cloud.publish_as(line.addr());
         let branch = Branch::joined(dir.join(&name), &cloud.enroll(&name));
         let first = number * WRITERS;
-        let writers = Writers::start(branch.data(), LOAD, first..first + WRITERS, seed);
+        let writers = Writers::start(&branch, LOAD, first..first + WRITERS, seed);
         Self { name, branch, line, runtime, writers, kills: 0, memory: 0 }
     }
 
