@@ -49,6 +49,12 @@ pub enum RekeyingError {
          (`tallyroll doctor` there) tells nothing before it thaws"
     )]
     Unseen(usize),
+    /// The cloud would not take what the next key signs, also not once it is a newer version.
+    #[error(
+        "this device has not yet linked with a cloud that knows a change of keys: its first version does not, and would take nothing \
+         more from this device; let it link (`tallyroll-edge run`), and upgrade the cloud first if it is of that version"
+    )]
+    Unknown,
 }
 
 /// Changes this device's keys; durable when it returns. One change at a time: until the cloud
@@ -63,6 +69,9 @@ pub async fn rotate(dir: &DataDir, keeper: &Keeper) -> Result<Rotated, RekeyingE
     let under_way = next.is_some();
     if !under_way && older_tls.len() >= OLDER_TLS_MAX {
         return Err(RekeyingError::Unseen(older_tls.len()));
+    }
+    if !under_way && !keeper.query(|device| device.has_heard_of_accounts()).await?? {
+        return Err(RekeyingError::Unknown);
     }
     let next = or_end(keeper, Keys::prepare_next(dir))?;
     let (signing_key, tls_fingerprint) = (next.signer.public_key(), next.tls.fingerprint());

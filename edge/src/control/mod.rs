@@ -206,7 +206,9 @@ impl Desk {
                 Err(RekeyingError::Engine(why)) if why.kind() == Kind::Full => {
                     Ok(Answer::Busy { busy: why.to_string() })
                 }
-                Err(why @ RekeyingError::Unseen(_)) => Ok(Answer::Busy { busy: why.to_string() }),
+                Err(why @ (RekeyingError::Unseen(_) | RekeyingError::Unknown)) => {
+                    Ok(Answer::Busy { busy: why.to_string() })
+                }
                 Err(RekeyingError::Identity(why)) if why.is_full() => {
                     let busy =
                         format!("{why}; free some space on the disk, then change the keys again");

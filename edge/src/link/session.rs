@@ -191,6 +191,11 @@ impl Link<'_> {
         }
     }
 
+    /// Whether the cloud tells what it holds of this device; it says of its accounts, too, then.
+    fn is_told(&self) -> bool {
+        self.session.peer().is_some_and(|peer| peer.accounts.is_some())
+    }
+
     /// Does all that the session asks for; returns why it closed, if it did.
     async fn carry_out(&mut self) -> Result<Option<Ended>, Gone> {
         while let Some(output) = self.session.poll_output() {
@@ -201,6 +206,11 @@ impl Link<'_> {
                     if let Some(waits) = self.waiting.remove(&answer.request) {
                         drop(waits.send(Heard::Answer(answer.outcome))); // it may have left
                     }
+                }
+                // One of the first version never tells what it holds of this device: it is not known to be all here,
+                // and page logs go on waiting for that.
+                Output::Perform(Effect::Surveyed | Effect::CaughtUp(..)) if !self.is_told() => {
+                    self.session.complete(Reply::Done);
                 }
                 Output::Perform(effect) => {
                     self.under_way.push_back(self.keeper.perform(effect).await?);

@@ -60,6 +60,15 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(self.history()?.unconfirmed)
     }
 
+    /// Whether a cloud has ever told this device of its accounts. The first version's tells nothing of them, does not
+    /// give back what it holds of a device, and knows no change of keys.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn has_heard_of_accounts(&self) -> Result<bool> {
+        Ok(self.history()?.accounts.is_some())
+    }
+
     pub(super) fn history(&self) -> Result<DeviceHistory> {
         Ok(self.rows().get(&())?.unwrap_or_default())
     }
