@@ -152,8 +152,8 @@ fn story(frozen: &Value) -> String {
          does not thaw by itself. When all are back that you know of, go on: `tallyroll doctor --accept-loss`.\n\
          One that comes later needs `tallyroll doctor --await-devices`."
     } else {
-        "It thaws by itself when the last one connects. If one never will: retire it, or go on without what it may\n\
-         hold: `tallyroll doctor --accept-loss`."
+        "It thaws by itself when the last one connects, one whose agent is of the first version once it is upgraded.\n\
+         If one never will: retire it, or go on without what it may hold: `tallyroll doctor --accept-loss`."
     };
     format!(
         "Frozen since {since}: {why}. The end of this cloud's own logs may be lost.\n\

@@ -341,6 +341,9 @@ pub async fn serve(listener: UnixListener, desk: Desk) {
     }
 }
 
+/// What a command of another version is told.
+const NO_QUESTION: &str = "no question this cloud knows";
+
 /// Answers one question.
 async fn serve_client(mut client: UnixStream, desk: Desk, turn: Turn) -> io::Result<()> {
     let mut asked = Vec::new();
@@ -352,7 +355,7 @@ async fn serve_client(mut client: UnixStream, desk: Desk, turn: Turn) -> io::Res
     let mut answer = match serde_json::from_slice(&asked) {
         Ok(ask) => answer(desk, ask),
         Err(why) => {
-            let text = format!("no question this cloud knows: {why}");
+            let text = format!("{NO_QUESTION}: {why}");
             return write_line(&mut client, &Line::Failed(Failure::lasting(text))).await;
         }
     };

@@ -7,7 +7,7 @@
 //! about to end, or the process was suspended.
 
 use super::desk::Desk;
-use super::{Ask, Failure, Line, answer};
+use super::{Ask, Failure, Line, NO_QUESTION, answer};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::keeper::{self, Running};
 use crate::links::Attention;
@@ -120,6 +120,12 @@ impl Answer {
         match self.lines.recv().await {
             Some(Line::Item(value)) => Ok(Some(value)),
             Some(Line::End) => Ok(None),
+            Some(Line::Failed(Failure { text, .. })) if text.starts_with(NO_QUESTION) => {
+                Err(Failure::lasting(format!(
+                    "the cloud that runs here is of another version than this command; end it and start it again \
+                     (`tallyroll serve`): {text}"
+                )))
+            }
             Some(Line::Failed(failure)) => Err(failure),
             None => Err(Failure::temporary("the cloud went away while answering; ask again")),
         }

@@ -22,6 +22,9 @@ use tokio::time::{sleep, timeout};
 /// A client may take so long to take its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a command of another version is told.
+pub(super) const NO_QUESTION: &str = "no question this agent knows";
+
 /// A client and what it asked, or why that is no question.
 struct Client {
     reader: BufReader<OwnedReadHalf>,
@@ -81,8 +84,7 @@ async fn hear(client: UnixStream) -> io::Result<Client> {
     let asked = match timeout(ASK_TIMEOUT, ask.read_until(b'\n', &mut line)).await {
         Ok(read) => {
             read?;
-            serde_json::from_slice(&line)
-                .map_err(|why| format!("no question this agent knows: {why}"))
+            serde_json::from_slice(&line).map_err(|why| format!("{NO_QUESTION}: {why}"))
         }
         Err(_) => Err(format!("no question within {} s", ASK_TIMEOUT.as_secs())),
     };

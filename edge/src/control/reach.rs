@@ -7,6 +7,7 @@
 //! to end, or the process was suspended.
 
 use super::answers::Answers;
+use super::clients::NO_QUESTION;
 use super::{Ask, Desk, acting, leased, recording};
 use crate::data_dir::{DataDir, DataDirError, Lock};
 use crate::identity::{Enrolment, Keys};
@@ -178,6 +179,10 @@ impl Reach {
         let said = |key: &str| value.get(key).and_then(|why| why.as_str());
         match (said("busy"), said("error")) {
             (Some(why), _) => Err(NotNow::Busy(why.to_owned()).into()),
+            (None, Some(why)) if why.starts_with(NO_QUESTION) => Err(miette!(
+                "the agent that runs here is of another version than this command; end it and start it again \
+                 (`tallyroll-edge run`): {why}"
+            )),
             (None, Some(why)) => Err(miette!("{why}")),
             (None, None) => Ok(value),
         }
