@@ -1,6 +1,7 @@
 //! Stores of earlier versions, opened by today's binaries, which go on where those stopped.
-//! Where each archive came from is in `tests/fixtures/stores`. That old peers and new ones understand each other on
-//! the wire is frozen by schema's golden files.
+//! Where each archive came from is in `tests/fixtures/stores`. Old programs are not here: those of the first version
+//! talk to today's, killed and upgraded in every order, in a command of its own, which builds them from git's history:
+//! `cargo run --release -p tallyroll-tests --bin mixed -- FOLDER`. What stands on the wire is frozen by schema's golden files.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,6 +44,8 @@ fn the_first_versions_stores_are_opened_and_gone_on_with() {
 
     let mut branch = Branch::new(dir.path().join("branch-1"));
     redirect(branch.data(), cloud.addr());
+    let told = branch.run(&["rotate-keys"]).failed(75);
+    assert!(told.contains("upgrade the cloud first"), "its cloud may be as old: {told}");
     branch.start();
     branch.wait_synced(PATIENCE);
     wait_until(PATIENCE, "the journal's three came", || balance(&cloud, "anna") == "371.000");
@@ -54,4 +57,10 @@ fn the_first_versions_stores_are_opened_and_gone_on_with() {
     let told = told.filter(|line| line["event"]["kind"] == "device.enrolled").count();
     assert_eq!(told, 1, "the branch can prove its enrolment from now on");
     assert!(cloud.json(&["forks"]).as_array().unwrap().is_empty(), "nothing was copied");
+
+    drop(branch.run(&["rotate-keys"]).succeeded());
+    drop(branch.run_with(&["record"], format!("{line}\n").as_bytes()).succeeded());
+    wait_until(PATIENCE, "and with new keys", || balance(&cloud, "anna") == "369.000");
+    branch.wait_synced(PATIENCE);
+    drop(cloud.run(&["log", "verify"]).succeeded());
 }

@@ -6,6 +6,7 @@
 pub mod drill;
 pub mod fleet;
 pub mod hostile;
+pub mod mixed;
 pub mod proxy;
 pub mod recount;
 pub mod sim;
