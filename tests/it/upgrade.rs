@@ -3,11 +3,13 @@
 //! talk to today's, killed and upgraded in every order, in a command of its own, which builds them from git's history:
 //! `cargo run --release -p tallyroll-tests --bin mixed -- FOLDER`. What stands on the wire is frozen by schema's golden files.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
+use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, program, run, wait_until};
 
 fn unpack(archive: &str, into: &Path) {
     let stores = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/stores");
@@ -63,4 +65,35 @@ fn the_first_versions_stores_are_opened_and_gone_on_with() {
     wait_until(PATIENCE, "and with new keys", || balance(&cloud, "anna") == "369.000");
     branch.wait_synced(PATIENCE);
     drop(cloud.run(&["log", "verify"]).succeeded());
+}
+
+/// Answers every question there as a process does that does not know it.
+fn answer_as_of_another_version(data: &Path, answer: &'static str) {
+    let socket = UnixListener::bind(data.join("control.sock")).unwrap();
+    std::thread::spawn(move || {
+        for mut client in socket.incoming().map_while(Result::ok) {
+            drop(BufReader::new(&client).read_line(&mut String::new())); // whatever it is
+            drop(writeln!(client, "{answer}")); // who asked may have gone
+        }
+    });
+}
+
+#[test]
+fn a_process_that_runs_on_after_an_upgrade_is_to_be_started_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    unpack("v0.1.0.tar.gz", dir.path());
+    let [cloud, branch] = ["cloud", "branch-1"].map(|name| dir.path().join(name));
+    answer_as_of_another_version(
+        &branch,
+        r#"{"error":"no question this agent knows: unknown variant `backup`"}"#,
+    );
+    let told = Branch::new(branch).run(&["backup", "elsewhere"]).failed(1);
+    assert!(told.contains("end it and start it again (`tallyroll-edge run`)"), "{told}");
+    answer_as_of_another_version(
+        &cloud,
+        r#"{"failed":{"text":"no question this cloud knows: unknown variant `doctor`","temporary":false}}"#,
+    );
+    let mut doctor = Command::new(program("tallyroll"));
+    let told = run(doctor.arg("doctor").arg("--data").arg(&cloud), b"").failed(1);
+    assert!(told.contains("end it and start it again (`tallyroll serve`)"), "{told}");
 }

@@ -11,7 +11,7 @@ use tallyroll_tests::mixed::{FIRST_LANDED, build, run};
 /// Mixes clouds and branches of the first version with today's, upgrades them in place, kills them, and audits the books.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where the old version is built, and found built by the next run: source and target, some gigabytes.
+    /// Where the old version is built, and found built by the next run: source and target, a gigabyte.
     folder: PathBuf,
     /// The commit of the old version.
     #[arg(long, default_value = FIRST_LANDED)]
