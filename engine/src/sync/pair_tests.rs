@@ -25,8 +25,13 @@ fn what_a_device_counts_the_cloud_counts_and_says_so() {
         capture(&mut device, 2, at);
     }
     device.seal(now(300)).expect("seals");
+    assert!(
+        !device.has_heard_of_accounts().expect("reads"),
+        "its cloud may be of the first version"
+    );
     talk(&mut device, &mut hub);
 
+    assert!(device.has_heard_of_accounts().expect("reads"), "it is not");
     assert_eq!(hub.counts().usage(), device.counts().usage());
     let status = device.status().expect("reads");
     assert_eq!(status.logs[0].durable_local, 291, "genesis and 290 captures");
