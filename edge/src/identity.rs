@@ -103,8 +103,7 @@ impl IdentityError {
 
     /// Whether it is not known if a file lasts as it is now.
     pub(crate) fn is_unsynced(&self) -> bool {
-        let Self::File { source, .. } = self else { return false };
-        source.get_ref().is_some_and(|why| why.is::<secret_file::Unsynced>())
+        matches!(self, Self::File { source, .. } if secret_file::is_unsynced(source))
     }
 }
 

@@ -95,8 +95,10 @@ pub(crate) fn or_end<T>(
     kept: Result<T, IdentityError>,
 ) -> Result<T, IdentityError> {
     kept.inspect_err(|why| {
-        if why.is_unsynced() {
-            let source = std::io::Error::other(why.to_string());
+        if let IdentityError::File { source, .. } = why
+            && why.is_unsynced()
+        {
+            let source = std::io::Error::new(source.kind(), why.to_string());
             keeper.end(Error::Storage { doing: "keeping the keys", source });
         }
     })

@@ -25,12 +25,21 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
 #[error("{0}")]
 pub(crate) struct Unsynced(io::Error);
 
-/// No room is another thing: what could not be written is taken away again.
 fn unsynced(why: io::Error) -> io::Error {
+    io::Error::new(why.kind(), Unsynced(why))
+}
+
+/// No room for the bytes of a file is another thing: it is taken away again.
+fn unsynced_or_no_room(why: io::Error) -> io::Error {
     match why.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => why,
-        kind => io::Error::new(kind, Unsynced(why)),
+        _ => unsynced(why),
     }
+}
+
+/// Whether it is not known if a file lasts as it is now.
+pub(crate) fn is_unsynced(why: &io::Error) -> bool {
+    why.get_ref().is_some_and(|why| why.is::<Unsynced>())
 }
 
 /// Writes `secret` to `directory/name`, durably and atomically; makes the directory when it is missing.
@@ -43,11 +52,20 @@ pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<(
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    let written = file.write_all(secret).and_then(|()| file.sync_all().map_err(unsynced));
+    let written = file.write_all(secret);
+    let written = written.and_then(|()| file.sync_all().map_err(unsynced_or_no_room));
     written.and_then(|()| fs::rename(&unfinished, directory.join(name))).inspect_err(|_| {
         let _ = fs::remove_file(&unfinished); // it takes room, where there may be none
     })?;
     File::open(directory)?.sync_all().map_err(unsynced)
+}
+
+/// Takes `directory/name` away, durably; it need not be there.
+pub(crate) fn remove(directory: &Path, name: &str) -> io::Result<()> {
+    match fs::remove_file(directory.join(name)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => File::open(directory)?.sync_all(),
+    }
 }
 
 fn create_private_directory(directory: &Path) -> io::Result<()> {

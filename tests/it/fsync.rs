@@ -5,10 +5,12 @@
 //! attaching when the process is ready, with its line still cut.
 
 mod keys;
+mod panel;
 mod strace;
 
+pub(super) use keys::in_use;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,6 +22,8 @@ use tallyroll_tests::fleet::{
 };
 use tallyroll_tests::proxy::{Proxy, ProxyConfig};
 
+use crate::traced::want_strace;
+
 const SEED: u64 = 5;
 const ACTS: usize = 3;
 /// What a user has at the cloud, who is lent ten credits of it, and spends one.
@@ -27,26 +31,25 @@ const GRANTED: &str = "40";
 /// Of an act that is recorded with a right: three of them want another lease.
 const LEASED_PAGES: u32 = 4;
 
-struct Place {
+pub(super) struct Place {
     dir: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Place {
-    fn new() -> Self {
-        let strace = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
-        assert!(strace.is_ok(), "strace is missing: apt-get install strace (./check does)");
+    pub(super) fn new() -> Self {
+        want_strace();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         Self { dir: tempfile::tempdir().unwrap(), runtime }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A branch's own line, and its invitation over it.
-    fn invite(&self, cloud: &Cloud, name: &str) -> (Proxy, Invitation) {
+    pub(super) fn invite(&self, cloud: &Cloud, name: &str) -> (Proxy, Invitation) {
         let line = ProxyConfig::clean(cloud.addr(), SEED);
         let line = self.runtime.block_on(Proxy::start(line)).unwrap();
         let mut invitation = cloud.enroll(name);
@@ -175,7 +178,7 @@ fn jobs(cloud: &Cloud, name: &str) -> Vec<String> {
     acts.filter_map(|event| event["event"]["job"].as_str().map(str::to_owned)).collect()
 }
 
-fn device(cloud: &Cloud, name: &str) -> Value {
+pub(super) fn device(cloud: &Cloud, name: &str) -> Value {
     let devices = cloud.json(&["devices"]);
     let mut rows = devices.as_array().unwrap().iter();
     rows.find(|row| row["name"] == *name).unwrap().clone()
@@ -217,16 +220,20 @@ fn work(
         })
     });
     let syncs = syncs(out);
-    for (sent, told) in answered {
-        let durable = syncs.iter().any(|sync| {
-            !sync.failed
-                && sync.path.ends_with("/journal")
-                && sync.began >= sent
-                && sync.ended <= told
-        });
-        assert!(durable, "acknowledged between {sent} and {told}, without a sync: {syncs:#?}");
-    }
+    answered.into_iter().for_each(|(sent, told)| made_durable(&syncs, sent, told));
     (ran, acknowledged)
+}
+
+/// What was told then is in the journal, and was synced before.
+pub(super) fn made_durable(syncs: &[Sync], sent: f64, told: f64) {
+    let durable = syncs.iter().any(|sync| {
+        ["fsync", "fdatasync"].contains(&&*sync.name)
+            && !sync.failed
+            && sync.path.ends_with("/journal")
+            && sync.began >= sent
+            && sync.ended <= told
+    });
+    assert!(durable, "acknowledged between {sent} and {told}, without a sync: {syncs:#?}");
 }
 
 #[test]

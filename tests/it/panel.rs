@@ -33,18 +33,28 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-fn connect(branch: &Branch) -> UnixStream {
-    let stream = UnixStream::connect(branch.data().join("panel.sock")).unwrap();
-    stream.set_read_timeout(Some(ANSWER_TIME)).unwrap();
-    stream
+fn connect(branch: &Branch) -> std::io::Result<UnixStream> {
+    let stream = UnixStream::connect(branch.data().join("panel.sock"))?;
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    Ok(stream)
+}
+
+/// Asks at the socket, if anybody answers there.
+pub(super) fn try_to_ask(
+    branch: &Branch,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Option<(u16, Value)> {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = request(method, path, "Host: panel\r\n", &body);
+    let (status, _, said) = ask_over(connect(branch).ok()?, &request);
+    (status != 0).then_some((status, said))
 }
 
 /// Asks at the socket.
 pub(super) fn ask(branch: &Branch, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let request = request(method, path, "Host: panel\r\n", &body);
-    let (status, _, said) = ask_over(connect(branch), &request);
-    (status, said)
+    try_to_ask(branch, method, path, body).unwrap()
 }
 
 pub(super) fn get(branch: &Branch, path: &str) -> Value {
@@ -372,9 +382,9 @@ fn who_is_silent_slow_or_says_too_much_is_sent_away() {
     assert_eq!(ask(&branch, "GET", "/v2", &Value::Null).0, 404);
 
     // A hundred that say nothing, and some that say half of it: the next is heard all the same.
-    let silent: Vec<UnixStream> = (0..100).map(|_| connect(&branch)).collect();
+    let silent: Vec<UnixStream> = (0..100).map(|_| connect(&branch).unwrap()).collect();
     let began = Instant::now();
-    let mut slow = connect(&branch);
+    let mut slow = connect(&branch).unwrap();
     slow.write_all(b"POST /v1/sessions HTTP/1.1\r\nHost: panel\r\nContent-Length: 9\r\n\r\n{")
         .unwrap();
     assert_eq!(ask(&branch, "GET", "/v1/events", &Value::Null).0, 200);

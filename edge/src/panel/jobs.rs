@@ -202,7 +202,7 @@ impl Panel {
         }
         let job = Arc::new(job);
         self.open().jobs.insert(id, job.clone());
-        self.save().await;
+        self.save().await?;
         let view = job.view().await;
         self.say("begun", &view);
         Ok(view)
@@ -301,7 +301,7 @@ impl Panel {
         let view = job.view_of(&state);
         drop(state);
         if self.open().jobs.remove(&id).is_some() {
-            self.save().await;
+            self.save().await?;
             self.say(if ending == Ending::End { "ended" } else { "discarded" }, &view);
         }
         Ok(view)

@@ -2,16 +2,18 @@
 //!
 //! Invariant: no name is in it, only aliases, so that who is forgotten is forgotten here too; and no
 //! count: how far a job is stands in the ledger. A file that cannot be read means that nobody is
-//! logged in; a job that it does not name is left to its time.
+//! logged in; a job that it does not name is left to its time, or begun again by its id. What was
+//! answered stands: an older file than the last answer is never left, for it would log in again who is out.
 
 use super::Panel;
 use super::jobs::{Job, Kind};
 use super::sessions::Session;
-use crate::keeper::DiskDevice;
+use crate::keeper::{DiskDevice, Gone};
 use crate::secret_file;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tallyroll_engine::Error;
 use tallyroll_schema::{JobId, UserAlias};
 use tracing::warn;
 
@@ -46,15 +48,19 @@ impl Panel {
         }
     }
 
-    /// Keeps who is logged in. Where there is no room, they log in again after a restart.
-    pub(super) async fn save(&self) {
+    /// Keeps who is logged in, before that is answered. Where there is no room the file goes, and they log in again
+    /// after a restart.
+    ///
+    /// # Errors
+    /// The agent is about to end; as it is where nobody knows any more what the file will say after a power cut.
+    pub(super) async fn save(&self) -> Result<(), Gone> {
         let _alone = self.saving.lock().await;
         let names: Vec<String> = self.open().sessions.keys().cloned().collect();
         let aliases = self.keeper.query(move |device| {
             let alias = |name: String| Some((device.alias(&name).ok()??, name));
             names.into_iter().filter_map(alias).collect::<Vec<_>>()
         });
-        let Ok(aliases) = aliases.await else { return }; // the agent is about to end
+        let aliases = aliases.await?;
         let kept: Vec<Kept> = {
             let open = self.open();
             let kept = aliases.into_iter().filter_map(|(alias, name)| {
@@ -65,9 +71,18 @@ impl Panel {
             kept.collect()
         };
         let text = serde_json::to_vec(&kept).unwrap_or_default(); // plain data is always written
-        if let Err(why) = secret_file::write(self.dir.root(), FILE, &text) {
-            warn!(%why, "sessions are not kept; users log in again after a restart");
-        }
+        let (root, written) = (self.dir.root(), secret_file::write(self.dir.root(), FILE, &text));
+        let lost = match written {
+            Err(why) if !secret_file::is_unsynced(&why) => {
+                warn!(%why, "sessions are not kept; users log in again after a restart");
+                secret_file::remove(root, FILE)
+            }
+            written => written,
+        };
+        lost.map_err(|source| {
+            self.keeper.end(Error::Storage { doing: "keeping the panel's sessions", source });
+            Gone
+        })
     }
 }
 

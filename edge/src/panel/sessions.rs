@@ -90,7 +90,7 @@ impl Panel {
             }
             open.sessions.insert(user.clone(), Session::new(id.clone()));
         }
-        self.save().await;
+        self.save().await?;
         self.feed.say(json!({ "kind": "logged-in", "user": user }));
         self.session(&id).await
     }
@@ -118,7 +118,7 @@ impl Panel {
             ended.push(job.id);
         }
         self.open().sessions.remove(&user);
-        self.save().await;
+        self.save().await?;
         self.feed.say(json!({ "kind": "logged-out", "user": user }));
         Ok(ended)
     }

@@ -48,7 +48,7 @@ fn change_of_keys(place: &Place, cloud: &Cloud, running: bool, nth: Nth) -> Opti
 }
 
 /// Whether the cloud goes by these keys and no others.
-fn in_use(cloud: &Cloud, name: &str, keys: &Value) -> bool {
+pub(crate) fn in_use(cloud: &Cloud, name: &str, keys: &Value) -> bool {
     let device = device(cloud, name);
     let named = ["signing-key", "tls-fingerprint"].iter().all(|key| device[*key] == keys[*key]);
     named && device["older-tls-fingerprints"].as_array().is_some_and(Vec::is_empty)

@@ -5,24 +5,18 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::{Child, Command};
 
 use tallyroll_tests::fleet::{PATIENCE, Process, Ran, wait_until};
+
+use crate::traced;
+pub(super) use crate::traced::{Call as Sync, From, now, under};
 
 /// Runs at the same time: they mostly wait.
 const ABREAST: usize = 6;
 /// No run has so many.
 const SYNCS_MAX: usize = 120;
 const CALLS: [&str; 2] = ["fdatasync", "fsync"];
-const TRACED: &str = "trace=fsync,fdatasync";
-
-/// When strace begins to count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum From {
-    Exec,
-    Ready,
-}
 
 /// The sync that fails: so many calls of this name into a thread. strace counts each call by itself, too, so that those
 /// of one name would hide those of the other.
@@ -38,69 +32,23 @@ impl fmt::Display for Nth {
     }
 }
 
-/// One sync, as strace saw it; times since 1970.
-#[derive(Clone, Debug)]
-pub(super) struct Sync {
-    pub(super) path: String,
-    pub(super) failed: bool,
-    pub(super) began: f64,
-    pub(super) ended: f64,
-}
-
 /// The options of strace that write to `out…`, a file a thread, and fail the `nth` sync of each thread.
 pub(super) fn strace(out: &Path, nth: Option<Nth>) -> Command {
-    let mut command = Command::new("strace");
-    command.args(["-ff", "-y", "-ttt", "-T", "-qqq", "-e", "signal=none", "-e", TRACED]);
-    command.arg("-o").arg(out);
+    let mut command = traced::strace(out, &CALLS.join(","));
     if let Some(Nth { call, count }) = nth {
         command.args(["-e", &format!("inject={call}:error=EIO:when={count}")]);
     }
     command
 }
 
-/// `of` under strace, which stands aside, so that the process is ours as if it were not there.
-pub(super) fn under(mut strace: Command, of: &Command) -> Command {
-    strace.args(["-D", "--seccomp-bpf"]).arg(of.get_program()).args(of.get_args());
-    strace
-}
-
 /// Attached to a process that runs, to all of its threads.
 pub(super) fn attach(out: &Path, nth: Nth, process: u32) -> Child {
-    let mut command = strace(out, Some(nth));
-    let strace = command.args(["-f", "-p", &process.to_string()]).stderr(Stdio::null()).spawn();
-    let strace = strace.unwrap();
-    wait_until(PATIENCE, "strace is attached", || {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-        tasks.flatten().all(|task| {
-            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            !status.contains("TracerPid:\t0\n")
-        })
-    });
-    strace
+    traced::attach(strace(out, Some(nth)), process)
 }
 
 /// All that strace wrote to `out…`.
 pub(super) fn syncs(out: &Path) -> Vec<Sync> {
-    let name = format!("{}.", out.file_name().unwrap().to_str().unwrap());
-    let files = std::fs::read_dir(out.parent().unwrap()).unwrap().flatten();
-    let of_it = files.filter(|file| file.file_name().to_string_lossy().starts_with(&name));
-    let read = of_it.map(|file| std::fs::read_to_string(file.path()).unwrap());
-    read.flat_map(|text| text.lines().filter_map(sync).collect::<Vec<_>>()).collect()
-}
-
-/// `1795.1 fdatasync(11</path>) = 0 <0.2>`
-fn sync(line: &str) -> Option<Sync> {
-    let (began, call) = line.split_once(' ')?;
-    let began: f64 = began.parse().ok()?;
-    let (_, path) = call.split_once('<')?;
-    let (path, answer) = path.split_once(">)")?;
-    let took: f64 = answer.rsplit_once('<')?.1.trim_end_matches('>').parse().ok()?;
-    let failed = answer.contains("(INJECTED)");
-    Some(Sync { path: path.to_owned(), failed, began, ended: began + took })
-}
-
-pub(super) fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+    traced::threads(out).concat()
 }
 
 /// Runs `case` with the first call, the second, the third, … until one was not hit; says where each was.
