@@ -7,6 +7,7 @@
 use crate::data_dir::DataDir;
 use crate::secret_file;
 use std::io;
+use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use std::path::PathBuf;
 use tallyroll_schema::Hash;
 
@@ -58,9 +59,19 @@ impl Allocations {
         }
     }
 
+    /// Takes room for the number after this one: once credits are lent it must be noted, whatever the disk says then.
+    pub(crate) fn make_room(&self, number: u64) -> io::Result<()> {
+        secret_file::prepare(self.0.root(), NAME, text_of(number.saturating_add(1)).len())
+    }
+
     /// Notes a number, durably.
     pub(crate) fn note(&self, number: u64) -> io::Result<()> {
-        secret_file::write(self.0.root(), NAME, text_of(number).as_bytes())
+        secret_file::write_prepared(self.0.root(), NAME, text_of(number).as_bytes())?;
+        match self.make_room(number) {
+            // It is taken before the next allocation, or that waits.
+            Err(why) if [StorageFull, QuotaExceeded].contains(&why.kind()) => Ok(()),
+            made => made,
+        }
     }
 }
 

@@ -70,6 +70,10 @@ impl Public {
     /// The system's.
     pub fn keep(known: Option<&Self>, dir: &DataDir) -> io::Result<()> {
         match known {
+            // A full disk is no reason not to start, so nothing is written that is there.
+            Some(public) if Self::load(dir).is_ok_and(|kept| kept.as_ref() == Some(public)) => {
+                Ok(())
+            }
             Some(public) => secret_file::write(dir.root(), "public", public.to_string().as_bytes()),
             None => match std::fs::remove_file(dir.public()) {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),

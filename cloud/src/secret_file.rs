@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -37,6 +37,37 @@ pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<(
     File::open(directory)?.sync_all()
 }
 
+/// Takes room for `directory/name`, `len` bytes of it, so that [`write_prepared`] needs none.
+pub(crate) fn prepare(directory: &Path, name: &str, len: usize) -> io::Result<()> {
+    let prepared = directory.join(format!("{name}.prepared"));
+    if fs::metadata(&prepared).is_ok_and(|file| file.len() == len as u64) {
+        return Ok(());
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&prepared)?;
+    // No zeros, which some file systems do not store.
+    file.write_all(&vec![b'.'; len]).and_then(|()| file.sync_all()).inspect_err(|_| {
+        let _ = fs::remove_file(&prepared); // half of it is none
+    })
+}
+
+/// The same as [`write`], into the room that was taken before, if it was.
+pub(crate) fn write_prepared(directory: &Path, name: &str, secret: &[u8]) -> io::Result<()> {
+    let prepared = directory.join(format!("{name}.prepared"));
+    let file = match OpenOptions::new().write(true).open(&prepared) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return write(directory, name, secret),
+        Err(error) => return Err(error),
+    };
+    file.write_all_at(secret, 0)?;
+    if file.metadata()?.len() != secret.len() as u64 {
+        file.set_len(secret.len() as u64)?;
+    }
+    file.sync_all()?;
+    fs::rename(&prepared, directory.join(name))?;
+    File::open(directory)?.sync_all()
+}
+
 fn create_private_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
@@ -50,7 +81,7 @@ fn create_private_directory(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     use super::*;
 
@@ -67,6 +98,22 @@ mod tests {
             0o600
         );
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn room_that_was_taken_is_used_once_and_may_be_of_another_length() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("number");
+        for (len, secret) in [(2, &b"41"[..]), (2, b"100"), (9, b"7")] {
+            prepare(root.path(), "number", len).unwrap();
+            let inode = fs::metadata(root.path().join("number.prepared")).unwrap().ino();
+            write_prepared(root.path(), "number", secret).unwrap();
+            assert_eq!(**read(&path).unwrap().unwrap(), *secret);
+            let there = fs::metadata(&path).unwrap();
+            assert_eq!((there.ino(), there.permissions().mode() & 0o777), (inode, 0o600));
+        }
+        write_prepared(root.path(), "number", b"none was taken").unwrap();
+        assert_eq!(**read(&path).unwrap().unwrap(), *b"none was taken");
     }
 
     #[test]

@@ -324,10 +324,16 @@ fn a_cloud_on_a_full_disk_gives_no_receipt_and_goes_on_when_there_is_room() {
     let name = "pressure::a_cloud_on_a_full_disk_gives_no_receipt_and_goes_on_when_there_is_room";
     where_disks_can_be_mounted(name, |dir| {
         let disk = Disk::mount(dir.join("cloud"), 8).unwrap();
-        let cloud = Cloud::start(dir.join("cloud"));
+        let mut cloud = Cloud::start(dir.join("cloud"));
         let branch = Branch::joined(dir.join("branch"), &cloud.enroll("branch"));
         let (mut acknowledged, _, _) = record(&branch, 1, 100);
         branch.wait_synced(PATIENCE);
+
+        // A restart on the full disk: it comes up, and gives out what it has.
+        cloud.stop();
+        disk.fill();
+        cloud.start_again();
+        drop(cloud.run(&["log", "verify"]).succeeded());
         let process = cloud.process_id();
 
         // What redb has free within its file may take some more.

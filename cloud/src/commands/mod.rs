@@ -203,7 +203,7 @@ pub(crate) fn explain(error: &CommandError) -> ExitCode {
     let mut cause = error.source();
     while let Some(why) = cause {
         // Some errors quote their cause already.
-        if !text.ends_with(&why.to_string()) {
+        if !text.contains(&why.to_string()) {
             text = format!("{text}: {why}");
         }
         cause = why.source();

@@ -202,11 +202,13 @@ async fn expect_cloud(dir: &DataDir) -> Result<(), DataDirError> {
 
 /// Whether a process answers. One that is suspended is connected to all the same, and says nothing.
 async fn answers(dir: &DataDir) -> Result<bool, ReachError> {
-    use ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+    use ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, WouldBlock};
     let mut stream = match UnixStream::connect(dir.socket()).await {
         Ok(stream) => stream,
         // Nobody does, or nobody takes what waits.
-        Err(why) if [NotFound, ConnectionRefused, WouldBlock].contains(&why.kind()) => {
+        Err(why)
+            if [NotFound, ConnectionRefused, ConnectionReset, WouldBlock].contains(&why.kind()) =>
+        {
             return Ok(false);
         }
         Err(source) => {

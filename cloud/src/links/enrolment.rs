@@ -124,6 +124,10 @@ async fn join(
     match joined.await {
         Ok(new) => Ok(JoinAnswer::Welcome(new.welcome)),
         Err(Unanswered::Engine(Error::Rejected(why))) => Ok(JoinAnswer::Refused(why)),
+        // The invitation holds still.
+        Err(Unanswered::Engine(Error::Full(_))) => {
+            Ok(JoinAnswer::Refused(Unanswered::Full.to_string()))
+        }
         Err(why) => Err(why),
     }
 }

@@ -99,7 +99,7 @@ pub(crate) fn tell(error: &Report) -> ExitCode {
 fn explain(error: &Report) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain().map(ToString::to_string) {
-        if parts.last().is_none_or(|last| !last.ends_with(&cause)) {
+        if parts.last().is_none_or(|last| !last.contains(&cause)) {
             parts.push(cause);
         }
     }
@@ -226,6 +226,10 @@ mod tests {
         let error = Error::Full("no space".into());
         let error: Report = KeeperError::Open { root: "data".into(), source: error }.into();
         assert_eq!(explain(&error), "cannot open data: no room: no space");
+        let source = std::io::Error::other("no space; free some");
+        let stopped: Report =
+            KeeperError::Stopped(Error::Storage { doing: "opening", source }).into();
+        assert_eq!(explain(&stopped).matches("no space").count(), 1, "quoted in the middle");
         let quoting = Err::<(), _>(std::io::Error::other("gone")).into_diagnostic();
         assert_eq!(explain(&quoting.wrap_err("asking: gone").unwrap_err()), "asking: gone");
     }

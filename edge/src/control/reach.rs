@@ -23,6 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, timeout_at};
 
+const WENT_AWAY: &str = "the agent went away; ask again";
 /// The first pause while another process has the directory and does not listen; each is twice the last,
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 /// and none is longer: a person waits.
@@ -114,11 +115,13 @@ pub async fn place(dir: &DataDir, purpose: &str) -> Result<Place> {
 
 /// Whether an agent answers. One that is suspended is connected to all the same, and says nothing.
 async fn answers(dir: &DataDir) -> Result<bool> {
-    use ErrorKind::{ConnectionRefused, NotFound, WouldBlock};
+    use ErrorKind::{ConnectionRefused, ConnectionReset, NotFound, WouldBlock};
     let mut stream = match tokio::net::UnixStream::connect(dir.socket()).await {
         Ok(stream) => stream,
         // Nobody does, or nobody takes what waits.
-        Err(why) if [NotFound, ConnectionRefused, WouldBlock].contains(&why.kind()) => {
+        Err(why)
+            if [NotFound, ConnectionRefused, ConnectionReset, WouldBlock].contains(&why.kind()) =>
+        {
             return Ok(false);
         }
         Err(why) => return Err(miette!("cannot reach {}: {why}", dir.socket().display())),
@@ -168,9 +171,9 @@ impl Reach {
             Self::Agent(dir) => {
                 let stream = agent_stream(dir, ask)?;
                 let mut line = String::new();
-                BufReader::new(stream).read_line(&mut line).into_diagnostic()?;
-                serde_json::from_str(&line)
-                    .map_err(|_| miette!("the agent went away; ask again"))?
+                let read = BufReader::new(stream).read_line(&mut line);
+                read.into_diagnostic().wrap_err(WENT_AWAY)?;
+                serde_json::from_str(&line).map_err(|_| miette!("{WENT_AWAY}"))?
             }
             Self::Alone(alone) => {
                 serde_json::to_value(alone.desk.answer(ask).await).into_diagnostic()?
@@ -263,9 +266,7 @@ fn pair() -> Result<(UnixStream, tokio::io::BufReader<OwnedReadHalf>, OwnedWrite
 }
 
 fn agent_stream(dir: &DataDir, ask: Ask) -> Result<UnixStream> {
-    let mut stream = UnixStream::connect(dir.socket())
-        .into_diagnostic()
-        .wrap_err("the agent went away; ask again")?;
-    stream.write_all(&question(ask)?).into_diagnostic()?;
+    let mut stream = UnixStream::connect(dir.socket()).into_diagnostic().wrap_err(WENT_AWAY)?;
+    stream.write_all(&question(ask)?).into_diagnostic().wrap_err(WENT_AWAY)?;
     Ok(stream)
 }
