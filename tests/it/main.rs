@@ -44,6 +44,7 @@ mod quarantine;
 mod rates;
 mod rebuilt;
 mod revoked;
+mod room;
 mod rotation;
 mod scenarios;
 mod sheets;

@@ -83,6 +83,13 @@ impl Process {
         self.wait();
     }
 
+    /// The same; how it ended.
+    #[must_use]
+    pub fn killed(mut self) -> ExitStatus {
+        drop(self.child.kill()); // it may have ended by itself
+        self.wait()
+    }
+
     /// Ends it with SIGTERM and waits for it.
     ///
     /// # Panics
