@@ -1,8 +1,8 @@
 //! Disks of a few mebibytes that fill up, under real processes.
 //! Invariant shown here: on a full disk new work is refused with what to do, the end of what runs is recorded, nothing
 //! that was acknowledged is lost, nobody restarts anything, and all goes on by itself when there is room.
-//! A disk is a tmpfs, mounted by who may, or in a namespace of its own. Every single write is filled up in the engine's
-//! tests.
+//! A disk is a tmpfs, mounted by who may, or in a namespace of its own. Every single write finds no room in `room`, and in
+//! the engine's tests.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
