@@ -4,11 +4,12 @@
 //! flock, and the file says who it is. The lock goes with the process, however it
 //! ends. What is in the files is left to their owners.
 
+use crate::secret_file::create_private_directory;
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Paths below a cloud's data directory.
@@ -106,9 +107,7 @@ impl DataDir {
     /// # Errors
     /// The system's.
     pub fn create(&self) -> Result<(), DataDirError> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&self.root).map_err(|source| io_error("make", &self.root, source))
+        create_private_directory(&self.root).map_err(|source| io_error("make", &self.root, source))
     }
 
     /// Refuses a directory that no cloud was ever served from.

@@ -68,15 +68,21 @@ pub(crate) fn write_prepared(directory: &Path, name: &str, secret: &[u8]) -> io:
     File::open(directory)?.sync_all()
 }
 
-fn create_private_directory(directory: &Path) -> io::Result<()> {
+/// Makes a directory that only its owner may enter, and those above it that are missing; durable when it returns.
+pub(crate) fn create_private_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    create_private_directory(parent)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(why),
+        _ => {}
     }
+    File::open(parent).and_then(|parent| parent.sync_all()).inspect_err(|_| {
+        drop(fs::remove_dir(directory)); // the next try makes and syncs it again
+    })
 }
 
 #[cfg(test)]

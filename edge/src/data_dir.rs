@@ -4,10 +4,11 @@
 //! flock, and the file says who it is. The lock goes with the process, however
 //! it ends.
 
+use crate::secret_file::create_private_directory;
 use rustix::fs::{FlockOperation, flock};
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Paths below a device's data directory.
@@ -136,9 +137,7 @@ impl DataDir {
     /// # Errors
     /// The system's.
     pub fn create(&self) -> Result<(), DataDirError> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&self.root).map_err(|source| io_error("make", &self.root, source))
+        create_private_directory(&self.root).map_err(|source| io_error("make", &self.root, source))
     }
 
     /// Takes the directory for this process, whose command is `purpose`.

@@ -48,6 +48,9 @@ pub(super) async fn prove(
                     note_if_once_ours(links, hello).await;
                     (Ending::Denied, why)
                 }
+                Err(Unanswered::Engine(Error::Full(_))) => {
+                    (Ending::Stopped, Unanswered::Full.to_string())
+                }
                 Err(why) => {
                     warn!(%why, "cannot readmit a device");
                     (Ending::Stopped, "the cloud cannot go on; come again".into())
