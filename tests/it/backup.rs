@@ -234,8 +234,8 @@ fn a_backup_is_private_and_whole_and_tells_what_it_is() {
                 assert_eq!(mode(&to.join(name)), 0o600, "{}", name.display());
             }
             // Whatever a directory holds comes along: only the journal is sealed into the store instead, the reserve
-            // is but room, made anew at the first start, and what was lent last is told by what is beside the store.
-            let left = ["journal", "reserve", "allocations"].map(Path::new);
+            // and what is prepared are but room, and what was lent last is told by what is beside the store.
+            let left = ["journal", "reserve", "allocations", "allocations.prepared"].map(Path::new);
             for name in there.keys().filter(|name| !left.contains(&name.as_path())) {
                 assert!(kept.contains_key(name), "{} is not in the backup", name.display());
                 let copied = *name == Path::new("store.redb") || kept[name] == there[name];

@@ -48,7 +48,7 @@ fn it_reads_that_it_is_revoked_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(dir.path().join("cloud"));
     let mut branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
-    wait_until(PATIENCE, "the branch is linked", || branch.standing().linked);
+    branch.wait_synced(PATIENCE); // both logs have their receipts
     drop(cloud.run(&["revoke", "branch"]).succeeded());
     let cut = reason(&branch);
     assert!(cut.contains("this device, branch, is revoked"), "{cut}");

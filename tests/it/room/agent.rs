@@ -120,6 +120,10 @@ impl Site<'_> {
         let ran = self.branch.run(&["rotate-keys", "--json"]);
         match ran.code() {
             Some(0) => self.told.keys = Some(serde_json::from_str(&ran.stdout).unwrap()),
+            // What it heard of its cloud found no room either.
+            Some(75) if ran.stderr.contains("has not yet linked") => {
+                assert!(self.no_room.is_some(), "{}", ran.stderr);
+            }
             _ => self.refused(agent, &ran.stderr),
         }
     }
