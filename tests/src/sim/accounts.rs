@@ -86,7 +86,7 @@ impl World {
             self.occasions.count(Occasion::Travelled);
         }
         let event = joined.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })?;
         self.expect_pools(&[(GROUP, brought), (member, 0)], "joins")
     }
 
@@ -105,7 +105,7 @@ impl World {
             self.occasions.count(Occasion::Travelled);
         }
         let event = event.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })?;
         self.expect_pools(&[(GROUP, before), (member, 0)], "leaves")
     }
 

@@ -84,7 +84,7 @@ impl World {
             let revoked = process.revoke(now, device, REASON.into());
             let Some(position) = self.cloud_outcome(revoked)? else { return Ok(()) };
             let event = DeviceRevoked { device, reason: REASON.into() }.into();
-            let noted = Noted { event, wall: now.wall, at: self.now };
+            let noted = Noted { event, wall: now.wall, at: self.moment };
             self.acknowledge(CLOUD, position, noted)?;
         }
         let held = self.held_of(device)?;

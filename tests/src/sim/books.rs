@@ -103,6 +103,6 @@ impl World {
             asked.fate = Fate::Certain;
         }
         let event = event.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })
     }
 }

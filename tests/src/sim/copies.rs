@@ -29,7 +29,7 @@ impl World {
         match machine.backup.take() {
             None => {
                 let disk = machine.disk.durable_image();
-                machine.backup = Some(Backup { disk, taken_at: self.now });
+                machine.backup = Some(Backup { disk, taken_at: self.moment });
                 Ok(())
             }
             Some(backup) => self.restore_copy(index, backup),
@@ -92,7 +92,7 @@ impl World {
     pub(super) fn copy_or_restore_cloud(&mut self) -> Step {
         let Some(backup) = self.cloud.backup.take() else {
             let disk = self.cloud.disk.durable_image();
-            self.cloud.backup = Some(Backup { disk, taken_at: self.now });
+            self.cloud.backup = Some(Backup { disk, taken_at: self.moment });
             return Ok(());
         };
         self.cloud.disk.cut_power();
@@ -110,7 +110,7 @@ impl World {
     }
 
     /// What the cloud decided after its copy was made, and no device has, went with its disk.
-    fn excuse_cloud(&mut self, since: Duration) -> Step {
+    fn excuse_cloud(&mut self, since: u64) -> Step {
         let held = self.held_at_the_cloud()?;
         let living: BTreeSet<u64> = self.devices.iter().map(|machine| machine.life).collect();
         self.truth.acknowledged.retain(|(life, position), noted| {
@@ -142,7 +142,7 @@ impl World {
 
     /// A disk is gone. What it acknowledged after its copy was made counts if the cloud has it;
     /// what it acknowledged before, its copy has.
-    fn excuse(&mut self, old: u64, since: Duration, new: u64) -> Step {
+    fn excuse(&mut self, old: u64, since: u64, new: u64) -> Step {
         let held = self.held_at_the_cloud()?;
         let acknowledged = core::mem::take(&mut self.truth.acknowledged);
         for ((life, position), noted) in acknowledged {

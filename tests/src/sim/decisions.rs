@@ -67,7 +67,7 @@ impl World {
             grant.fate = Fate::Certain;
         }
         let event = CreditsGranted { subject, credits, reason }.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })
     }
 
     /// Jobs that begin from now on settle the other way.
@@ -82,7 +82,7 @@ impl World {
         self.trace.note(self.now, format_args!("cloud lays down {policy:?}"));
         let Some(Some(position)) = self.cloud_outcome(published)? else { return Ok(()) };
         let event = SettlementPolicyPublished { policy }.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })?;
         self.tell_of_new_decisions()
     }
 
@@ -102,7 +102,7 @@ impl World {
         self.trace.note(self.now, format_args!("cloud publishes card {}", card.version));
         let Some(position) = self.cloud_outcome(published)? else { return Ok(()) };
         let event = RateCardPublished { card }.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })?;
         self.tell_of_new_decisions()
     }
 
@@ -117,7 +117,7 @@ impl World {
             self.pending_links.pop_front();
             self.truth.links.insert((device, alias), subject);
             let event = SubjectLinked { device, alias, subject }.into();
-            self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+            self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })?;
         }
         Ok(())
     }

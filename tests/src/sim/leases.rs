@@ -81,7 +81,7 @@ impl World {
             grant.fate = Fate::Certain;
         }
         let event = CreditsGranted { subject, credits, reason }.into();
-        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })
+        self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })
     }
 
     /// An administrator takes a lease off the books, of whatever device, or a frozen one. A device that does not

@@ -42,8 +42,8 @@ pub struct Line {
 pub struct Backup {
     /// The copy.
     pub disk: Disk,
-    /// When it was taken.
-    pub taken_at: Duration,
+    /// At which moment it was taken.
+    pub taken_at: u64,
 }
 
 /// A device.

@@ -152,7 +152,7 @@ impl World {
             Acted::Waits { .. } => None,
         };
         if let (Some(position), true) = (position, is_new) {
-            self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.now })?;
+            self.acknowledge(CLOUD, position, Noted { event, wall: now.wall, at: self.moment })?;
         }
         if changed {
             self.tell_of_new_decisions()?;

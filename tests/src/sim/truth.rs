@@ -17,8 +17,8 @@ pub struct Noted {
     pub event: Event,
     /// The clock then.
     pub wall: Wall,
-    /// When, by true time.
-    pub at: core::time::Duration,
+    /// When: the [moment](super::world::World::moment).
+    pub at: u64,
 }
 
 impl Noted {
@@ -67,8 +67,8 @@ pub struct Input {
     pub asks: Vec<Ask>,
     /// Whether it counts.
     pub fate: Fate,
-    /// The life of the disk that it was asked of, and when, by true time.
-    pub asked: (u64, core::time::Duration),
+    /// The life of the disk that it was asked of, and the moment.
+    pub asked: (u64, u64),
 }
 
 /// One asking for an input to be recorded.
@@ -99,7 +99,7 @@ impl Deed {
     /// Whether these are its record's bytes.
     pub fn is(&self, record: &[u8]) -> bool {
         let (event, wall) = (self.event.clone(), self.wall);
-        Noted { event, wall, at: core::time::Duration::ZERO }.is(record)
+        Noted { event, wall, at: 0 }.is(record)
     }
 }
 
@@ -184,6 +184,6 @@ pub struct Truth {
     pub commits: BTreeMap<CommitPosition, Head>,
     /// Receipts sent whose signature holds.
     pub verified: BTreeSet<[u8; 64]>,
-    /// Aliases whose minting was acknowledged.
-    pub minted: BTreeMap<(DeviceId, UserAlias), (u64, core::time::Duration)>,
+    /// Aliases whose minting was acknowledged, by which disk's life and at which moment.
+    pub minted: BTreeMap<(DeviceId, UserAlias), (u64, u64)>,
 }

@@ -119,7 +119,7 @@ impl World {
         let machine = &mut self.devices[index];
         let (device, now) = (machine.id, machine.clock.show(self.now));
         for (job, user, figures, at) in jobs {
-            let asked = (machine.life, self.now);
+            let asked = (machine.life, self.moment);
             let input = Input { device, asks: Vec::new(), fate: Fate::Open, asked };
             let input = self.truth.inputs.entry(*job).or_insert(input);
             input.asked = asked;
@@ -135,7 +135,7 @@ impl World {
         let Some(positions) = self.device_outcome(index, committed)? else { return Ok(false) };
         self.count_bent_clock(index);
         for (position, (_, event)) in positions.into_iter().zip(events) {
-            let noted = Noted { event: event.clone(), wall: now.wall, at: self.now };
+            let noted = Noted { event: event.clone(), wall: now.wall, at: self.moment };
             self.acknowledge(self.devices[index].life, position, noted)?;
         }
         for (job, ..) in jobs {
@@ -170,7 +170,7 @@ impl World {
             return Ok(None);
         }
         let (id, life) = (self.devices[index].id, self.devices[index].life);
-        self.truth.minted.insert((id, entry.alias), (life, self.now));
+        self.truth.minted.insert((id, entry.alias), (life, self.moment));
         self.with_session(index, |session| session.offer_directory(vec![entry.clone()]))?;
         Ok(Some(entry.alias))
     }
@@ -344,7 +344,7 @@ impl World {
         let ledger = &status.logs[0];
         let (log, epoch, seq) = (ledger.log, ledger.epoch, ledger.durable_local);
         let position = tallyroll_schema::Position { log, epoch, seq };
-        let noted = Noted { event: event.clone(), wall, at: self.now };
+        let noted = Noted { event: event.clone(), wall, at: self.moment };
         self.acknowledge(self.devices[index].life, position, noted)?;
         self.cut_power(index)
     }
@@ -362,7 +362,7 @@ impl World {
         let Ok(mut clone) = started else { return Ok(()) };
         let events = [(LogClass::Ledger, heartbeat(1))];
         let Ok(positions) = clone.commit(now, &events) else { return Ok(()) };
-        let noted = Noted { event: heartbeat(1), wall: now.wall, at: self.now };
+        let noted = Noted { event: heartbeat(1), wall: now.wall, at: self.moment };
         self.acknowledge(self.devices[index].life, positions[0], noted)
     }
 }

@@ -80,6 +80,8 @@ pub struct World {
     pub(crate) plan: Plan,
     pub(crate) planted: Option<Planted>,
     pub(crate) now: Duration,
+    /// What has come to pass so far: much can at one time, in an order.
+    pub(crate) moment: u64,
     queue: BTreeMap<(Duration, u64), Happening>,
     queued: u64,
     pub(crate) entropy: Entropy,
@@ -130,6 +132,7 @@ impl World {
         let mut world = Self {
             planted,
             now: Duration::ZERO,
+            moment: 0,
             queue: BTreeMap::new(),
             queued: 0,
             devices: Vec::new(),
@@ -173,12 +176,11 @@ impl World {
 
     /// Lives the history to its end.
     pub(super) fn run(&mut self) -> Step {
-        let mut steps = 0;
         while !self.done {
             let Some(((now, _), happening)) = self.queue.pop_first() else { break };
             self.now = now;
-            steps += 1;
-            if steps > STEPS_MAX {
+            self.moment += 1;
+            if self.moment > STEPS_MAX {
                 return Err(self.violation("liveness", format!("no end after {STEPS_MAX} steps")));
             }
             self.happen(happening)?;
