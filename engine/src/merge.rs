@@ -7,14 +7,15 @@
 //! bring which log is the caller's [`Admission`].
 
 use crate::log::{
-    AFTER_ROTATION, InForce, Opened, Tip, admit_opening, check_rotation, closes, hash_before,
-    in_force, open, read_genesis, read_opening, rotation,
+    AFTER_ROTATION, Checked, InForce, Opened, Tip, admit_opening, check_rotation, closes,
+    hash_before, in_force, open, read_genesis, read_opening, rotation,
 };
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, HeadRow, LogRow, PrunedRow, TipRow};
 use crate::store::{Rows, Store};
 use crate::{Error, Result, keys};
 use tallyroll_schema::event::log::{EpochOpened, KeyRotated, LogClass, LogOpened};
+use tallyroll_schema::limits::BURST_RECORDS_KEPT_MAX;
 use tallyroll_schema::{
     Batch, DecodeError, EpochId, Head, LogId, Position, QuarantineId, SignedHead, TenantId,
 };
@@ -129,8 +130,8 @@ impl From<DecodeError> for Refusal {
 pub struct Admitted {
     /// The log's genesis.
     pub genesis: LogOpened,
-    /// The batches that are new here, opened; empty when all were held.
-    pub new: Vec<Opened>,
+    /// The batches that are new here; empty when all were held.
+    pub new: Vec<Checked>,
     /// The epoch's end afterwards.
     pub tip: Tip,
     /// The change of keys that the burst ends with, if it is new here.
@@ -195,7 +196,8 @@ pub fn admit<S: Store>(
         return Err(Refusal::Fork { seq: first_seq(&burst) }.into());
     };
     let mut differs = None;
-    let (mut new, mut hashes, mut rotated) = (Vec::new(), Vec::new(), None);
+    let (mut new, mut hashes, mut rotated) = (Vec::<Checked>::new(), Vec::new(), None);
+    let mut room = BURST_RECORDS_KEPT_MAX;
     for batch in burst.batches {
         let header = *batch.header();
         if (header.log, header.epoch) != (log, epoch) && !planted(Bug::OtherEpochsBatch) {
@@ -228,10 +230,11 @@ pub fn admit<S: Store>(
         }
         rotated = rotation(&opened.records).map_err(Refusal::from)?;
         hashes.push(tip.hash);
-        new.push(opened);
+        new.push(Checked::from(opened).within(&mut room));
     }
     let first = new.first().filter(|_| held == Tip::START && epoch != genesis.epoch);
-    let opening = first.and_then(|first| read_opening(epoch, &first.records));
+    let first = first.map(Checked::opened).transpose()?;
+    let opening = first.as_ref().and_then(|first| read_opening(epoch, &first.records));
     let place = burst.head.head.position;
     let writer = writer_of(rows, &genesis, &burst.head, opening)?;
     check_head(rows, &burst.head.head, tip)?;
@@ -258,8 +261,8 @@ pub fn admit<S: Store>(
     if known.is_none() {
         rows.put(&log, &LogRow(genesis.clone()));
     }
-    for (opened, hash) in new.iter().zip(hashes) {
-        let batch = opened.batch.clone();
+    for (checked, hash) in new.iter().zip(hashes) {
+        let batch = checked.batch().clone();
         rows.put(&(log, epoch, batch.header().first_seq), &BatchRow { hash, batch });
     }
     if !new.is_empty() {

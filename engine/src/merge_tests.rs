@@ -5,12 +5,14 @@
 
 use crate::Error;
 use crate::keys::Signer;
-use crate::log::{Tip, genesis, seal};
+use crate::log::{Checked, Tip, genesis, seal};
 use crate::merge::{Admitted, Burst, Refusal, admit};
 use crate::store::rows::{BatchRow, PrunedRow};
 use crate::store::{MemoryStore, Rows, Store};
 use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::log::{EpochOpened, EpochReason, LogClass, LogOpened};
+use tallyroll_schema::event::{Bytes, UnknownEvent};
+use tallyroll_schema::limits::BURST_RECORDS_KEPT_MAX;
 use tallyroll_schema::{
     Batch, EpochId, Event, Hash, Head, LogId, Position, Record, TenantId, Timestamp, Wall,
 };
@@ -119,6 +121,24 @@ fn assert_refused(store: &mut MemoryStore, burst: Burst, why: Refusal) {
 fn assert_poison(store: &mut MemoryStore, burst: Burst) {
     let found = bring(store, burst).map(|admitted| admitted.tip);
     assert!(matches!(found, Err(Refusal::Poison(_))), "{found:?}");
+}
+
+/// A burst's records may be five hundred times what was sent, and all of them were held at once.
+#[test]
+fn a_burst_is_admitted_without_all_of_its_records_at_once() {
+    let (id, first) = begin(TENANT);
+    let body = Bytes(vec![0; 250 * 1024]);
+    let large = record(Event::Unknown(UnknownEvent { code: 0x7fff, version: 1, body }));
+    let mut tip = Tip::START;
+    let mut batches = vec![sealed(id, EPOCH, &mut tip, &[first])];
+    batches.extend((0..40).map(|_| sealed(id, EPOCH, &mut tip, &[large.clone(), large.clone()])));
+    let burst = signed(tip.head(id, EPOCH).expect("is there"), &batches.iter().collect::<Vec<_>>());
+    assert!(burst.len() < 64 * 1024, "as sent");
+    let admitted = bring(&mut MemoryStore::default(), burst).expect("is admitted");
+    let kept: usize = admitted.new.iter().map(Checked::kept_len).sum();
+    assert!((BURST_RECORDS_KEPT_MAX / 2..=BURST_RECORDS_KEPT_MAX).contains(&kept), "{kept}");
+    let records = |checked: &Checked| checked.opened().expect("opens again").records.len();
+    assert_eq!(admitted.new.iter().skip(1).map(records).sum::<usize>(), 80 * large.len());
 }
 
 #[test]

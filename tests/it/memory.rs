@@ -14,11 +14,14 @@ use quinn::{Connection, Endpoint, SendStream};
 use tallyroll_edge::data_dir::DataDir;
 use tallyroll_edge::identity::{Enrolment, Keys};
 use tallyroll_edge::link::tls::{DeviceTls, Pinned, join_config, session_config};
+use tallyroll_engine::device::Now;
 use tallyroll_schema::enrol::SERVER_NAME;
+use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::{Bytes, UnknownEvent};
 use tallyroll_schema::wire::{
     Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION, StreamKind, Want, encode_frame,
 };
-use tallyroll_schema::{EpochId, Hash, LogId};
+use tallyroll_schema::{EpochId, Event, Hash, LogId};
 use tallyroll_tests::drill::Acts;
 use tallyroll_tests::fleet::{Branch, Cloud, Memory, PATIENCE};
 
@@ -31,6 +34,8 @@ const AGENT_MAX: u64 = 40 * MEBIBYTE;
 const STRANGERS: usize = 200;
 /// Devices that are enrolled, and turned hostile.
 const HOSTILE: usize = 6;
+/// Events of a quarter of a megabyte each, of which a few bytes are sent: more than the cloud may take altogether.
+const SWOLLEN: usize = 720;
 /// Programs beside an agent that misbehave at its sockets; a third of them takes a recording's place, of which there are 64.
 const PROGRAMS: usize = 180;
 /// Between two words of one, so that together they leave the machine to others.
@@ -78,6 +83,39 @@ fn hostile_and_slow_peers_leave_a_cloud_below_128_mebibytes() {
     drop(honest.run_with(&["record"], lines.as_bytes()).succeeded());
     honest.wait_synced(PATIENCE);
     stays_below("a cloud", (process, before), CLOUD_MAX);
+}
+
+/// A few kilobytes on the wire may be a hundred megabytes of events, all of them signed and in order.
+#[test]
+fn a_device_whose_events_unpack_to_much_costs_its_cloud_little() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let mut branch = Branch::new(dir.path().join("branch"));
+    drop(branch.join(&cloud.enroll("branch")).succeeded());
+    let process = cloud.process_id().unwrap();
+    let before = Memory::of(process);
+    swell(branch.data());
+    branch.start();
+    branch.wait_synced(PATIENCE);
+    let log = branch.standing();
+    assert!(log.cloud >= SWOLLEN as u64, "{log:?}");
+    stays_below("a cloud that was sent much in little", (process, before), CLOUD_MAX);
+}
+
+/// Fills a device with events of zeros.
+fn swell(data: &Path) {
+    let dir = DataDir::new(data);
+    let (device, keys) = (Enrolment::load(&dir).unwrap(), Keys::load_or_create(&dir).unwrap());
+    let mut device = tallyroll_edge::keeper::open(&dir, keys, &device).unwrap();
+    let body = Bytes(vec![0; 250 * 1024]);
+    let event = Event::Unknown(UnknownEvent { code: 0x7fff, version: 1, body });
+    for number in 0..SWOLLEN {
+        device.commit(Now::default(), &[(LogClass::Ledger, event.clone())]).unwrap();
+        if number % 8 == 0 {
+            device.seal(Now::default()).unwrap();
+        }
+    }
+    device.seal(Now::default()).unwrap();
 }
 
 /// Says what a process took, and that it was never more than it may.

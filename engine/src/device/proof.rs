@@ -11,7 +11,7 @@ use crate::Result;
 use crate::fetch::fetch;
 use crate::keys::Signer;
 use crate::log::journal::JournalFile;
-use crate::log::{hash_before, open};
+use crate::log::{Checked, hash_before, open};
 use crate::merge::{Admitted, Burst};
 use crate::store::rows::{DeviceHistory, HeadRow, LogRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
@@ -122,10 +122,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if admitted.genesis.class != LogClass::Device {
             return Ok(());
         }
-        let Some(told) = admitted.new.iter().rfind(|opened| enrols(&opened.records)) else {
-            return Ok(());
-        };
-        let header = told.batch.header();
+        let tells =
+            |checked: &&Checked| checked.opened().is_ok_and(|opened| enrols(&opened.records));
+        let Some(told) = admitted.new.iter().rfind(tells) else { return Ok(()) };
+        let header = told.batch().header();
         let place = Position { log: header.log, epoch: header.epoch, seq: header.first_seq };
         let history = self.history()?;
         let later = |known: &Position| match known.epoch == place.epoch {

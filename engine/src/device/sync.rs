@@ -122,7 +122,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         };
         if admitted.genesis.class == LogClass::Ledger && !planted(Bug::BroughtImportsIgnored) {
             let mut imports = Imports::default();
-            for opened in &admitted.new {
+            for checked in &admitted.new {
+                let opened = checked.opened()?;
                 let header = opened.batch.header();
                 let (epoch, first) = (header.epoch, header.first_seq);
                 for (seq, record) in (first..).zip(Records::new(&opened.records).flatten()) {
@@ -134,9 +135,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.note_enrolment(&mut rows, &admitted)?;
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
-        for opened in &admitted.new {
-            self.counts.fold_batch(self.config.tenant, &admitted.genesis, opened);
-            self.decided.fold_batch(self.config.tenant, &admitted.genesis, opened);
+        for checked in &admitted.new {
+            let (genesis, tenant) = (&admitted.genesis, self.config.tenant);
+            let opened = self.closing(checked.opened())?;
+            self.counts.fold_batch(tenant, genesis, &opened);
+            self.decided.fold_batch(tenant, genesis, &opened);
             self.take_in_balances();
         }
         let Tip { next_seq, hash } = admitted.tip;

@@ -228,7 +228,7 @@ impl<S: Store> Hub<S> {
             staged.hybrid = time.hybrid;
             open_epoch(&mut rows, log, opened, time)?;
             let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(|| missing("no batch"))?;
-            staged.accept(&mut rows, now, &genesis, open(row.batch)?)?;
+            staged.accept(&mut rows, now, &genesis, open(row.batch)?.into())?;
             renewed.push((log, epoch));
         }
         for (log, epoch) in &renewed {

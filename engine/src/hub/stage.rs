@@ -5,13 +5,14 @@
 
 use super::Hub;
 use crate::device::{Now, create_log, timestamp};
-use crate::log::{Opened, Tip, open, seal};
+use crate::log::{Checked, Opened, Tip, open, seal};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, CommitRow, LogRow, TipRow, ToldRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::limits::COMMIT_RECORDS_KEPT_MAX;
 use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey, Record,
     Records,
@@ -28,7 +29,9 @@ pub(super) struct Staged {
     pub(super) rekeyed: Vec<DeviceId>,
     /// The epochs of our own logs of which a device brought something, and about which devices they are.
     pub(super) given_back: Vec<(Option<DeviceId>, (LogId, EpochId))>,
-    folds: Vec<(LogOpened, Opened)>,
+    folds: Vec<(LogOpened, Checked)>,
+    /// What their records may still take, unpacked, bytes.
+    room: usize,
     own: PublicKey,
 }
 
@@ -39,9 +42,9 @@ impl Staged {
         rows: &mut Rows<'_, S>,
         now: Now,
         genesis: &LogOpened,
-        opened: Opened,
+        checked: Checked,
     ) -> Result<()> {
-        let header = *opened.batch.header();
+        let header = *checked.batch().header();
         if self.folds.is_empty() || !planted(Bug::CommitNumberShared) {
             self.commit.index += 1;
         }
@@ -54,15 +57,16 @@ impl Staged {
         };
         rows.put(&self.commit, &row);
         if genesis.writer == self.own && genesis.class == LogClass::Device {
-            note_told(rows, &opened)?;
+            note_told(rows, &*checked.opened()?)?;
         }
         if genesis.writer == self.own {
             // Given back to us: our clock goes on after what we wrote.
+            let opened = checked.opened()?;
             let records = Records::new(&opened.records).flatten();
             let newest = records.map(|record| record.header.time.hybrid).max();
             self.hybrid = self.hybrid.max(newest.unwrap_or_default());
         }
-        self.folds.push((genesis.clone(), opened));
+        self.folds.push((genesis.clone(), checked.within(&mut self.room)));
         Ok(())
     }
 }
@@ -99,6 +103,7 @@ impl<S: Store> Hub<S> {
             rekeyed: Vec::new(),
             given_back: Vec::new(),
             folds: Vec::new(),
+            room: COMMIT_RECORDS_KEPT_MAX,
             own: self.public_key(),
         }
     }
@@ -129,7 +134,7 @@ impl<S: Store> Hub<S> {
             .unwrap_or_else(|| unreachable!("the batch was made to begin there"));
         rows.put(&(log, epoch, first_seq), &BatchRow { hash: tip.hash, batch: batch.clone() });
         rows.put(&(log, epoch), &TipRow::from(tip));
-        staged.accept(rows, now, &genesis, Opened { batch, records })?;
+        staged.accept(rows, now, &genesis, Opened { batch, records }.into())?;
         Ok(Position { log, epoch, seq: first_seq })
     }
 
@@ -149,7 +154,7 @@ impl<S: Store> Hub<S> {
         let missing = || Error::corrupt("own log", "its genesis was not staged");
         let LogRow(genesis) = rows.get(&log)?.ok_or_else(missing)?;
         let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(missing)?;
-        staged.accept(rows, now, &genesis, open(row.batch)?)?;
+        staged.accept(rows, now, &genesis, open(row.batch)?.into())?;
         Ok((log, epoch))
     }
 
@@ -165,12 +170,14 @@ impl<S: Store> Hub<S> {
         let counted = if planted(Bug::FirstOfCommitCounted) { 1 } else { staged.folds.len() };
         let ours = staged.folds.iter().any(|(genesis, _)| genesis.writer == staged.own);
         self.decided += u64::from(ours);
-        for (genesis, opened) in &staged.folds {
-            self.fleet.fold_batch(self.config.tenant, genesis, opened);
-        }
-        for (genesis, opened) in staged.folds.iter().take(counted) {
-            self.counts.fold_batch(self.config.tenant, genesis, opened);
-            self.note_untold(genesis);
+        let tenant = self.config.tenant;
+        for (at, (genesis, checked)) in staged.folds.iter().enumerate() {
+            let opened = self.closing(checked.opened())?;
+            self.fleet.fold_batch(tenant, genesis, &opened);
+            if at < counted {
+                self.counts.fold_batch(tenant, genesis, &opened);
+                self.note_untold(genesis);
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ mod writer;
 pub(crate) use epoch::{admit_opening, epoch_nonce, hash_before, holds, open_epoch, read_opening};
 pub use memory::MemoryFile;
 pub(crate) use newest::{is_closed, newest_time};
-pub use seal::{Opened, open, seal};
+pub use seal::{Checked, Opened, open, seal};
 pub(crate) use writer::{
     AFTER_ROTATION, InForce, check_rotation, forget_rotations, in_force, next_rotation, rotation,
 };

@@ -5,6 +5,8 @@
 //! Compression is no part of the proof: the chain covers the records themselves.
 
 use crate::planted::{Bug, planted};
+use crate::{Error, Result as EngineResult};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io;
 use tallyroll_schema::limits::BATCH_RECORDS_BYTES_MAX;
@@ -20,6 +22,64 @@ pub struct Opened {
     pub batch: Batch,
     /// Its records, end to end.
     pub records: Vec<u8>,
+}
+
+/// A batch that opened once: its records are here still, or unpacked again when they are wanted.
+#[derive(Debug, Clone)]
+pub enum Checked {
+    /// There was room for them.
+    Kept(Opened),
+    /// There was none.
+    Packed(Batch),
+}
+
+impl From<Opened> for Checked {
+    fn from(opened: Opened) -> Self {
+        Self::Kept(opened)
+    }
+}
+
+impl Checked {
+    /// Has its records still if there is room for them, bytes, which they take.
+    #[must_use]
+    pub fn within(self, room: &mut usize) -> Self {
+        match (room.checked_sub(self.kept_len()), self) {
+            (Some(left), checked) => {
+                *room = left;
+                checked
+            }
+            (None, Self::Kept(Opened { batch, .. }) | Self::Packed(batch)) => Self::Packed(batch),
+        }
+    }
+
+    /// What its records take now, bytes.
+    pub fn kept_len(&self) -> usize {
+        match self {
+            Self::Kept(opened) => opened.records.len(),
+            Self::Packed(_) => 0,
+        }
+    }
+
+    /// The batch.
+    pub fn batch(&self) -> &Batch {
+        match self {
+            Self::Kept(Opened { batch, .. }) | Self::Packed(batch) => batch,
+        }
+    }
+
+    /// The batch and its records.
+    ///
+    /// # Errors
+    /// Never: it opened before.
+    pub fn opened(&self) -> EngineResult<Cow<'_, Opened>> {
+        match self {
+            Self::Kept(opened) => Ok(Cow::Borrowed(opened)),
+            Self::Packed(batch) => match open(batch.clone()) {
+                Ok(opened) => Ok(Cow::Owned(opened)),
+                Err(why) => Err(Error::corrupt("batch", why)),
+            },
+        }
+    }
 }
 
 /// Makes a batch of `count` records; compressed when that is smaller.
@@ -130,6 +190,21 @@ mod tests {
         let honest = sealed(100, &records);
         let lying = Batch::encode(*honest.header(), &bomb).expect("encodes");
         assert!(open(lying).is_err());
+    }
+
+    #[test]
+    fn what_was_checked_has_its_records_whether_there_was_room_or_not() {
+        let records = heartbeat().repeat(100);
+        let mut room = 2 * records.len() + 1;
+        let opened = || open(sealed(100, &records)).expect("opens");
+        let checked: Vec<_> = (0..3).map(|_| Checked::from(opened()).within(&mut room)).collect();
+        assert_eq!(room, 1);
+        let len = records.len();
+        assert_eq!(checked.iter().map(Checked::kept_len).collect::<Vec<_>>(), [len, len, 0]);
+        for checked in checked {
+            assert_eq!(checked.opened().expect("opens again").records, records);
+            assert_eq!(checked.within(&mut room).kept_len(), 0);
+        }
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub(super) fn formats() -> String {
         ACTS_UNKNOWN_MAX,
         WINDOW_BYTES,
         BURST_BYTES_MAX,
+        BURST_RECORDS_KEPT_MAX,
+        COMMIT_RECORDS_KEPT_MAX,
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,
         GRANT_THOUSANDTHS_MAX,

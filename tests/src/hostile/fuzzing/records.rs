@@ -192,8 +192,9 @@ impl Decoder for BatchDecoder {
         let said = read_records(&opened.records).unwrap_or_else(|_| "unreadable".into());
         let admitted = self.admit(opened.batch, &opened.records)?;
         let mut replay = Replay::<Counts>::default();
-        for opened in &admitted.new {
-            replay.fold_batch(TENANT, &admitted.genesis, opened);
+        for checked in &admitted.new {
+            let opened = checked.opened().expect("opened before");
+            replay.fold_batch(TENANT, &admitted.genesis, &opened);
         }
         let counts = replay.view();
         assert_reads_back(counts, &Counts::restore(&counts.archive()).ok_or("no view"));
