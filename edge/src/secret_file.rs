@@ -77,8 +77,8 @@ pub(crate) fn create_private_directory(directory: &Path) -> io::Result<()> {
     let parent = parent.unwrap_or(Path::new("."));
     create_private_directory(parent)?;
     match DirBuilder::new().mode(0o700).create(directory) {
-        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(why),
-        _ => {}
+        Err(why) if !directory.is_dir() => return Err(why),
+        _ => {} // perhaps made by another meanwhile
     }
     File::open(parent).and_then(|parent| parent.sync_all()).inspect_err(|_| {
         drop(fs::remove_dir(directory)); // the next try makes and syncs it again

@@ -15,6 +15,7 @@ use crate::store::{Row, Rows, Store};
 use crate::sync::{Fetch, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
+use tallyroll_schema::limits::BURST_RECORDS_BYTES_MAX;
 use tallyroll_schema::{Head, Position, SignedHead};
 
 /// Carries out a fetch.
@@ -40,14 +41,15 @@ pub(crate) fn fetch<S: Store>(
     let writer = in_force(rows, &genesis, Position { log, epoch, seq: from }, None)?.key;
     let signer = signers.iter().find(|signer| signer.public_key() == writer);
     let (ours, last) = (signer.is_some(), next_rotation(rows, (log, epoch), from)?);
-    let (mut batches, mut bytes, mut end) = (Vec::new(), 0, None);
+    let (mut batches, mut bytes, mut records, mut end) = (Vec::new(), 0, 0, None);
     let mut closed: Option<(usize, SignedHead)> = None;
     let first = BatchRow::key(&(log, epoch, from));
     rows.scan::<BatchRow>(&epoch_key(log, epoch), &first, &mut |_, row| {
         let header = row.batch.header();
         bytes += row.batch.bytes().len();
+        records += u64::from(header.records_len);
         let sendable = if ours { !batches.is_empty() } else { closed.is_some() };
-        if bytes > bytes_max && sendable {
+        if (bytes > bytes_max || records > BURST_RECORDS_BYTES_MAX / 2) && sendable {
             return Ok(ControlFlow::Break(()));
         }
         if end.is_some_and(|(next, _)| pruned.is_some_and(|row| row.covers(next))) {

@@ -255,7 +255,7 @@ impl Driver<'_> {
                     arrived.ok_or_else(ended)?.map_err(|why| (Ending::Done, why))?;
                 self.session.handle(stream, message);
             }
-            reply = oldest(&mut self.under_way) => {
+            reply = oldest(&mut self.under_way), if has_room => {
                 self.under_way.pop_front();
                 let unanswered = |_| stopped(self.keeper.why_unanswered());
                 self.session.complete(reply.map_err(unanswered)?);

@@ -82,6 +82,9 @@ async fn hear(client: UnixStream) -> io::Result<Client> {
     let mut line = Vec::new();
     let mut ask = (&mut reader).take(AGENT_QUESTION_BYTES_MAX as u64);
     let asked = match timeout(ASK_TIMEOUT, ask.read_until(b'\n', &mut line)).await {
+        Ok(Ok(read)) if read == AGENT_QUESTION_BYTES_MAX && !line.ends_with(b"\n") => {
+            Err(format!("a question has at most {AGENT_QUESTION_BYTES_MAX} bytes, this is more"))
+        }
         Ok(read) => {
             read?;
             serde_json::from_slice(&line).map_err(|why| format!("{NO_QUESTION}: {why}"))

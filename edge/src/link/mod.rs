@@ -137,10 +137,9 @@ async fn attempt(
         Ok(certificates) => certificates,
         Err(why) => return Ok(why.to_string().into()),
     };
-    let provable = match keeper.query(|device| device.provable_keys()).await? {
-        Ok(keys) => keys.map(|(_, tls)| tls),
-        Err(why) => return Ok(why.to_string().into()),
-    };
+    let provable = keeper.query(|device| device.provable_keys()).await?;
+    let provable = provable.inspect_err(|why| warn!(%why, "older keys are kept"));
+    let provable = provable.ok().flatten().map(|(_, tls)| tls);
     let mut ended = Ended::from("this device has no certificate");
     for shown in &certificates {
         let trust = match tls::session_config(enrolment.authority, shown) {

@@ -96,8 +96,8 @@ struct Link<'a> {
     began: Instant,
     streams: Streams,
     by: Transport,
-    /// What the keeper has yet to answer, oldest first.
-    under_way: VecDeque<oneshot::Receiver<Reply>>,
+    /// What the keeper has yet to answer, oldest first; and whether it may set our logs right.
+    under_way: VecDeque<(oneshot::Receiver<Reply>, bool)>,
     /// Who waits for an answer of the account server.
     waiting: BTreeMap<RequestId, oneshot::Sender<Heard>>,
     /// Acts that were asked for in this session, whether anybody waits still or not.
@@ -132,10 +132,12 @@ impl Link<'_> {
             }
             let written = self.streams.written();
             self.waiting.retain(|_, answer| !answer.is_closed());
+            // What comes after such an effect is meant for what our logs will be.
+            let turning = self.under_way.iter().any(|(_, turns)| *turns);
             let may_ask = up.is_none() && has_room && self.waiting.len() < ACTS_UNDER_WAY_MAX;
             tokio::select! {
                 arrived = self.streams.arrived.recv(),
-                    if has_room && self.under_way.len() < UNDER_WAY_MAX =>
+                    if has_room && !turning && self.under_way.len() < UNDER_WAY_MAX =>
                 {
                     match arrived {
                         Some(Ok((stream, message))) => {
@@ -150,7 +152,7 @@ impl Link<'_> {
                         None => return Ok("the cloud closed the link".into()),
                     }
                 }
-                reply = oldest(&mut self.under_way) => {
+                reply = oldest(&mut self.under_way), if has_room => {
                     self.under_way.pop_front();
                     match reply {
                         Ok(reply) => self.session.complete(reply),
@@ -213,7 +215,11 @@ impl Link<'_> {
                     self.session.complete(Reply::Done);
                 }
                 Output::Perform(effect) => {
-                    self.under_way.push_back(self.keeper.perform(effect).await?);
+                    let turns = !matches!(
+                        effect,
+                        Effect::Fetch(_) | Effect::Persist(_) | Effect::DirectoryStored(_)
+                    );
+                    self.under_way.push_back((self.keeper.perform(effect).await?, turns));
                 }
                 Output::Close(error) => {
                     let refused = error.code == ErrorCode::Denied && !error.retryable;
@@ -227,10 +233,10 @@ impl Link<'_> {
 
 /// The reply to the oldest effect under way, when it comes.
 async fn oldest(
-    under_way: &mut VecDeque<oneshot::Receiver<Reply>>,
+    under_way: &mut VecDeque<(oneshot::Receiver<Reply>, bool)>,
 ) -> Result<Reply, oneshot::error::RecvError> {
     match under_way.front_mut() {
-        Some(reply) => reply.await,
+        Some((reply, _)) => reply.await,
         None => pending().await,
     }
 }

@@ -189,7 +189,7 @@ impl Panel {
             Tried::Refused(why) => return Err(Refusal::refused(why)),
             Tried::Stopped(stop) => {
                 let act = job.act(&wish.look, 1, 1);
-                self.ask_what_is_left(&user, None, &stop).await;
+                self.ask_what_is_left(&user, &stop).await;
                 let state = State { stopped: Some(Stopped { stop, act }), ..State::default() };
                 return Ok(job.view_of(&state));
             }
@@ -266,7 +266,7 @@ impl Panel {
                     self.say("stopped", &view);
                 }
                 self.stopped.notify_one();
-                self.ask_what_is_left(&job.user, before.as_ref(), &stop).await;
+                self.ask_what_is_left(&job.user, &stop).await;
                 return Ok(Page::Stopped(view));
             }
         };

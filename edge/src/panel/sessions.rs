@@ -16,17 +16,20 @@ use tallyroll_engine::counts::CreditSum;
 use tallyroll_engine::device::KnownBalance;
 use tallyroll_schema::limits::local::PANEL_SESSIONS_MAX;
 use tallyroll_schema::{Act, JobId, UserAlias, Wall};
+use tokio::time::Instant;
 
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) id: String,
     /// What was last told of the user's credits, so that a change is told once.
     pub(super) told: Option<Credit>,
+    /// When the balance was asked for last because too little was left.
+    pub(super) left_asked: Option<Instant>,
 }
 
 impl Session {
     pub(super) fn new(id: String) -> Self {
-        Self { id, told: None }
+        Self { id, told: None, left_asked: None }
     }
 }
 

@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a page that waits for credits is tried: that the line is down is known after a while.
 const TRY_EVERY: Duration = Duration::from_millis(250);
+/// Whoever stands there presses again and again, and each asking is an event.
+const LEFT_ASKED_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a page is not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,7 +122,9 @@ impl Panel {
                 Tried::Stopped(stop) if stop != stopped.stop => {
                     let before = core::mem::replace(&mut stopped.stop, stop.clone());
                     self.say("stopped", &job.view_of(&state));
-                    self.ask_what_is_left(&job.user, Some(&before), &stop).await;
+                    if before.reason != Reason::Asked {
+                        self.ask_what_is_left(&job.user, &stop).await;
+                    }
                 }
                 Tried::Stopped(_) | Tried::Refused(_) => {} // the next page hears why
             }
@@ -128,12 +132,17 @@ impl Panel {
         Ok(any)
     }
 
-    /// Asks for the balance when somebody hears for the first time that too little is left: what other devices
+    /// Asks for the balance when somebody hears that too little is left, but not at each page: what other devices
     /// hold of it provisionally is told to nobody unasked, and the display would show it as available.
-    pub(super) async fn ask_what_is_left(&self, user: &str, before: Option<&Stop>, now: &Stop) {
-        let is_new = before.is_none_or(|before| before.reason != now.reason);
-        if is_new
-            && matches!(now.reason, Reason::Zero | Reason::CannotPay)
+    pub(super) async fn ask_what_is_left(&self, user: &str, stop: &Stop) {
+        let may_ask = || {
+            let mut open = self.open();
+            let asked = &mut open.sessions.get_mut(user)?.left_asked;
+            let due = asked.is_none_or(|at| at.elapsed() >= LEFT_ASKED_EVERY);
+            due.then(|| *asked = Some(Instant::now()))
+        };
+        if matches!(stop.reason, Reason::Zero | Reason::CannotPay)
+            && may_ask().is_some()
             && let Err(why) = self.ask_balance(user).await
         {
             tracing::debug!(?why, "the balance of who stands is not asked for");

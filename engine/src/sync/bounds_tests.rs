@@ -3,7 +3,8 @@
 //! Invariant: what is refused changes nothing, and its words say what to do. Bounds of rights, quarantine
 //! and pruning are tested where these are.
 
-use super::pair::{TENANT, enrol, hub, noise, now};
+use super::pair::{TENANT, enrol, hub, noise, now, talk};
+use super::{Effect, Fetch, Reply};
 use crate::Kind;
 use crate::device::Now;
 use crate::hub::{Invitation, NewDevice, pin_hash};
@@ -13,10 +14,11 @@ use tallyroll_schema::enrol::JoinRequest;
 use tallyroll_schema::event::counts::{FinerPrice, PricedAct, PricedUnit, RateCard};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::event::{Bytes, UnknownEvent};
-use tallyroll_schema::limits::NAME_BYTES_MAX;
+use tallyroll_schema::limits::{BURST_RECORDS_BYTES_MAX, NAME_BYTES_MAX};
 use tallyroll_schema::wire::DirectoryEntry;
 use tallyroll_schema::{
-    Act, Credits, DeviceId, Event, Hash, JobId, RequestId, ServerAct, UserAlias, Wall,
+    Act, Batch, Credits, DeviceId, Event, Hash, JobId, Position, RequestId, ServerAct, UserAlias,
+    Wall,
 };
 
 #[test]
@@ -92,6 +94,31 @@ fn an_invitation_is_good_to_its_last_millisecond() {
         let device = DeviceId::of_key(TENANT, &signer.public_key());
         assert_eq!(hub.fleet().device(device).is_some(), welcome);
     }
+}
+
+/// Little on the wire can be much once it is unpacked, and others wait while it is.
+#[test]
+fn a_device_ends_its_bursts_where_they_unpack_to_much() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch", 21);
+    let body = Bytes(vec![0; 250 * 1024]);
+    let event = Event::Unknown(UnknownEvent { code: 0x7fff, version: 9, body });
+    for _ in 0..2 * BURST_RECORDS_BYTES_MAX / (500 * 1024) {
+        device.commit(now(4), &[(LogClass::Ledger, event.clone())]).expect("fits");
+        device.seal(now(4)).expect("seals");
+    }
+    let head = device.offers().expect("reads").first().expect("its ledger").head;
+    let Position { log, epoch, seq } = head.position;
+    let ask = Fetch { log, epoch, from: 0, after: Hash::ZERO, bytes_max: 1 << 20 };
+    let Ok(Reply::Fetched(burst)) = device.perform(now(5), Effect::Fetch(ask)) else {
+        panic!("is there");
+    };
+    let size = |batch: &Batch| u64::from(batch.header().records_len);
+    let sent: u64 = burst.batches.iter().map(size).sum();
+    let half = BURST_RECORDS_BYTES_MAX / 2;
+    assert!((half - 512 * 1024..=half).contains(&sent) && burst.head.head.position.seq < seq);
+    talk(&mut device, &mut hub);
+    assert_eq!(hub.counts().incomplete(), seq, "all but the one that begins the log is unknown");
 }
 
 /// Prices that are in force are no new card, whatever version who brings them believes in.

@@ -1,22 +1,31 @@
 //! The receiving half: what we ask for, and bursts as they come together.
 //!
 //! Invariant: what is buffered, here and in effects under way, is at most the
-//! window plus one burst; a peer that sends more is closed. A log whose burst
+//! window plus one burst, and what a burst unpacks to has a limit, too; a peer that sends more is closed. A log whose burst
 //! was refused is not asked for again in this session, but for a gap, once each
 //! time the place moves.
 
 use crate::merge::{Burst, Refusal};
 use std::collections::BTreeMap;
-use tallyroll_schema::limits::{BATCH_BYTES_MAX, BURST_BYTES_MAX, EPOCHS_MAX};
+use tallyroll_schema::limits::{
+    BATCH_BYTES_MAX, BURST_BYTES_MAX, BURST_RECORDS_BYTES_MAX, EPOCHS_MAX,
+};
 use tallyroll_schema::wire::{ErrorCode, ErrorMessage, StreamKind, Want};
 use tallyroll_schema::{Batch, EpochId, Hash, Head, LogId, SignedHead};
 
 #[derive(Debug)]
 pub(super) struct Incoming {
     epochs: BTreeMap<(LogId, EpochId), Place>,
-    assembling: BTreeMap<StreamKind, Vec<Batch>>,
+    assembling: BTreeMap<StreamKind, Assembling>,
     buffered: usize,
     buffered_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Assembling {
+    batches: Vec<Batch>,
+    /// What they state to unpack to, bytes.
+    records: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,14 +82,21 @@ impl Incoming {
         if self.buffered > self.buffered_max {
             return Err("more batches than there was credit for".into());
         }
-        self.assembling.entry(stream).or_default().push(batch);
+        let burst = self.assembling.entry(stream).or_default();
+        burst.records += u64::from(batch.header().records_len);
+        if burst.records > BURST_RECORDS_BYTES_MAX {
+            return Err(format!(
+                "more than {BURST_RECORDS_BYTES_MAX} bytes of records in one burst"
+            ));
+        }
+        burst.batches.push(batch);
         Ok(())
     }
 
     /// A head closes the stream's burst.
     pub(super) fn head(&mut self, stream: StreamKind, head: SignedHead) -> Result<Burst, String> {
         match self.assembling.remove(&stream) {
-            Some(batches) => Ok(Burst { batches, head }),
+            Some(Assembling { batches, .. }) => Ok(Burst { batches, head }),
             None => Err("a head without batches".into()),
         }
     }

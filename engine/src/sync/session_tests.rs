@@ -10,17 +10,18 @@ use crate::log::{Tip, seal};
 use crate::merge::{Burst, Refusal};
 use core::time::Duration;
 use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::{Bytes, UnknownEvent};
 use tallyroll_schema::limits::links::{HELLO_TIMEOUT, STOPS_MAX};
 use tallyroll_schema::limits::{
-    BATCH_BYTES_MAX, BURST_BYTES_MAX, EPOCHS_MAX, HEADS_PER_MESSAGE_MAX,
+    BATCH_BYTES_MAX, BURST_BYTES_MAX, BURST_RECORDS_BYTES_MAX, EPOCHS_MAX, HEADS_PER_MESSAGE_MAX,
 };
 use tallyroll_schema::wire::{
     ErrorCode, ErrorMessage, Have, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION, StreamKind,
     Want,
 };
 use tallyroll_schema::{
-    Batch, DeviceId, EpochId, Hash, Head, LogId, Position, Record, Signature, SignedHead, TenantId,
-    Timestamp,
+    Batch, DeviceId, EpochId, Event, Hash, Head, LogId, Position, Record, Signature, SignedHead,
+    TenantId, Timestamp,
 };
 
 const ME: DeviceId = DeviceId([6; 16]);
@@ -368,6 +369,23 @@ fn so_many_epochs_are_offered_and_so_many_bytes_sent_before_they_are_durable() {
         assert_eq!(said(&mut session), []);
     }
     session.handle(StreamKind::Ledger, Message::Batch(batch(1, 0)));
+    assert_closes(&said(&mut session), ErrorCode::Protocol);
+}
+
+#[test]
+fn a_burst_unpacks_to_so_much_and_no_more() {
+    let mut session = greeted(Role::Cloud, Opening::default());
+    let body = Bytes(vec![0; 250 * 1024]);
+    let event = Event::Unknown(UnknownEvent { code: 0x7fff, version: 1, body });
+    let records = Record::encode(&event, Timestamp::default()).expect("encodes").repeat(2);
+    let (log, epoch) = place(1);
+    let large = seal(log, epoch, 0, 2, &records).expect("seals");
+    let most = BURST_RECORDS_BYTES_MAX / records.len() as u64;
+    for _ in 0..most {
+        session.handle(StreamKind::Ledger, Message::Batch(large.clone()));
+    }
+    assert_eq!(said(&mut session), []);
+    session.handle(StreamKind::Ledger, Message::Batch(large));
     assert_closes(&said(&mut session), ErrorCode::Protocol);
 }
 

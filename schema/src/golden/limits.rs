@@ -56,6 +56,7 @@ pub(super) fn formats() -> String {
         ACTS_UNKNOWN_MAX,
         WINDOW_BYTES,
         BURST_BYTES_MAX,
+        BURST_RECORDS_BYTES_MAX,
         BURST_RECORDS_KEPT_MAX,
         COMMIT_RECORDS_KEPT_MAX,
         TEXT_BYTES_MAX,

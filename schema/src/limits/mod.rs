@@ -49,8 +49,11 @@ pub const ACTS_UNKNOWN_MAX: usize = 1024;
 pub const WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Batches' bytes that one burst (batches closed by a head) may hold.
 pub const BURST_BYTES_MAX: u32 = 1024 * 1024;
-/// Records of one burst that are kept unpacked until it is stored, bytes. They may be five hundred times what was sent;
-/// what is beyond is unpacked once more, a batch at a time.
+/// Records of one burst, unpacked, bytes: whoever unpacks them keeps others waiting. Honest ones are three to twenty times
+/// what was sent; a sender ends its bursts at half of this.
+pub const BURST_RECORDS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Records of one burst that are kept unpacked until it is stored, bytes. What is beyond is unpacked
+/// once more, a batch at a time.
 pub const BURST_RECORDS_KEPT_MAX: usize = 8 * 1024 * 1024;
 /// Records of one commit, of many bursts, that are kept unpacked until they are counted, bytes; what is beyond likewise.
 pub const COMMIT_RECORDS_KEPT_MAX: usize = 32 * 1024 * 1024;
