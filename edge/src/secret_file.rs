@@ -64,7 +64,7 @@ pub(crate) fn write(directory: &Path, name: &str, secret: &[u8]) -> io::Result<(
 pub(crate) fn remove(directory: &Path, name: &str) -> io::Result<()> {
     match fs::remove_file(directory.join(name)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => File::open(directory)?.sync_all(),
+        _ => File::open(directory)?.sync_all().map_err(unsynced),
     }
 }
 

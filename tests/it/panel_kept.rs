@@ -59,3 +59,21 @@ fn who_logged_out_or_was_taken_over_is_not_there_again_after_a_restart() {
     assert_eq!(status, 404, "{said}");
     assert_eq!(get(&branch, "/v1/events")["lost"], false);
 }
+
+/// It ended the agent, and each start of it was as good as the next login.
+#[test]
+fn a_file_that_cannot_be_taken_away_stops_logins_and_nothing_else() {
+    let (_dir, _cloud, branch, first) = with_credits(20);
+    let file = branch.data().join("panel.sessions");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir_all(file.join("in the way")).unwrap();
+    let login = || ask(&branch, "POST", "/v1/sessions", &json!({ "user": "ada" }));
+    let (status, said) = login();
+    let told = said["error"].as_str().unwrap_or_default();
+    assert!(status == 503 && told.contains("panel.sessions is neither written"), "{said}");
+    let line = "{\"kind\":\"pages.captured\",\"user\":\"ada\",\"pages\":1}\n";
+    drop(branch.run_with(&["record"], line.as_bytes()).succeeded());
+    assert!(is_logged_in(&branch, &first), "who is in stays in");
+    std::fs::remove_dir_all(file).unwrap();
+    assert_eq!(login().0, 201);
+}

@@ -272,6 +272,9 @@ impl Panel {
         };
         state.recorded = number;
         let resumed = state.stopped.take().is_some();
+        if resumed {
+            self.goes_on(&job.user);
+        }
         let view = job.view_of(&state);
         if resumed {
             self.say("resumed", &view);

@@ -7,6 +7,7 @@
 
 use super::Panel;
 use super::jobs::{Job, Kind};
+use super::reply::Refusal;
 use super::sessions::Session;
 use crate::keeper::{DiskDevice, Gone};
 use crate::secret_file;
@@ -52,8 +53,9 @@ impl Panel {
     /// after a restart.
     ///
     /// # Errors
-    /// The agent is about to end; as it is where nobody knows any more what the file will say after a power cut.
-    pub(super) async fn save(&self) -> Result<(), Gone> {
+    /// An older file stays, and somebody must mend that. The agent is about to end; as it is where nobody knows any
+    /// more what the file will say after a power cut.
+    pub(super) async fn save(&self) -> Result<(), Refusal> {
         let _alone = self.saving.lock().await;
         let names: Vec<String> = self.open().sessions.keys().cloned().collect();
         let aliases = self.keeper.query(move |device| {
@@ -80,8 +82,15 @@ impl Panel {
             written => written,
         };
         lost.map_err(|source| {
-            self.keeper.end(Error::Storage { doing: "keeping the panel's sessions", source });
-            Gone
+            if secret_file::is_unsynced(&source) {
+                self.keeper.end(Error::Storage { doing: "keeping the panel's sessions", source });
+                return Gone.into();
+            }
+            let file = root.join(FILE);
+            Refusal::busy(format!(
+                "{} is neither written nor taken away ({source}); mend that: it would log in again who is out",
+                file.display()
+            ))
         })
     }
 }

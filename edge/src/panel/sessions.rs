@@ -23,8 +23,8 @@ pub(super) struct Session {
     pub(super) id: String,
     /// What was last told of the user's credits, so that a change is told once.
     pub(super) told: Option<Credit>,
-    /// When the balance was asked for last because too little was left.
-    pub(super) left_asked: Option<Instant>,
+    /// When the balance was asked for last because too little was left, and how often since something was paid.
+    pub(super) left_asked: Option<(Instant, u32)>,
 }
 
 impl Session {

@@ -21,8 +21,10 @@ use tokio::time::{Instant, sleep, timeout};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a page that waits for credits is tried: that the line is down is known after a while.
 const TRY_EVERY: Duration = Duration::from_millis(250);
-/// Whoever stands there presses again and again, and each asking is an event.
-const LEFT_ASKED_EVERY: Duration = Duration::from_secs(60);
+/// Whoever stands there presses again and again, and each asking is an event: the second is no sooner than after this,
+const LEFT_ASKED_AGAIN: Duration = Duration::from_secs(8);
+/// and each pause is twice the last, so often, until something is paid.
+const LEFT_ASKED_DOUBLED: u32 = 9;
 
 /// Why a page is not begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -117,14 +119,13 @@ impl Panel {
             match self.attempt(stopped.act.clone(), How::Look).await?.0 {
                 Tried::Paid(_) => {
                     state.stopped = None;
+                    self.goes_on(&job.user);
                     self.say("resumed", &job.view_of(&state));
                 }
                 Tried::Stopped(stop) if stop != stopped.stop => {
-                    let before = core::mem::replace(&mut stopped.stop, stop.clone());
+                    stopped.stop = stop.clone();
                     self.say("stopped", &job.view_of(&state));
-                    if before.reason != Reason::Asked {
-                        self.ask_what_is_left(&job.user, &stop).await;
-                    }
+                    self.ask_what_is_left(&job.user, &stop).await;
                 }
                 Tried::Stopped(_) | Tried::Refused(_) => {} // the next page hears why
             }
@@ -138,14 +139,23 @@ impl Panel {
         let may_ask = || {
             let mut open = self.open();
             let asked = &mut open.sessions.get_mut(user)?.left_asked;
-            let due = asked.is_none_or(|at| at.elapsed() >= LEFT_ASKED_EVERY);
-            due.then(|| *asked = Some(Instant::now()))
+            let (at, times) = asked.unwrap_or((Instant::now(), 0));
+            let pause = LEFT_ASKED_AGAIN * (1 << times.saturating_sub(1).min(LEFT_ASKED_DOUBLED));
+            let due = times == 0 || at.elapsed() >= pause;
+            due.then(|| *asked = Some((Instant::now(), times + 1)))
         };
         if matches!(stop.reason, Reason::Zero | Reason::CannotPay)
             && may_ask().is_some()
             && let Err(why) = self.ask_balance(user).await
         {
             tracing::debug!(?why, "the balance of who stands is not asked for");
+        }
+    }
+
+    /// What is left is news again when a job stops next.
+    pub(super) fn goes_on(&self, user: &str) {
+        if let Some(session) = self.open().sessions.get_mut(user) {
+            session.left_asked = None;
         }
     }
 
