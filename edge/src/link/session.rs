@@ -2,7 +2,8 @@
 //!
 //! Owns the order of things. Invariant: effects go to the keeper in order and
 //! come back in that order, while the session goes on; nothing is read while too much waits to be stored or
-//! written, so a slow peer bounds us, and one that takes nothing is left. By which way the streams
+//! written, so a slow peer bounds us, and one that takes nothing is left; nor while our logs may be set right, for what
+//! comes then is meant for what they will be. By which way the streams
 //! reach the cloud is theirs ([`Streams`]) to know.
 
 use super::asking::{Asking, Heard};
@@ -132,7 +133,6 @@ impl Link<'_> {
             }
             let written = self.streams.written();
             self.waiting.retain(|_, answer| !answer.is_closed());
-            // What comes after such an effect is meant for what our logs will be.
             let turning = self.under_way.iter().any(|(_, turns)| *turns);
             let may_ask = up.is_none() && has_room && self.waiting.len() < ACTS_UNDER_WAY_MAX;
             tokio::select! {
