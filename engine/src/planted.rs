@@ -122,6 +122,8 @@ bugs! {
     HubGoesOn,
     /// All batches of one commit get the same number.
     CommitNumberShared,
+    /// A cloud writes to its devices where one may hold something else that it wrote.
+    WrittenUnsurveyed,
     /// A cloud put back from a backup goes on with its old commit numbers.
     CommitEpochKept,
     /// A cloud put back from a backup goes on in its old accounts.

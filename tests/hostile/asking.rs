@@ -75,6 +75,7 @@ fn ask(hub: &mut Hub<Shared>, asker: DeviceId, of: &str) -> Option<ActOutcome> {
         window: 1 << 20,
         agent: String::new(),
         accounts: None,
+        names: None,
         enrolment: None,
     };
     session.handle(StreamKind::Control, Message::Hello(hello));

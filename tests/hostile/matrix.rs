@@ -253,6 +253,7 @@ pub(super) fn hello(tenant: TenantId, device: DeviceId) -> (StreamKind, Message)
         window: 1 << 20,
         agent: String::new(),
         accounts: None,
+        names: None,
         enrolment: None,
     };
     (StreamKind::Control, Message::Hello(hello))

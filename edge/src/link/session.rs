@@ -217,7 +217,10 @@ impl Link<'_> {
                 Output::Perform(effect) => {
                     let turns = !matches!(
                         effect,
-                        Effect::Fetch(_) | Effect::Persist(_) | Effect::DirectoryStored(_)
+                        Effect::Fetch(_)
+                            | Effect::Persist(_)
+                            | Effect::DirectoryStored(_)
+                            | Effect::Names(_)
                     );
                     self.under_way.push_back((self.keeper.perform(effect).await?, turns));
                 }

@@ -5,7 +5,7 @@
 
 use super::Device;
 use crate::log::journal::JournalFile;
-use crate::store::rows::AliasRow;
+use crate::store::rows::{AliasRow, DeviceHistory};
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
@@ -80,6 +80,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         for (name, row) in &confirmed {
             rows.put(name, row);
         }
+        let history = self.history()?;
+        if !confirmed.is_empty() && history.names.is_some() {
+            rows.put(&(), &DeviceHistory { names: None, ..history }); // until it tells them
+        }
         let changes = rows.into_changes();
         self.commit_changes(changes)
     }
@@ -90,6 +94,13 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         self.each_alias(&mut |name, row| names.push((name, AliasRow { stored: false, ..row })))?;
         names.iter().for_each(|(name, row)| rows.put(name, row));
         Ok(())
+    }
+
+    /// Whose names the cloud confirmed that it has.
+    pub(super) fn confirmed_names(&self) -> Result<Vec<UserAlias>> {
+        let mut confirmed = Vec::new();
+        self.each_alias(&mut |_, row| confirmed.extend(row.stored.then_some(row.alias)))?;
+        Ok(confirmed)
     }
 
     /// Whether it is somebody's alias here, by a name that was not forgotten.

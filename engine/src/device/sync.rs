@@ -19,6 +19,7 @@ use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::wire::names_digest;
 use tallyroll_schema::{EpochId, LogId, Position, Receipt, Records};
 
 impl<F: JournalFile, S: Store> Device<F, S> {
@@ -93,7 +94,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             Effect::Surveyed => self.surveyed(),
             Effect::CaughtUp(log, epoch) => self.caught_up(now, log, epoch),
             Effect::GiveBack(epochs) => self.give_back(&epochs),
-            Effect::Accounts(epoch) => self.heard_of_accounts(epoch),
+            Effect::Accounts { epoch, names } => self.heard_of_accounts(epoch, names),
+            Effect::Names(names) => self.names_told(names),
             Effect::DirectoryStored(aliases) => {
                 self.directory_stored(&aliases)?;
                 Ok(Reply::Done)
@@ -160,20 +162,35 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(Reply::GaveBack(offers))
     }
 
-    /// A cloud that lost what it held last may have lost names, too.
-    fn heard_of_accounts(&mut self, accounts: EpochId) -> Result<Reply> {
+    /// A cloud that lost what it held last may have lost names, too, whether it knows of a loss or not.
+    fn heard_of_accounts(&mut self, accounts: EpochId, names: Option<u64>) -> Result<Reply> {
         let history = self.history()?;
-        if history.accounts == Some(accounts) {
+        let known = [history.names, Some(names_digest(self.confirmed_names()?))];
+        let others = names.is_some() && !known.contains(&names);
+        if history.accounts == Some(accounts) && !others {
             return Ok(Reply::Done);
         }
+        let another = history.accounts.is_some_and(|known| known != accounts);
         let mut rows = self.rows();
         rows.put(&(), &DeviceHistory { accounts: Some(accounts), ..history });
-        if history.accounts.is_some() && !planted(Bug::NamesNotSentAgain) {
+        if (another || others) && !planted(Bug::NamesNotSentAgain) {
             self.unstore_names(&mut rows)?;
         }
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
         Ok(Reply::Directory(self.unstored_directory()?))
+    }
+
+    /// The cloud has these names, and with them ours, if none is under way: a copy of us may have brought others.
+    fn names_told(&mut self, names: u64) -> Result<Reply> {
+        let history = self.history()?;
+        if history.names != Some(names) && self.unstored_directory()?.is_empty() {
+            let mut rows = self.rows();
+            rows.put(&(), &DeviceHistory { names: Some(names), ..history });
+            let changes = rows.into_changes();
+            self.commit_changes(changes)?;
+        }
+        Ok(Reply::Done)
     }
 
     fn may_hold(&self, log: LogId, genesis: &LogOpened) -> Result<(), Refusal> {

@@ -47,7 +47,9 @@ impl<S: Store> Hub<S> {
             return Ok(());
         }
         let users = self.counts().balances().users().iter();
-        let owed = users.filter(|(_, known)| known.is_asked() || is_served(now, known));
+        let owed = users.filter(|((device, _), known)| {
+            self.is_surveyed(*device) && (known.is_asked() || is_served(now, known))
+        });
         let owed: Vec<_> = owed.map(|(user, known)| (*user, *known)).collect();
         if owed.is_empty() {
             return Ok(()); // most clouds, most of the time: the sums cost a walk over all users

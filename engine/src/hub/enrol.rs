@@ -149,9 +149,7 @@ impl<S: Store> Hub<S> {
             self.stage_events(&mut rows, &mut staged, now, place, &[event.clone().into()])?;
         }
         let changes = rows.into_changes();
-        self.finish(changes, staged)?;
-        self.device_logs.insert(device, log);
-        Ok(())
+        self.finish(changes, staged)
     }
 
     fn welcome(&self, signing_key: &PublicKey) -> Welcome {

@@ -125,6 +125,7 @@ impl<S: Store> Hub<S> {
             return Ok(()); // once it thaws
         }
         let mut pending = self.unanswered();
+        pending.retain(|(_, key)| self.is_surveyed(key.device)); // it may have been answered
         pending.sort_by_key(|(asked, key)| (self.waiting.get(&asked.position).copied(), *key));
         self.waiting
             .retain(|position, _| pending.iter().any(|(asked, _)| asked.position == *position));
@@ -253,7 +254,8 @@ impl<S: Store> Hub<S> {
                 Some(Recall::Idle) => job.is_none(),
                 None => false,
             };
-            if let (Some(last), false) = (lease.last, known) {
+            // It comes back to this once the device told what it holds.
+            if let (Some(last), false) = (lease.last, known || !self.is_surveyed(device)) {
                 let recalled = LeaseRecalled { device, user, allocation: last.number, job };
                 self.decide(now, self.log_about(device)?, &[recalled.into()])?;
             }
@@ -338,7 +340,7 @@ impl<S: Store> Hub<S> {
         self.counts().rights().is_ended(key) || self.fleet().active(key.device).is_err()
     }
 
-    pub(super) fn log_about(&self, device: DeviceId) -> Result<(LogId, EpochId)> {
+    pub(crate) fn log_about(&self, device: DeviceId) -> Result<(LogId, EpochId)> {
         let log = self.device_logs.get(&device).copied();
         log.ok_or_else(|| Error::Rejected("no such device; see `tallyroll devices`".into()))
     }

@@ -106,6 +106,8 @@ pub struct Hub<S> {
     recovery: CloudRecovery,
     /// Devices that told, since the start, of all that they hold of this cloud's logs.
     surveyed: BTreeSet<DeviceId>,
+    /// Our own logs whose open epoch began since the start, so that nobody can hold more of it than we do.
+    fresh: BTreeSet<LogId>,
     /// Devices that gave back some of these and have yet to tell that it was all.
     giving: BTreeSet<DeviceId>,
     role: CloudRole,
@@ -141,13 +143,23 @@ impl<S: Store> Hub<S> {
     pub fn open(config: HubConfig, mut store: S, now: Now, nonces: [u8; 32]) -> Result<Self> {
         let tenant = config.tenant;
         let existing = Rows::new(tenant, &store).get::<CloudLogs>(&())?;
-        let logs = match existing {
+        let mut fresh = BTreeSet::new();
+        let mut logs = match existing {
             Some(logs) => logs,
-            None => create_logs(&config, &mut store, now, nonces)?,
+            None => {
+                let logs = create_logs(&config, &mut store, now, nonces)?;
+                fresh.insert(logs.public.0);
+                logs
+            }
         };
         let rows = Rows::new(tenant, &store);
         let last = rows.last::<CommitRow>(&[])?;
         let last_commit = last.and_then(|(key, _)| CommitRow::position(&key));
+        let last_commit = last_commit.unwrap_or_default();
+        if existing.is_some() && !planted(Bug::CommitEpochKept) {
+            let open = logs.commit_epoch.max(last_commit.epoch);
+            logs.commit_epoch = recovery::commit_epoch_after(open, logs.accounts.0, now, &nonces);
+        }
         let (device_logs, written_by) = known_logs(&rows)?;
         let mut hybrid = HybridTime::default();
         for epoch in [&logs.public, &logs.accounts].into_iter().chain(device_logs.values()) {
@@ -162,12 +174,13 @@ impl<S: Store> Hub<S> {
             logs,
             device_logs,
             written_by,
-            last_commit: last_commit.unwrap_or_default(),
+            last_commit,
             hybrid,
             fleet,
             counts,
             recovery,
             surveyed: BTreeSet::new(),
+            fresh,
             giving: BTreeSet::new(),
             role,
             erasure,

@@ -46,8 +46,9 @@ impl<S: Store> Hub<S> {
 
     /// Whether devices that are not known may have been: something of the accounts may be lost.
     pub fn may_have_forgotten(&self) -> bool {
-        // The first commit epoch lasts until then.
-        self.logs.commit_epoch > 1 || self.may_readmit()
+        // The first epoch of the accounts lasts until then.
+        let first = self.logs.accounts.1.counter == 0 && self.recovery.rebuilt.is_none();
+        !first || self.may_readmit()
     }
 
     /// The device that a HELLO proves to have been enrolled here, by whatever certificate it came,

@@ -69,7 +69,7 @@ pub fn rebuild<S: Store>(
     let time = timestamp(HybridTime::default(), now);
     let (nonce, _) = nonces.split_first_chunk().unwrap_or((&[0; 16], &[]));
     let accounts = create_log(&mut rows, signer, LogClass::Accounts, None, time, *nonce)?;
-    let commit_epoch = commit_epoch_after(commit_epoch, accounts.0, &nonces);
+    let commit_epoch = commit_epoch_after(commit_epoch, accounts.0, now, &nonces);
     number_first(&mut rows, now, CloudLogs { public: (log, epoch), accounts, commit_epoch });
     let recovery = CloudRecovery {
         frozen_since: Some(Wall(0)),

@@ -7,15 +7,15 @@
 //! new epochs. What devices wrote comes back by itself: they keep it.
 
 use super::{Hub, Standing};
-use crate::device::{Now, timestamp};
-use crate::log::{Tip, epoch_nonce, open, open_epoch};
+use crate::device::Now;
+use crate::log::epoch_nonce;
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, CloudLogs, CloudRecovery, LogRow, TipRow};
+use crate::store::rows::{CloudLogs, CloudRecovery};
 use crate::store::{Rows, Store};
 use crate::sync::Reply;
 use crate::{Error, Result};
 use serde::Serialize;
-use tallyroll_schema::event::log::{EpochOpened, EpochReason};
+use tallyroll_schema::event::log::{LogClass, LogOpened};
 use tallyroll_schema::{CommitPosition, DeviceId, EpochId, LogId, TenantId, Wall};
 
 /// What is frozen, why, and what would thaw it.
@@ -48,10 +48,18 @@ pub fn mark_restored<S: Store>(tenant: TenantId, store: &mut S) -> Result<()> {
     store.commit(changes)
 }
 
-/// A commit epoch after this one, which no other copy of a store goes on in.
-pub(super) fn commit_epoch_after(open: u32, log: LogId, entropy: &[u8; 32]) -> u32 {
+/// The commit epoch of a process that begins, or goes on after a loss: the seconds since 2020, so that none
+/// that a store lost, with the commits in it, comes again or after it. Where the clock is behind what is
+/// known it is beyond that by a random number: two copies of a store go on in different ones then, too.
+pub(super) fn commit_epoch_after(open: u32, log: LogId, now: Now, entropy: &[u8; 32]) -> u32 {
+    const SINCE_2020: u64 = 1_577_836_800;
+    let seconds = (now.wall.0 / 1000).saturating_sub(SINCE_2020);
     let [low, high, ..] = epoch_nonce(entropy, log, open);
-    open.saturating_add(1 + u32::from(u16::from_le_bytes([low, high])))
+    let random = u32::from(u16::from_le_bytes([low, high]));
+    match u32::try_from(seconds) {
+        Ok(seconds) if seconds > open => seconds,
+        _ => open.saturating_add(1 + random),
+    }
 }
 
 impl<S: Store> Hub<S> {
@@ -109,17 +117,15 @@ impl<S: Store> Hub<S> {
             CloudRecovery { anchor, frozen_since, why, reported, ..self.recovery.clone() };
         let commit_epoch = match planted(Bug::CommitEpochKept) {
             true => self.logs.commit_epoch,
-            false => self.next_commit_epoch(),
+            false => self.next_commit_epoch(now),
         };
-        let logs = CloudLogs { commit_epoch, ..self.logs };
         let accounts = Some(self.logs.accounts).filter(|_| !planted(Bug::AccountsKept));
-        self.renew(now, recovery, logs, accounts.into_iter().collect())
+        self.renew(now, recovery, commit_epoch, accounts.into_iter().collect())
     }
 
-    /// Beyond the open one by a random number: the next one of two copies of a store, or of one
-    /// backup restored twice, must not be the same, or a commit number would name two commits.
-    fn next_commit_epoch(&self) -> u32 {
-        commit_epoch_after(self.logs.commit_epoch, self.logs.accounts.0, &self.entropy)
+    fn next_commit_epoch(&self, now: Now) -> u32 {
+        let open = self.logs.commit_epoch.max(self.last_commit.epoch);
+        commit_epoch_after(open, self.logs.accounts.0, now, &self.entropy)
     }
 
     /// Everybody reported: the other logs go on in new epochs, too.
@@ -133,7 +139,7 @@ impl<S: Store> Hub<S> {
         };
         self.giving.clear();
         let epochs = [self.logs.public].into_iter().chain(self.device_logs.values().copied());
-        self.renew(now, recovery, self.logs, epochs.collect())?;
+        self.renew(now, recovery, self.logs.commit_epoch, epochs.collect())?;
         self.publish_first_card(now)?; // nobody may have given one back
         self.tell_all_enrolled(now)?;
         self.tell_retired(now) // those retired meanwhile
@@ -141,7 +147,7 @@ impl<S: Store> Hub<S> {
 
     /// A device told of all it holds of our logs, and it is here.
     pub(super) fn reported(&mut self, now: Now, device: DeviceId) -> Result<Reply> {
-        self.surveyed.insert(device);
+        self.untold |= self.surveyed.insert(device);
         self.giving.remove(&device);
         if self.recovery.frozen_since.is_none() {
             return Ok(Reply::Done);
@@ -198,56 +204,48 @@ impl<S: Store> Hub<S> {
         waited_for.map(|(id, _)| *id).collect()
     }
 
+    /// Whether a device may hold more of one of our own logs than we do: a store that was put back in its
+    /// place does not know. What we have since the start of one that told of all it holds, we have.
+    pub(super) fn may_be_ahead(&self, log: LogId, genesis: &LogOpened) -> bool {
+        let known = match (genesis.class, genesis.about) {
+            (LogClass::Public, _) => {
+                let mut devices = self.fleet().devices().iter();
+                devices.all(|(id, device)| {
+                    device.standing != Standing::Active || self.surveyed.contains(id)
+                })
+            }
+            (_, Some(device)) => self.surveyed.contains(&device),
+            (_, None) => true, // the accounts, which nobody else has
+        };
+        !known && !self.fresh.contains(&log) && !planted(Bug::WrittenUnsurveyed)
+    }
+
+    /// Whether a device told, since the start, of all that it holds of our own logs: what we tell it by
+    /// ourselves waits for that.
+    pub(super) fn is_surveyed(&self, device: DeviceId) -> bool {
+        self.surveyed.contains(&device) || planted(Bug::WrittenUnsurveyed)
+    }
+
     /// Opens the next epoch of each of these logs and notes how the recovery stands, in one commit.
     fn renew(
         &mut self,
         now: Now,
         recovery: CloudRecovery,
-        mut logs: CloudLogs,
+        commit_epoch: u32,
         epochs: Vec<(LogId, EpochId)>,
     ) -> Result<()> {
         let mut rows = self.rows();
-        let commit = CommitPosition { epoch: logs.commit_epoch, ..self.last_commit };
+        rows.put(&(), &CloudLogs { commit_epoch, ..self.logs });
+        let commit = CommitPosition { epoch: commit_epoch, ..self.last_commit };
         let mut staged = self.stage_at(commit);
-        let mut renewed = Vec::new();
-        for (log, parent) in epochs {
-            let missing = |what: &str| Error::corrupt("own log", what);
-            let LogRow(genesis) = rows.get(&log)?.ok_or_else(|| missing("no genesis row"))?;
-            let tip: TipRow = rows.get(&(log, parent))?.ok_or_else(|| missing("no tip row"))?;
-            let counter = parent.counter + 1;
-            let epoch = EpochId { counter, nonce: epoch_nonce(&self.entropy, log, counter) };
-            let opened = EpochOpened {
-                epoch,
-                parent,
-                parent_seq: tip.next_seq.saturating_sub(1),
-                parent_hash: Tip::from(tip).hash,
-                reason: EpochReason::TailLost,
-                divergent: None,
-            };
-            let time = timestamp(staged.hybrid, now);
-            staged.hybrid = time.hybrid;
-            open_epoch(&mut rows, log, opened, time)?;
-            let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(|| missing("no batch"))?;
-            staged.accept(&mut rows, now, &genesis, open(row.batch)?.into())?;
-            renewed.push((log, epoch));
+        for epoch in epochs {
+            self.stage_epoch(&mut rows, &mut staged, now, epoch)?;
         }
-        for (log, epoch) in &renewed {
-            match *log {
-                log if log == logs.public.0 => logs.public = (log, *epoch),
-                log if log == logs.accounts.0 => logs.accounts = (log, *epoch),
-                _ => {}
-            }
-        }
-        rows.put(&(), &logs);
         rows.put(&(), &recovery);
         let changes = rows.into_changes();
         self.finish(changes, staged)?;
-        (self.logs, self.recovery) = (logs, recovery);
-        for own in self.device_logs.values_mut() {
-            if let Some(new) = renewed.iter().find(|(log, _)| *log == own.0) {
-                *own = *new;
-            }
-        }
+        self.logs.commit_epoch = commit_epoch;
+        self.recovery = recovery;
         Ok(())
     }
 }
@@ -256,15 +254,22 @@ impl<S: Store> Hub<S> {
 mod tests {
     use super::*;
 
-    /// Whatever the random number is, also where it is nothing.
+    /// Whatever the random number is, also where it is nothing, and whatever the clock says.
     #[test]
     fn a_commit_epoch_after_another_is_a_later_one() {
+        let (log, now) = (LogId([1; 32]), Now::default());
         for number in 0..400_000_u32 {
             let mut entropy = [0; 32];
             entropy[..4].copy_from_slice(&number.to_le_bytes());
-            let next = commit_epoch_after(7, LogId([1; 32]), &entropy);
+            let next = commit_epoch_after(7, log, now, &entropy);
             assert!(next > 7, "by entropy {number}");
         }
-        assert_eq!(commit_epoch_after(u32::MAX, LogId([1; 32]), &[0; 32]), u32::MAX);
+        assert_eq!(commit_epoch_after(u32::MAX, log, now, &[0; 32]), u32::MAX);
+        let at = |seconds: u64| Now { wall: Wall((1_577_836_800 + seconds) * 1000), ..now };
+        assert_eq!(commit_epoch_after(7, log, at(8), &[0; 32]), 8);
+        for late in [0, 6, 7, u64::from(u32::MAX) + 1] {
+            let next = commit_epoch_after(7, log, at(late), &[0; 32]);
+            assert!((8..=8 + u32::from(u16::MAX)).contains(&next), "at {late}: {next}");
+        }
     }
 }

@@ -5,13 +5,13 @@
 
 use super::Hub;
 use crate::device::{Now, create_log, timestamp};
-use crate::log::{Checked, Opened, Tip, open, seal};
+use crate::log::{Checked, Opened, Tip, epoch_nonce, open, open_epoch, seal};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BatchRow, CommitRow, LogRow, TipRow, ToldRow};
+use crate::store::rows::{BatchRow, CloudLogs, CommitRow, LogRow, TipRow, ToldRow};
 use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use tallyroll_schema::event::fleet::DeviceEnrolled;
-use tallyroll_schema::event::log::{LogClass, LogOpened};
+use tallyroll_schema::event::log::{EpochOpened, EpochReason, LogClass, LogOpened};
 use tallyroll_schema::limits::COMMIT_RECORDS_KEPT_MAX;
 use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey, Record,
@@ -27,12 +27,23 @@ pub(super) struct Staged {
     pub(super) overflow: u64,
     /// Devices whose change of keys is taken in.
     pub(super) rekeyed: Vec<DeviceId>,
-    /// The epochs of our own logs of which a device brought something, and about which devices they are.
-    pub(super) given_back: Vec<(Option<DeviceId>, (LogId, EpochId))>,
+    /// What devices brought of our own logs.
+    pub(super) given_back: Vec<GivenBack>,
+    /// Epochs of our own logs that begin with this commit, and about which devices they are.
+    opened: Vec<(Option<DeviceId>, (LogId, EpochId))>,
     folds: Vec<(LogOpened, Checked)>,
     /// What their records may still take, unpacked, bytes.
     room: usize,
     own: PublicKey,
+}
+
+/// Some of one of our own logs, brought by a device.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GivenBack {
+    pub(super) by: DeviceId,
+    /// About which device the log is.
+    pub(super) about: Option<DeviceId>,
+    pub(super) place: (LogId, EpochId),
 }
 
 impl Staged {
@@ -102,30 +113,40 @@ impl<S: Store> Hub<S> {
             overflow: 0,
             rekeyed: Vec::new(),
             given_back: Vec::new(),
+            opened: Vec::new(),
             folds: Vec::new(),
             room: COMMIT_RECORDS_KEPT_MAX,
             own: self.public_key(),
         }
     }
 
-    /// Stages events as one batch of one of the cloud's own logs.
+    /// Stages events as one batch of one of the cloud's own logs, in its next epoch where a device may hold
+    /// something else at that place.
     pub(super) fn stage_events(
         &self,
         rows: &mut Rows<'_, S>,
         staged: &mut Staged,
         now: Now,
-        (log, epoch): (LogId, EpochId),
+        place: (LogId, EpochId),
         events: &[Event],
     ) -> Result<Position> {
+        let missing = |what: &str| Error::corrupt("own log", what);
+        let LogRow(genesis) = rows.get(&place.0)?.ok_or_else(|| missing("no genesis row"))?;
+        let opened = staged.opened.iter().find(|(_, (log, _))| *log == place.0);
+        let (log, epoch) = match opened {
+            Some((_, opened)) => *opened,
+            None if self.may_be_ahead(place.0, &genesis) => {
+                self.stage_epoch(rows, staged, now, place)?
+            }
+            None => place,
+        };
         let mut records = Vec::new();
         for event in events {
             let time = timestamp(staged.hybrid, now);
             staged.hybrid = time.hybrid;
             records.extend_from_slice(&Record::encode(event, time)?);
         }
-        let missing = |what: &str| Error::corrupt("own log", what);
         let tip: TipRow = rows.get(&(log, epoch))?.ok_or_else(|| missing("no tip row"))?;
-        let LogRow(genesis) = rows.get(&log)?.ok_or_else(|| missing("no genesis row"))?;
         let first_seq = tip.next_seq;
         let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         let batch = seal(log, epoch, first_seq, count, &records)?;
@@ -155,6 +176,44 @@ impl<S: Store> Hub<S> {
         let LogRow(genesis) = rows.get(&log)?.ok_or_else(missing)?;
         let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(missing)?;
         staged.accept(rows, now, &genesis, open(row.batch)?.into())?;
+        staged.opened.push((about, (log, epoch)));
+        Ok((log, epoch))
+    }
+
+    /// Stages the next epoch of one of the cloud's own logs.
+    pub(super) fn stage_epoch(
+        &self,
+        rows: &mut Rows<'_, S>,
+        staged: &mut Staged,
+        now: Now,
+        (log, parent): (LogId, EpochId),
+    ) -> Result<(LogId, EpochId)> {
+        let missing = |what: &str| Error::corrupt("own log", what);
+        let LogRow(genesis) = rows.get(&log)?.ok_or_else(|| missing("no genesis row"))?;
+        let tip: TipRow = rows.get(&(log, parent))?.ok_or_else(|| missing("no tip row"))?;
+        let counter = parent.counter + 1;
+        let epoch = EpochId { counter, nonce: epoch_nonce(&self.entropy, log, counter) };
+        let opened = EpochOpened {
+            epoch,
+            parent,
+            parent_seq: tip.next_seq.saturating_sub(1),
+            parent_hash: Tip::from(tip).hash,
+            reason: EpochReason::TailLost,
+            divergent: None,
+        };
+        let time = timestamp(staged.hybrid, now);
+        staged.hybrid = time.hybrid;
+        open_epoch(rows, log, opened, time)?;
+        let row: BatchRow = rows.get(&(log, epoch, 0))?.ok_or_else(|| missing("no batch"))?;
+        staged.accept(rows, now, &genesis, open(row.batch)?.into())?;
+        let mut logs: CloudLogs = rows.get(&())?.unwrap_or(self.logs);
+        match genesis.class {
+            LogClass::Public => logs.public = (log, epoch),
+            LogClass::Accounts => logs.accounts = (log, epoch),
+            LogClass::Device | LogClass::Ledger | LogClass::Telemetry => {}
+        }
+        rows.put(&(), &logs);
+        staged.opened.push((genesis.about, (log, epoch)));
         Ok((log, epoch))
     }
 
@@ -165,8 +224,18 @@ impl<S: Store> Hub<S> {
         self.counts.snapshot_if_due(&mut rows);
         changes.extend(rows.into_changes());
         self.commit_changes(changes)?;
-        self.last_commit = staged.commit;
+        if staged.commit.index > 0 {
+            self.last_commit = staged.commit; // rows alone have no number
+        }
         self.hybrid = staged.hybrid;
+        for (about, place) in &staged.opened {
+            match about {
+                Some(device) => drop(self.device_logs.insert(*device, *place)),
+                None if place.0 == self.logs.public.0 => self.logs.public = *place,
+                None => self.logs.accounts = *place,
+            }
+            self.fresh.insert(place.0);
+        }
         let counted = if planted(Bug::FirstOfCommitCounted) { 1 } else { staged.folds.len() };
         let ours = staged.folds.iter().any(|(genesis, _)| genesis.writer == staged.own);
         self.decided += u64::from(ours);

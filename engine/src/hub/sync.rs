@@ -8,7 +8,7 @@
 use super::Hub;
 use super::admission::Brought;
 use super::quarantine::refusal_of;
-use super::stage::Staged;
+use super::stage::{GivenBack, Staged};
 use crate::device::Now;
 use crate::fetch::fetch;
 use crate::log::Tip;
@@ -25,7 +25,8 @@ use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{Commit, DeviceId, EpochId, Head, LogId, Wall};
+use tallyroll_schema::wire::names_digest;
+use tallyroll_schema::{Commit, DeviceId, Head, LogId, Wall};
 
 pub(super) type NewLogs = BTreeMap<(DeviceId, LogClass), LogId>;
 
@@ -80,7 +81,17 @@ impl<S: Store> Hub<S> {
         }));
         let accounts = Some(self.logs.accounts.1);
         let settled = true;
-        Ok(Opening { offers, held, receipts, settled, accounts, held_up, ..Opening::default() })
+        let names = Some(names_of(&rows, device)?);
+        Ok(Opening {
+            offers,
+            held,
+            receipts,
+            settled,
+            accounts,
+            names,
+            held_up,
+            ..Opening::default()
+        })
     }
 
     /// The heads of the logs a device may have: the public one and its own.
@@ -112,7 +123,7 @@ impl<S: Store> Hub<S> {
         self.refuse_if_closed()?;
         let mut rows = self.rows();
         let (mut staged, mut new_logs) = (self.stage(), NewLogs::new());
-        let (mut reported, mut brought) = (Vec::new(), Vec::new());
+        let mut reported = Vec::new();
         let mut replies = Vec::with_capacity(effects.len());
         for (device, effect) in effects {
             if self.is_revoked(device) && !matches!(effect, Effect::Persist(_)) {
@@ -121,7 +132,6 @@ impl<S: Store> Hub<S> {
             }
             replies.push(match effect {
                 Effect::Persist(burst) => {
-                    brought.push((device, burst.epoch()));
                     self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
                 }
                 Effect::Fetch(ask) => fetch(&rows, &[&self.config.signer], ask)?,
@@ -135,7 +145,7 @@ impl<S: Store> Hub<S> {
                             rows.put(&key, &DirectoryRow { sealed: entry.sealed, mail: None });
                         }
                     }
-                    Reply::DirectoryStored(aliases)
+                    Reply::DirectoryStored(aliases, names_of(&rows, device)?)
                 }
                 Effect::Surveyed => {
                     reported.push(device);
@@ -149,11 +159,12 @@ impl<S: Store> Hub<S> {
                 // The device's; the session refuses them.
                 Effect::KeepReceipt(_)
                 | Effect::DirectoryStored(_)
+                | Effect::Names(_)
                 | Effect::Diverged(..)
                 | Effect::CaughtUp(..)
                 | Effect::GiveBack(_)
                 | Effect::Acted(_)
-                | Effect::Accounts(_) => Reply::Done,
+                | Effect::Accounts { .. } => Reply::Done,
             });
         }
         if !staged.given_back.is_empty() && self.recovery.frozen_since.is_none() {
@@ -162,11 +173,9 @@ impl<S: Store> Hub<S> {
             rows.put(&(), &CloudRecovery { frozen_since, why, ..self.recovery.clone() });
         }
         let changes = rows.into_changes();
-        for (_, place) in &staged.given_back {
-            // They tell when that was all.
-            let giving = brought.iter().filter(|(_, epoch)| epoch == place);
-            self.giving.extend(giving.map(|(device, _)| *device));
-            self.surveyed.retain(|device| !self.giving.contains(device));
+        for GivenBack { by, .. } in &staged.given_back {
+            self.giving.insert(*by); // it tells when that was all
+            self.surveyed.remove(by);
         }
         self.finish_taking_in(now, changes, staged, new_logs)?;
         for device in reported {
@@ -214,12 +223,12 @@ impl<S: Store> Hub<S> {
         let (given_back, rekeyed) = (staged.given_back.clone(), staged.rekeyed.clone());
         self.finish(changes, staged)?;
         self.written_by.extend(new_logs);
-        let lost = !given_back.is_empty();
-        given_back.iter().for_each(|place| self.take_over(*place));
-        for (device, (log, _)) in given_back {
-            device.map_or(Ok(()), |device| self.retire_if_told(now, device, log))?;
+        let lost = !given_back.is_empty() && self.recovery.frozen_since.is_none();
+        given_back.iter().for_each(|given| self.take_over(given));
+        for GivenBack { about, place, .. } in given_back {
+            about.map_or(Ok(()), |device| self.retire_if_told(now, device, place.0))?;
         }
-        if lost && self.recovery.frozen_since.is_none() {
+        if lost {
             // Unfrozen, nothing may be written: also without room only a start helps.
             self.freeze(now, GIVEN_BACK).inspect_err(|_| self.closed = true)?;
             self.thaw_if_all_reported(now)?;
@@ -231,9 +240,10 @@ impl<S: Store> Hub<S> {
     }
 
     /// An epoch of our own that was given back: if it is the newest of its log, we go on from it.
-    fn take_over(&mut self, (about, place): (Option<DeviceId>, (LogId, EpochId))) {
+    fn take_over(&mut self, GivenBack { about, place, .. }: &GivenBack) {
+        let place = *place;
         let open = match about {
-            Some(device) => self.device_logs.entry(device).or_insert(place),
+            Some(device) => self.device_logs.entry(*device).or_insert(place),
             None => &mut self.logs.public,
         };
         if open.0 == place.0 && open.1.counter < place.1.counter {
@@ -306,7 +316,8 @@ impl<S: Store> Hub<S> {
         }
         let any_new = !admitted.new.is_empty();
         if any_new && admitted.genesis.writer == self.public_key() {
-            staged.given_back.push((admitted.genesis.about, epoch));
+            let about = admitted.genesis.about;
+            staged.given_back.push(GivenBack { by: device, about, place: epoch });
         }
         for opened in admitted.new {
             staged.accept(rows, now, &admitted.genesis, opened)?;
@@ -333,4 +344,14 @@ impl<S: Store> Hub<S> {
     fn sign(&self, head: Head, commit: Commit) -> tallyroll_schema::Receipt {
         self.config.signer.sign_receipt(self.config.tenant, head, commit)
     }
+}
+
+/// Which names are held of a device.
+fn names_of<S: Store>(rows: &Rows<'_, S>, device: DeviceId) -> Result<u64> {
+    let mut names = Vec::new();
+    rows.scan::<DirectoryRow>(device.as_bytes(), device.as_bytes(), &mut |key, _| {
+        names.extend(DirectoryRow::split_key(key).map(|(_, alias)| alias));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(names_digest(names))
 }

@@ -244,6 +244,9 @@ fn what_could_not_be_told_is_told_later() {
     let Hub { config, store, .. } = hub;
     let mut hub = Hub::open(config, Failing(store, None), pair::now(5), [5; 32]).expect("opens");
     let before = hub.last_commit();
+    hub.tell_balances(pair::now(5)).expect("waits");
+    assert_eq!(hub.last_commit(), before, "it may hold the word already");
+    hub.reported(pair::now(5), device.id()).expect("told what it holds");
     hub.store.1 = Some(Kind::Full);
     hub.tell_balances(pair::now(6)).expect_err("there is no room");
     hub.store.1 = None;

@@ -107,6 +107,8 @@ pub struct Opening {
     /// As the cloud: the epoch of our accounts. Another one than before says that we lost what we
     /// held last.
     pub accounts: Option<EpochId>,
+    /// As the cloud: the digest of the names that we have of the device.
+    pub names: Option<u64>,
     /// As a device: that the cloud enrolled it.
     pub enrolment: Option<EnrolmentProof>,
     /// As the cloud: the newest receipts of the device's epochs, said again in
@@ -145,6 +147,8 @@ pub enum Effect {
     StoreDirectory(Vec<DirectoryEntry>),
     /// Note that the cloud has these names.
     DirectoryStored(Vec<UserAlias>),
+    /// As a device: note which names the cloud has, by their digest.
+    Names(u64),
     /// As a device: the cloud's history of this epoch of ours is another one. Set ours aside.
     Diverged(LogId, EpochId),
     /// All that the peer has of our own epochs that ended is here.
@@ -156,8 +160,13 @@ pub enum Effect {
     GiveBack(Vec<(LogId, EpochId)>),
     /// As the cloud: the device pruned what comes next in this epoch of its own.
     PrunedThere(LogId, EpochId),
-    /// As a device: the epoch of the cloud's accounts.
-    Accounts(EpochId),
+    /// As a device: what the cloud says of what it holds.
+    Accounts {
+        /// The epoch of its accounts.
+        epoch: EpochId,
+        /// Which names it has of the device, by their digest.
+        names: Option<u64>,
+    },
     /// As the cloud: may the device, as a processing server, do this. It may wait; other effects need not
     /// wait for it.
     Act(ActRequest),
@@ -211,8 +220,8 @@ pub enum Reply {
     NothingThere(LogId, EpochId),
     /// What was asked for contradicts what is held.
     NotFetched(LogId, EpochId, Refusal),
-    /// Names are durable here.
-    DirectoryStored(Vec<UserAlias>),
+    /// Names are durable here; the digest of all that are.
+    DirectoryStored(Vec<UserAlias>, u64),
     /// Our logs have these heads now.
     Grew(Vec<Offer>),
     /// The peer's logs, as we hold them.

@@ -86,6 +86,7 @@ impl Session {
             window: config.window,
             agent: config.agent.clone(),
             accounts: opening.accounts,
+            names: opening.names,
             enrolment: opening.enrolment.clone(),
         };
         let mut session = Self {
@@ -210,6 +211,7 @@ impl Session {
                 self.send_names();
                 self.for_role(Role::Device, Effect::DirectoryStored(aliases));
             }
+            Message::Names(digest) => self.for_role(Role::Device, Effect::Names(digest)),
             Message::Surveyed(_) => self.handle_surveyed(),
             Message::Act(asked) => self.handle_act(asked),
             Message::Acted(answer) => self.for_role(Role::Device, Effect::Acted(answer)),
@@ -278,7 +280,10 @@ impl Session {
             Reply::GaveBack(offers) => self.gave_back(offers),
             Reply::Directory(entries) => self.offer_directory(entries),
             Reply::Acted(answer) => self.acted(answer),
-            Reply::DirectoryStored(aliases) => self.send(Message::DirectoryStored(aliases)),
+            Reply::DirectoryStored(aliases, digest) => {
+                self.send(Message::DirectoryStored(aliases));
+                self.send(Message::Names(digest));
+            }
             Reply::Done => {}
         }
     }
@@ -293,7 +298,7 @@ impl Session {
         } else {
             self.outgoing.credit(hello.window);
             if let Some(epoch) = hello.accounts.filter(|_| self.config.role == Role::Device) {
-                self.perform(Effect::Accounts(epoch));
+                self.perform(Effect::Accounts { epoch, names: hello.names });
             }
             self.peer = Some(hello);
             return self.pump();

@@ -56,6 +56,7 @@ fn hello() -> Hello {
         window: 1 << 20,
         agent: String::new(),
         accounts: None,
+        names: None,
         enrolment: None,
     }
 }

@@ -50,7 +50,7 @@ fn messages() -> Vec<(&'static str, Message)> {
     let batches = || vec![Bytes(batch().bytes().to_vec())];
     let proof = |renewed| EnrolmentProof { batches: batches(), head: SIGNED_HEAD, renewed };
     let renewed = EnrolmentRenewed { after: HASH, batches: batches(), head: SIGNED_HEAD };
-    let hello = |accounts, enrolment| Hello {
+    let hello = |accounts, enrolment, names| Hello {
         protocol: PROTOCOL_VERSION,
         schema_min: 1,
         schema_max: SCHEMA_VERSION,
@@ -60,12 +60,17 @@ fn messages() -> Vec<(&'static str, Message)> {
         agent: "tallyroll-edge 0.1.0".into(),
         accounts,
         enrolment,
+        names,
     };
     vec![
-        ("hello", Message::Hello(hello(Some(EPOCH), Some(proof(None))))),
-        ("hello.renewed", Message::Hello(hello(Some(EPOCH), Some(proof(Some(Box::new(renewed))))))),
-        ("hello.cloud", Message::Hello(hello(Some(EPOCH), None))),
-        ("hello.minimal", Message::Hello(hello(None, None))),
+        ("hello", Message::Hello(hello(Some(EPOCH), Some(proof(None)), None))),
+        (
+            "hello.renewed",
+            Message::Hello(hello(Some(EPOCH), Some(proof(Some(Box::new(renewed)))), None)),
+        ),
+        ("hello.cloud", Message::Hello(hello(Some(EPOCH), None, None))),
+        ("hello.names", Message::Hello(hello(Some(EPOCH), None, Some(12)))),
+        ("hello.minimal", Message::Hello(hello(None, None, None))),
         ("surveyed", Message::Surveyed(3)),
         ("have", Message::Have(Have { heads: vec![HEAD], more: true })),
         ("want", Message::Want(Want { log: LOG, epoch: EPOCH, from: 4_822, hash: HASH })),
@@ -89,6 +94,7 @@ fn messages() -> Vec<(&'static str, Message)> {
             "directory",
             Message::Directory(vec![DirectoryEntry { alias: ALIAS, sealed: vec![0xab; 80] }]),
         ),
+        ("names", Message::Names(0x0123_4567_89ab_cdef)),
         ("directory-stored", Message::DirectoryStored(vec![ALIAS])),
         (
             "act",

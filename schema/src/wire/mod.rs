@@ -67,6 +67,22 @@ pub struct Hello {
     /// As a device: what the cloud said when it enrolled it, for a cloud that lost that.
     #[n(8)]
     pub enrolment: Option<EnrolmentProof>,
+    /// As the cloud: which names it has of the device, as [`names_digest`]. Others than it said last mean that
+    /// it may have lost some.
+    #[n(9)]
+    pub names: Option<u64>,
+}
+
+/// Of the aliases whose names somebody has: the first 8 bytes, big endian, of the BLAKE3 hash of all of them in
+/// their order.
+pub fn names_digest(mut aliases: Vec<UserAlias>) -> u64 {
+    aliases.sort_unstable();
+    let mut hasher = blake3::Hasher::new_derive_key("tallyroll names v1");
+    for alias in aliases {
+        hasher.update(alias.as_bytes());
+    }
+    let hash = hasher.finalize();
+    hash.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 /// That the cloud enrolled a device, by the cloud's own signature.
@@ -243,6 +259,8 @@ pub enum Message {
     Directory(Vec<DirectoryEntry>),
     /// Confirms that these aliases' names are durable.
     DirectoryStored(Vec<UserAlias>),
+    /// From the cloud, after that: which names it has of the device then, as [`names_digest`].
+    Names(u64),
     /// Says that all was told that is held of the peer's own logs, of so many epochs.
     Surveyed(u32),
     /// Asks for permission to act, as a processing server.
@@ -302,6 +320,7 @@ messages! {
     10 => Surveyed,
     11 => Act,
     12 => Acted,
+    13 => Names,
     65 => Head,
 }
 

@@ -38,6 +38,7 @@ fn hello(proof: Option<&[usize]>) -> Message {
         window: 1,
         agent: String::new(),
         accounts: None,
+        names: None,
         enrolment: proof.map(|sizes| {
             let (first, later) = sizes.split_at(1);
             let after = Hash([8; 32]);

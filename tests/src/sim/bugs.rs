@@ -43,8 +43,8 @@ pub fn finder(bug: Bug) -> &'static str {
         | RedbUnsynced
         | OlderReceiptKept
         | CommitEpochKept => "receipts",
-        CreditKept | SurveyedUntold | GrowthUnheard | NothingGivenBack | LinkIgnoredBySeal
-        | NamesNotSentAgain | AccountsKept | ReceiptsSaidOnce => "liveness",
+        WrittenUnsurveyed | CreditKept | SurveyedUntold | GrowthUnheard | NothingGivenBack
+        | LinkIgnoredBySeal | NamesNotSentAgain | AccountsKept | ReceiptsSaidOnce => "liveness",
         GapAccepted
         | CompressedLengthTrusted
         | RecordCountTrusted

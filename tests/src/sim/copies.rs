@@ -88,25 +88,49 @@ impl World {
         Ok(())
     }
 
-    /// The cloud's disk is copied; the next time, the copy is put back, and the restore noted.
+    /// The cloud's disk is copied; the next time, the copy is put back, and the restore noted; or all of the
+    /// machine is put back in its place, and nothing tells.
     pub(super) fn copy_or_restore_cloud(&mut self) -> Step {
         let Some(backup) = self.cloud.backup.take() else {
             let disk = self.cloud.disk.durable_image();
             self.cloud.backup = Some(Backup { disk, taken_at: self.moment });
+            self.cloud.allocations_then = self.cloud.allocations;
             return Ok(());
         };
         self.cloud.disk.cut_power();
         self.cloud_down()?;
         self.happened.count(Fault::TailLost);
-        self.trace.note(self.now, format_args!("the cloud is an old copy"));
+        let in_place = self.entropy.percent(40);
+        let how = if in_place { ", and does not know" } else { "" };
+        self.trace.note(self.now, format_args!("the cloud is an old copy{how}"));
+        let before = self.held_at_the_cloud()?;
         self.cloud.disk = backup.disk.image();
-        let marked = SimStore::open(&self.cloud.disk, self.plan.redb)
-            .and_then(|mut store| mark_restored(TENANT, &mut store));
-        marked.map_err(|error| self.violation("durable", format!("the backup: {error}")))?;
+        if in_place {
+            self.cloud.allocations = self.cloud.allocations_then;
+            self.truth.tails_lost_unnoticed += 1;
+            self.note_lent(before)?;
+        } else {
+            let marked = SimStore::open(&self.cloud.disk, self.plan.redb)
+                .and_then(|mut store| mark_restored(TENANT, &mut store));
+            marked.map_err(|error| self.violation("durable", format!("the backup: {error}")))?;
+        }
         self.truth.tails_lost += 1;
         self.persisted.clear();
         self.truth.ended.clear();
         self.excuse_cloud(backup.taken_at)
+    }
+
+    /// What it lent and does not know of, it may lend again until it hears of that.
+    fn note_lent(&mut self, before: BTreeMap<Position, Vec<u8>>) -> Step {
+        let held = self.held_at_the_cloud()?;
+        for (_, bytes) in before.into_iter().filter(|(position, _)| !held.contains_key(position)) {
+            let record = Record::split(&bytes);
+            if let Ok(Event::LeaseGranted(lease)) = record.and_then(|(record, _)| record.event()) {
+                let lent = self.truth.lent_unknown.entry(lease.subject).or_default();
+                *lent += i128::from(lease.credits.thousandths());
+            }
+        }
+        Ok(())
     }
 
     /// What the cloud decided after its copy was made, and no device has, went with its disk.

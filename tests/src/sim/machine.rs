@@ -182,6 +182,8 @@ pub struct CloudMachine {
     pub backup: Option<Backup>,
     /// The number of the last allocation, which stands outside the disk.
     pub allocations: u64,
+    /// What it was when its disk was copied.
+    pub allocations_then: u64,
 }
 
 impl CloudMachine {
@@ -196,6 +198,7 @@ impl CloudMachine {
             working: false,
             backup: None,
             allocations: 0,
+            allocations_then: 0,
         }
     }
 

@@ -150,6 +150,10 @@ pub struct Truth {
     pub copied: BTreeMap<DeviceId, u64>,
     /// How many times the cloud lost its tail.
     pub tails_lost: u64,
+    /// How many times of these nothing told it.
+    pub tails_lost_unnoticed: u64,
+    /// What it had lent of an account when it did and nothing told it, thousandths.
+    pub lent_unknown: BTreeMap<SubjectId, i128>,
     /// Of these, those of which a perfect copy ever ran.
     pub perfectly_copied: BTreeSet<DeviceId>,
     /// Devices whose batches or heads were damaged on their way.

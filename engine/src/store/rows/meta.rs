@@ -88,6 +88,9 @@ pub struct DeviceHistory {
     /// Where the batch begins in which the cloud last wrote that this device is enrolled, by its keys then.
     #[n(3)]
     pub enrolled: Option<Position>,
+    /// The digest of the names that the cloud has of this device, when it was last heard of.
+    #[n(4)]
+    pub names: Option<u64>,
 }
 
 /// Whether a cloud may have lost the end of its own logs, and who told what they hold of them.
@@ -178,6 +181,7 @@ mod tests {
             unconfirmed: true,
             accounts: Some(of(7).1),
             enrolled: Some(Position { log: of(5).0, epoch: of(5).1, seq: 3 }),
+            names: Some(8),
         });
         assert_reads_back(&CloudRecovery {
             anchor: None,

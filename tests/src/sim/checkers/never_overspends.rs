@@ -1,7 +1,8 @@
 //! Guarantee 3, never overspends: no credit is spent twice.
 //!
 //! Invariant: who pays from a balance is charged no more than was ever given, but for what copies of a
-//! device spent again where nobody could tell, and what came of leases after they were written off, which are named; no right is spent beyond what left the
+//! device spent again where nobody could tell, what came of leases after they were written off, and what a
+//! cloud had lent that lost its tail without a sign, which are named; no right is spent beyond what left the
 //! pool for it; and each credit is charged, held, in the pool or with a named device.
 
 use super::CloudRecords;
@@ -39,7 +40,9 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             let subject = cloud.counts().subject(key.device, key.user);
             subject.is_some_and(|subject| purse.contains(&subject))
         });
-        let exposed: i128 = theirs.map(|(_, lease)| lease.copied + lease.came_after()).sum();
+        let mut exposed: i128 = theirs.map(|(_, lease)| lease.copied + lease.came_after()).sum();
+        let lent_unknown = |account| world.truth.lent_unknown.get(account).copied();
+        exposed += purse.iter().filter_map(lent_unknown).sum::<i128>();
         let given: i128 = purse.iter().map(|subject| given(world, *subject)).sum();
         let mut spent = 0;
         for account in purse.iter().filter(|subject| accounts.of(**subject) == **subject) {

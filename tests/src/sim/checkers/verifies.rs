@@ -104,7 +104,11 @@ fn tried(world: &World, entropy: &mut Entropy, forgery: Forgery) -> Step {
     }
     let after = cloud.last_commit();
     let again = brought(&mut cloud, now, from, &burst).map_err(failed)?;
-    if again != reply || after.index != before.index + 1 || cloud.last_commit() != after {
+    let next = match after.epoch == before.epoch {
+        true => before.index + 1,
+        false => 1, // the process's first
+    };
+    if again != reply || after.index != next || cloud.last_commit() != after {
         let what = format!("the same burst twice: {reply:?}, then {again:?}");
         return Err(world.violation("verifies", what));
     }
