@@ -9,6 +9,8 @@ use crate::secret_file;
 use std::io;
 use std::io::ErrorKind::{QuotaExceeded, StorageFull};
 use std::path::PathBuf;
+use tallyroll_engine::Error;
+use tallyroll_engine::hub::Anchor;
 use tallyroll_schema::Hash;
 
 const NAME: &str = "allocations";
@@ -59,8 +61,7 @@ impl Allocations {
         }
     }
 
-    /// Takes room for the number after this one: once credits are lent it must be noted, whatever the disk says then.
-    pub(crate) fn make_room(&self, number: u64) -> io::Result<()> {
+    fn make_room(&self, number: u64) -> io::Result<()> {
         secret_file::prepare(self.0.root(), NAME, text_of(number.saturating_add(1)).len())
     }
 
@@ -72,6 +73,17 @@ impl Allocations {
             Err(why) if [StorageFull, QuotaExceeded].contains(&why.kind()) => Ok(()),
             made => made,
         }
+    }
+}
+
+impl Anchor for Allocations {
+    fn prepare(&mut self, number: u64) -> Result<(), Error> {
+        let room = self.make_room(number);
+        room.map_err(|why| Error::storage("taking room to note an allocation", why))
+    }
+
+    fn note(&mut self, number: u64) -> io::Result<()> {
+        Self::note(self, number)
     }
 }
 

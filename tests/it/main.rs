@@ -40,6 +40,7 @@ mod panel_server;
 mod permuted;
 mod pressure;
 mod proxy;
+mod put_back;
 mod quarantine;
 mod rates;
 mod rebuilt;

@@ -161,6 +161,7 @@ async fn misbehave(number: usize, enrolment: Enrolment, trust: Pinned, at: Socke
         agent: "hostile".into(),
         accounts: None,
         enrolment: None,
+        names: None,
     };
     for turn in number.. {
         let Some((_endpoint, connection)) = connect(trust.clone(), at).await else { continue };

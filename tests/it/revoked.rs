@@ -109,6 +109,7 @@ fn hello(enrolment: &Enrolment) -> Message {
         agent: "a test".into(),
         accounts: None,
         enrolment: None,
+        names: None,
     })
 }
 

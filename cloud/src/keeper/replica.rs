@@ -103,12 +103,7 @@ impl Replica {
 
     /// Answers devices that asked for credits; those `reached` can give some back.
     pub(super) fn answer_requests(&mut self, reached: &BTreeSet<DeviceId>) -> Result<(), Error> {
-        let (now, allocations) = (self.clock.now(), &self.allocations);
-        if !self.hub.unanswered().is_empty() {
-            let room = allocations.make_room(self.hub.counts().rights().allocations());
-            room.map_err(|why| Error::storage("taking room to note an allocation", why))?;
-        }
-        self.hub.answer_requests(now, reached, &mut |number| allocations.note(number))
+        self.hub.answer_requests(self.clock.now(), reached, &mut self.allocations)
     }
 
     /// The time.

@@ -68,7 +68,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let pruned = rows.get::<PrunedRow>(&key)?.filter(|row| row.next_seq > kept.next_seq);
         if let Some(PrunedRow { next_seq: end, .. }) = pruned {
             let from = kept.next_seq; // what was there can neither be set aside nor sent
-            return Ok(Reply::NotFetched(log, epoch, Refusal::Pruned { from, end }));
+            return Ok(Reply::Stays(log, epoch, Refusal::Pruned { from, end }));
         }
         if let Some(row) = before.filter(|_| again) {
             set_aside(&mut rows, key, row.number, kept)?;

@@ -58,8 +58,31 @@ pub struct HeldLease {
 /// How long a request waits for others' leases, by the monotonic clock.
 pub(super) type Waiting = BTreeMap<Position, Duration>;
 
-/// Notes, outside the store and durably, the number of an allocation that was committed.
-pub(super) type Anchor<'a> = dyn FnMut(u64) -> std::io::Result<()> + 'a;
+/// What stands outside the store: the number of the last allocation.
+pub trait Anchor {
+    /// Takes room for the number after this one: once credits are lent it must be noted.
+    ///
+    /// # Errors
+    /// There is none; storage failed.
+    fn prepare(&mut self, number: u64) -> Result<()>;
+
+    /// Notes, durably, the number of an allocation that was committed.
+    ///
+    /// # Errors
+    /// Storage failed: nothing more is lent.
+    fn note(&mut self, number: u64) -> std::io::Result<()>;
+}
+
+/// One that always has room.
+impl<F: FnMut(u64) -> std::io::Result<()>> Anchor for F {
+    fn prepare(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn note(&mut self, number: u64) -> std::io::Result<()> {
+        self(number)
+    }
+}
 
 impl<S: Store> Hub<S> {
     /// Where each account's credits are.
@@ -114,12 +137,12 @@ impl<S: Store> Hub<S> {
     /// `anchor` notes each allocation's number before its device can hear of it.
     ///
     /// # Errors
-    /// Storage failed, the anchor's, too: nothing may leave then.
+    /// Storage failed, the anchor's, too: nothing may leave then. Without room nothing more is lent.
     pub fn answer_requests(
         &mut self,
         now: Now,
         reached: &BTreeSet<DeviceId>,
-        anchor: &mut Anchor<'_>,
+        anchor: &mut dyn Anchor,
     ) -> Result<()> {
         if self.recovery.frozen_since.is_some() {
             return Ok(()); // once it thaws
@@ -200,7 +223,7 @@ impl<S: Store> Hub<S> {
         asked: Request,
         key: RightKey,
         reached: &BTreeSet<DeviceId>,
-        anchor: &mut Anchor<'_>,
+        anchor: &mut dyn Anchor,
     ) -> Result<()> {
         if self.fleet().is_processing(key.device) {
             return self.refuse_lease(now, asked, key, 0, &[]); // nobody's pages are at it
@@ -270,11 +293,13 @@ impl<S: Store> Hub<S> {
         key: RightKey,
         subject: SubjectId,
         pool: i128,
-        anchor: &mut Anchor<'_>,
+        anchor: &mut dyn Anchor,
     ) -> Result<()> {
         let needed = thousandths(asked.needed).max(1);
         let much = thousandths(asked.wanted).min(pool / 2).max(needed);
-        let allocation = self.allocated.max(self.counts().rights().allocations()) + 1;
+        let last = self.allocated.max(self.counts().rights().allocations());
+        anchor.prepare(last)?;
+        let allocation = last + 1;
         let granted = LeaseGranted {
             allocation,
             device: key.device,
@@ -288,7 +313,7 @@ impl<S: Store> Hub<S> {
         self.decide(now, self.log_about(key.device)?, &[granted.into()])?;
         self.waiting.remove(&asked.position);
         self.allocated = allocation;
-        let noted = anchor(allocation);
+        let noted = anchor.note(allocation);
         self.closed |= noted.is_err();
         noted.map_err(|source| Error::Storage { doing: "noting an allocation", source })
     }

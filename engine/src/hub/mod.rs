@@ -45,7 +45,7 @@ pub use forget::Forgetting;
 pub use forks::Fork;
 pub use funds::Funds;
 pub use gaps::Gap;
-pub use leases::HeldLease;
+pub use leases::{Anchor, HeldLease};
 pub use people::{CLOUD, Named};
 pub use quarantine::Quarantined;
 pub use read::{LogSummary, Verified};

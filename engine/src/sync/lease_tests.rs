@@ -4,10 +4,10 @@
 //! device commits what it has no right to.
 
 use super::pair::{TestDevice, enrol, hub, now, talk_at};
-use crate::Kind;
 use crate::counts::{Recall, RightKey, decide};
-use crate::hub::{Funds, Hub, Named};
+use crate::hub::{Anchor, Funds, Hub, Named};
 use crate::store::MemoryStore;
+use crate::{Error, Kind, Result};
 use std::collections::BTreeSet;
 use tallyroll_schema::event::counts::{ColorMode, JobEnded};
 use tallyroll_schema::event::leases::{Backing, Right};
@@ -323,6 +323,33 @@ fn nothing_leaves_whose_number_could_not_be_noted() {
     let failed = hub.answer_requests(now(10), &BTreeSet::new(), failed);
     assert_eq!(failed.expect_err("is told").kind(), Kind::Closed);
     assert!(hub.is_closed());
+}
+
+/// The room for the note of the first was taken for that of all, and the second one ended the cloud.
+#[test]
+fn who_finds_no_room_for_the_next_note_is_lent_nothing_until_there_is_some() {
+    struct Places(u64);
+    impl Anchor for Places {
+        fn prepare(&mut self, number: u64) -> Result<()> {
+            if number < self.0 { Ok(()) } else { Err(Error::Full("no room".into())) }
+        }
+        fn note(&mut self, number: u64) -> std::io::Result<()> {
+            assert!(number <= self.0, "no room was taken");
+            Ok(())
+        }
+    }
+    let (mut hub, mut one, mut two) = two_devices(10);
+    for device in [&mut one, &mut two] {
+        ask(device, 2, 2);
+        device.seal(now(9)).expect("seals");
+        talk_at(device, &mut hub, 10);
+    }
+    let reached = BTreeSet::new();
+    let full = hub.answer_requests(now(10), &reached, &mut Places(1)).expect_err("is told");
+    assert_eq!((full.kind(), hub.is_closed()), (Kind::Full, false));
+    assert_eq!((hub.unanswered().len(), funds(&hub).leased), (1, 2_000));
+    hub.answer_requests(now(11), &reached, &mut Places(2)).expect("lends");
+    assert_eq!((hub.unanswered().len(), funds(&hub).leased), (0, 4_000));
 }
 
 /// A lease is one member's, but it comes out of what all of them have.

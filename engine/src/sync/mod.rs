@@ -218,8 +218,10 @@ pub enum Reply {
     Fetched(Burst),
     /// There is nothing from that place on, yet.
     NothingThere(LogId, EpochId),
-    /// What was asked for contradicts what is held.
+    /// What was asked for contradicts what is held, or is here no more.
     NotFetched(LogId, EpochId, Refusal),
+    /// As a device: this epoch of ours stays what it was, for what the cloud has otherwise was pruned.
+    Stays(LogId, EpochId, Refusal),
     /// Names are durable here; the digest of all that are.
     DirectoryStored(Vec<UserAlias>, u64),
     /// Our logs have these heads now.

@@ -119,14 +119,19 @@ impl Outgoing {
         Some(Fetch { log, epoch, from, after, bytes_max })
     }
 
+    /// The fetch that was under way is done, however it came out.
+    pub(super) fn fetch_ended(&mut self) {
+        self.fetching = false;
+    }
+
     /// The messages of a burst that was read.
     pub(super) fn fetched(&mut self, burst: Burst) -> Vec<(StreamKind, Message)> {
-        self.fetching = false;
         let (log, epoch) = burst.epoch();
         let begin = burst.batches.first().map(|batch| batch.header().first_seq);
         let end = burst.head.head.position.seq.saturating_add(1);
         let Some(stream) = self.stream(log, epoch) else { return Vec::new() };
         match self.epoch(log, epoch) {
+            Some(epoch) if epoch.stopped => return Vec::new(),
             // The peer asked again meanwhile, from elsewhere: that ask stands.
             Some(epoch) if epoch.peer.map(|(from, _)| from) != begin => return Vec::new(),
             Some(epoch) => epoch.peer = Some((end, burst.head.head.hash)),
@@ -138,7 +143,6 @@ impl Outgoing {
     }
 
     pub(super) fn nothing_there(&mut self, log: LogId, epoch: EpochId) {
-        self.fetching = false;
         if let Some(epoch) = self.epoch(log, epoch) {
             // The offer ran ahead of the store; the next one sets it right.
             (epoch.end_seq, epoch.end_hash) = epoch.peer.unwrap_or((0, Hash::ZERO));
@@ -147,7 +151,6 @@ impl Outgoing {
 
     /// The peer will not take more of a log in this session.
     pub(super) fn stop(&mut self, log: LogId) {
-        self.fetching = false;
         for ((_, of, _), epoch) in &mut self.epochs {
             epoch.stopped |= *of == log;
         }

@@ -24,7 +24,8 @@ pub(super) struct OwnLogs {
     /// Whether its first HAVEs came.
     heard: bool,
     surveyed: bool,
-    diverging: bool,
+    /// The one that is about to become another.
+    diverging: Option<(LogId, EpochId)>,
 }
 
 impl OwnLogs {
@@ -43,12 +44,12 @@ impl OwnLogs {
 
     /// Whether our logs are about to become others.
     pub(super) fn is_diverging(&self) -> bool {
-        self.diverging
+        self.diverging.is_some()
     }
 
-    /// They stay what they were.
-    pub(super) fn stays(&mut self) {
-        self.diverging = false;
+    /// It stays what it was.
+    pub(super) fn stays(&mut self, epoch: (LogId, EpochId)) {
+        self.diverging = self.diverging.filter(|diverging| *diverging != epoch);
     }
 }
 
@@ -158,8 +159,8 @@ impl Session {
     }
 
     fn set_aside(&mut self, log: LogId, epoch: EpochId) {
-        if !self.own.diverging {
-            self.own.diverging = true;
+        if !self.own.is_diverging() {
+            self.own.diverging = Some((log, epoch));
             self.perform(Effect::Diverged(log, epoch));
         }
     }

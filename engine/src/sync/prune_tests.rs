@@ -235,7 +235,7 @@ fn a_history_that_hangs_on_what_was_pruned_is_not_set_aside() {
         device.perform(now(1001), Effect::Diverged(log, epoch)).expect("performs")
     };
     assert_eq!(diverged(&mut device), Reply::StartOver, "nothing is beyond its receipt");
-    let gone = Reply::NotFetched(log, epoch, Refusal::Pruned { from: 1, end });
+    let gone = Reply::Stays(log, epoch, Refusal::Pruned { from: 1, end });
     assert_eq!(diverged(&mut device), gone, "the cloud does not even hold what it receipted");
 }
 

@@ -225,6 +225,9 @@ impl Session {
         if self.closed {
             return;
         }
+        if matches!(reply, Reply::Fetched(_) | Reply::NothingThere(..) | Reply::NotFetched(..)) {
+            self.outgoing.fetch_ended();
+        }
         match reply {
             Reply::StartOver => {
                 let text = "this log was set right; the next session goes on from there";
@@ -236,13 +239,9 @@ impl Session {
                     epoch: None,
                 });
             }
-            Reply::NotFetched(log, epoch, refusal @ Refusal::Pruned { .. }) => {
-                self.own.stays(); // nothing was set aside
-                self.outgoing.stop(log);
-                let (text, log, epoch) = (refusal.to_string(), Some(log), Some(epoch));
-                let code = ErrorCode::Pruned;
-                self.stop(ErrorMessage { code, retryable: false, log, text, epoch });
-                self.pump();
+            Reply::Stays(log, epoch, refusal) => {
+                self.own.stays((log, epoch));
+                self.is_pruned(log, epoch, &refusal);
             }
             _ if self.own.is_diverging() => {} // what our logs were is not what they will be
             Reply::Persisted { epoch, next_seq, hash, receipt, bytes } => {
@@ -269,6 +268,9 @@ impl Session {
                 self.pump();
             }
             Reply::NothingThere(log, epoch) => self.outgoing.nothing_there(log, epoch),
+            Reply::NotFetched(log, epoch, refusal @ Refusal::Pruned { .. }) => {
+                self.is_pruned(log, epoch, &refusal);
+            }
             Reply::NotFetched(log, epoch, refusal) => {
                 self.outgoing.stop(log);
                 let (text, log, epoch) = (refusal.to_string(), Some(log), Some(epoch));
@@ -286,6 +288,13 @@ impl Session {
             }
             Reply::Done => {}
         }
+    }
+
+    fn is_pruned(&mut self, log: LogId, epoch: EpochId, refusal: &Refusal) {
+        self.outgoing.stop(log);
+        let (text, log, epoch) = (refusal.to_string(), Some(log), Some(epoch));
+        self.stop(ErrorMessage { code: ErrorCode::Pruned, retryable: false, log, text, epoch });
+        self.pump();
     }
 
     fn handle_hello(&mut self, hello: Hello) {

@@ -241,7 +241,11 @@ fn once_its_history_is_another_a_session_says_nothing_unless_it_cannot_be_set_as
     let grew = Reply::Grew(vec![offer(3, 0, OfferKind::Open)]);
     assert_eq!(complete(&mut session, grew), []);
     let (log, epoch) = place(1);
-    let pruned = Reply::NotFetched(log, epoch, Refusal::Pruned { from: 0, end: 2 });
+    let pruned = |epoch| Reply::Stays(log, epoch, Refusal::Pruned { from: 0, end: 2 });
+    let another = EpochId { counter: epoch.counter + 1, ..epoch };
+    assert_stops(&complete(&mut session, pruned(another)), ErrorCode::Pruned, 1);
+    assert_eq!(tell(&mut session, news()), [], "that was not the one");
+    let pruned = pruned(epoch);
     assert_stops(&complete(&mut session, pruned), ErrorCode::Pruned, 1);
     assert_eq!(tell(&mut session, news()), [sends(want(2, 0, 0))], "the other logs go on");
 }
@@ -321,7 +325,8 @@ fn a_log_that_stops_makes_room_for_the_next_and_is_read_no_more() {
     assert_eq!(tell(&mut session, want(1, 0, 0)), [fetches(1, 0, 0)]);
     assert_eq!(tell(&mut session, want(2, 0, 0)), []);
     assert_eq!(tell(&mut session, Message::Fork(burst(1, 0).head)), []);
-    assert_eq!(tell(&mut session, Message::Credit(1)), [fetches(2, 0, 0)]);
+    assert_eq!(tell(&mut session, Message::Credit(1)), [], "one is under way");
+    assert_eq!(complete(&mut session, Reply::Fetched(burst(1, 0))), [fetches(2, 0, 0)]);
 }
 
 #[test]

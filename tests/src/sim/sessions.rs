@@ -328,7 +328,9 @@ impl World {
     fn complete(&mut self, id: ConnectionId, side: Side, reply: Reply) -> Step {
         let refused = match &reply {
             Reply::Refused { epoch, refusal, .. } => Some((*epoch, refusal)),
-            Reply::NotFetched(log, epoch, refusal) => Some(((*log, *epoch), refusal)),
+            Reply::NotFetched(log, epoch, refusal) | Reply::Stays(log, epoch, refusal) => {
+                Some(((*log, *epoch), refusal))
+            }
             _ => None,
         };
         if let Some(((log, epoch), refusal)) = refused {
