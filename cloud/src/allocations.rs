@@ -62,7 +62,12 @@ impl Allocations {
     }
 
     fn make_room(&self, number: u64) -> io::Result<()> {
-        secret_file::prepare(self.0.root(), NAME, text_of(number.saturating_add(1)).len())
+        let made =
+            secret_file::prepare(self.0.root(), NAME, text_of(number.saturating_add(1)).len());
+        made.map_err(|why| {
+            let path = self.0.root().join(NAME);
+            io::Error::new(why.kind(), format!("{}.prepared: {why}", path.display()))
+        })
     }
 
     /// Notes a number, durably.

@@ -18,6 +18,9 @@ pub struct DataDir {
     root: PathBuf,
 }
 
+/// Of a Unix socket, bytes: `sun_path` without its NUL, unix(7).
+const SOCKET_PATH_MAX: usize = 107;
+
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -40,6 +43,18 @@ pub enum DataDirError {
     Backup {
         /// The directory.
         root: PathBuf,
+    },
+    /// No socket can be made in it.
+    #[error(
+        "{} is {over} bytes too long a path: a socket lies in it, whose path has at most {SOCKET_PATH_MAX} bytes; name a \
+         shorter --data, or the same by a relative path",
+        root.display()
+    )]
+    TooLong {
+        /// The directory.
+        root: PathBuf,
+        /// By how much, bytes.
+        over: usize,
     },
     /// The system refused.
     #[error("cannot {doing} {}: {source}", path.display())]
@@ -102,11 +117,27 @@ impl DataDir {
         self.root.join("control.sock")
     }
 
+    /// Refuses a path in which no socket can be made.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn refuse_if_too_long(&self) -> Result<(), DataDirError> {
+        let bytes = self.socket().as_os_str().len();
+        match bytes > SOCKET_PATH_MAX {
+            true => Err(DataDirError::TooLong {
+                root: self.root.clone(),
+                over: bytes - SOCKET_PATH_MAX,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Makes the directory, for its owner alone.
     ///
     /// # Errors
     /// The system's.
     pub fn create(&self) -> Result<(), DataDirError> {
+        self.refuse_if_too_long()?;
         create_private_directory(&self.root).map_err(|source| io_error("make", &self.root, source))
     }
 
@@ -180,6 +211,19 @@ fn io_error(doing: &'static str, path: &Path, source: io::Error) -> DataDirError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_no_socket_can_have_is_refused_before_anything_is_made() {
+        let root = tempfile::tempdir().unwrap();
+        let short = root.path().join("x");
+        let most = SOCKET_PATH_MAX - short.join("control.sock").as_os_str().len();
+        let of = |more: usize| DataDir::new(root.path().join("x".repeat(1 + more)));
+        let refused = of(most + 2).create().unwrap_err().to_string();
+        assert!(refused.contains("is 2 bytes too long a path"), "{refused}");
+        assert!(!of(most + 2).root().exists());
+        of(most).create().unwrap();
+        drop(std::os::unix::net::UnixListener::bind(of(most).socket()).unwrap());
+    }
 
     #[test]
     fn a_second_holder_is_told_who_has_it_and_since_when() {

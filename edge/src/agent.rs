@@ -29,6 +29,7 @@ pub async fn run(
     lease_idle: Duration,
     options: PanelOptions,
 ) -> Result<()> {
+    dir.refuse_if_too_long()?;
     let enrolment = Enrolment::load(dir).into_diagnostic()?;
     let _lock = match place(dir, "run").await? {
         Place::Ours(lock) => lock,

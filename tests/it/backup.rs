@@ -282,6 +282,8 @@ fn a_backup_is_made_where_it_was_asked_for_and_never_over_another() {
         assert_eq!((files(&first), files(&second)), (before.clone(), before), "neither is changed");
         let refused = on(&restored, program_name, &["restore", text(&second)]).failed(FAILURE);
         assert!(refused.contains("is there already and not empty"), "{refused}");
+        let below = dir.path().join("not").join("yet").join(name);
+        drop(on(&below, program_name, &["restore", text(&second)]).succeeded());
         let shown = on(&restored, program_name, &["view", "totals", "--json"]).succeeded();
         assert_eq!(captured(&serde_json::from_str(&shown).unwrap()), 7);
     }

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, absolute};
+use std::path::Path;
 use tallyroll_engine::hub::{Root, rebuild};
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::limits::files::IDENTITY_FILE_BYTES_MAX;
@@ -104,8 +104,7 @@ pub fn keep_identity(
 pub fn restore_identity(from: &Path, dir: &DataDir) -> Result<MadeOfIdentity, BackupError> {
     let kept = read(from)?;
     let damaged = |why: &str| BackupError::Damaged { path: from.into(), why: why.into() };
-    let to = absolute(dir.root()).map_err(|why| BackupError::io("find", dir.root(), why))?;
-    let made = Unfinished::begin(&to)?;
+    let (made, to) = Unfinished::begin_data(dir)?;
     for (name, needed) in FILES {
         match kept.files.get(name) {
             Some(bytes) => made.write(name, &bytes.0)?,

@@ -6,12 +6,14 @@
 //! What belongs into the directory is left to the callers.
 
 use super::BackupError;
+use crate::data_dir::DataDir;
+use crate::secret_file::create_private_directory;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use tallyroll_schema::Hash;
 use zeroize::Zeroizing;
 
@@ -37,6 +39,16 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
+    /// Begins the directory that is to be a data directory, and says where; those it lies in are made.
+    pub(super) fn begin_data(dir: &DataDir) -> Result<(Self, PathBuf), BackupError> {
+        let to = absolute(dir.root()).map_err(|why| BackupError::io("find", dir.root(), why))?;
+        if let Some(parent) = to.parent() {
+            let made = create_private_directory(parent);
+            made.map_err(|why| BackupError::io("make", parent, why))?;
+        }
+        Ok((Self::begin(&to)?, to))
+    }
+
     /// Begins the directory that is to be `target`, an absolute path.
     pub(super) fn begin(target: &Path) -> Result<Self, BackupError> {
         refuse_if_taken(target)?;

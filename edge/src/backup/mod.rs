@@ -15,7 +15,7 @@ use crate::keeper::{make_journal, open_store, store_file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 use tallyroll_engine::store::{Contents, RedbMoment};
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::{DeviceId, TenantId, Wall};
@@ -212,8 +212,7 @@ pub fn copy(dir: &DataDir, to: &Path) -> Result<Made, BackupError> {
 /// # Errors
 /// The backup does not verify; `dir` is taken, or cannot be written.
 pub fn restore(from: &Path, dir: &DataDir) -> Result<Made, BackupError> {
-    let to = absolute(dir.root()).map_err(|why| BackupError::io("find", dir.root(), why))?;
-    let made = Unfinished::begin(&to)?;
+    let (made, to) = Unfinished::begin_data(dir)?;
     let manifest = copy_verified(from, &made)?;
     if contents(&made.path().join(STORE))? != manifest.store {
         let why = format!("the rows of {STORE} are others than {MANIFEST} tells of");

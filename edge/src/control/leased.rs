@@ -75,8 +75,9 @@ async fn spend(
             return Ok(nothing_lent(&short, &why));
         }
         // A refusal counts that was heard since: an older one may be out of date.
-        let refused = short.refused.is_some() && asked;
+        let refused = short.refused.clone().filter(|_| asked);
         asked |= short.asked;
+        let (short, refused) = (Short { refused: refused.clone(), ..short }, refused.is_some());
         if refused || short.cut_off || desk.acts.is_none() || Instant::now() >= until {
             return Ok(refusal(&short, desk.acts.is_some()));
         }

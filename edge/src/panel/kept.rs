@@ -31,9 +31,17 @@ struct Kept {
 impl Panel {
     /// Takes up the sessions and jobs of the run before, as far as the ledger still has them running.
     pub(super) async fn take_up(&self) {
-        let bytes = secret_file::read(&self.dir.root().join(FILE)).ok().flatten();
-        let kept = bytes.and_then(|bytes| serde_json::from_slice::<Vec<Kept>>(&bytes).ok());
-        let Some(kept) = kept.filter(|kept| !kept.is_empty()) else { return };
+        let file = self.dir.root().join(FILE);
+        let kept = secret_file::read(&file).and_then(|bytes| {
+            Ok(bytes.map_or(Ok(Vec::new()), |bytes| serde_json::from_slice::<Vec<Kept>>(&bytes))?)
+        });
+        let kept = kept.unwrap_or_else(|why| {
+            warn!(file = %file.display(), %why, "sessions cannot be read; users log in again");
+            Vec::new()
+        });
+        if kept.is_empty() {
+            return;
+        }
         let read = self.keeper.query(move |device| {
             let names = device.names().unwrap_or_default();
             let names = names.into_iter().map(|(name, alias)| (alias, name)).collect();
