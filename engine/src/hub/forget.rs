@@ -6,9 +6,10 @@
 //! is stored, so a crash, a restore or a device that comes years later changes nothing. That the bytes
 //! leave the file is the rim's, by [`Hub::move_to`].
 
+use super::people::erase_name;
 use super::{Hub, Standing};
 use crate::device::Now;
-use crate::store::rows::{CloudErasure, DirectoryRow};
+use crate::store::rows::CloudErasure;
 use crate::store::{Rows, Store};
 use crate::{Error, Result};
 use serde::Serialize;
@@ -203,10 +204,7 @@ impl<S: Store> Hub<S> {
         aliases: &[(DeviceId, UserAlias)],
     ) -> Result<()> {
         for alias in aliases {
-            if rows.get::<DirectoryRow>(alias)?.is_some() {
-                rows.delete::<DirectoryRow>(alias);
-                erasure.unscrubbed = true;
-            }
+            erasure.unscrubbed |= erase_name(rows, *alias)?;
         }
         Ok(())
     }

@@ -161,6 +161,13 @@ impl<S: Store> Hub<S> {
             logs.commit_epoch = recovery::commit_epoch_after(open, logs.accounts.0, now, &nonces);
         }
         let (device_logs, written_by) = known_logs(&rows)?;
+        let public = logs.public.0;
+        rows.scan::<TipRow>(public.as_bytes(), public.as_bytes(), &mut |key, _| {
+            // One that was given back may be newer than the last that was opened here.
+            let newest = split_epoch_key(key).filter(|place| place.1 > logs.public.1);
+            logs.public = newest.unwrap_or(logs.public);
+            Ok(ControlFlow::Continue(()))
+        })?;
         let mut hybrid = HybridTime::default();
         for epoch in [&logs.public, &logs.accounts].into_iter().chain(device_logs.values()) {
             hybrid = hybrid.max(newest_time(&rows, *epoch)?);

@@ -159,9 +159,12 @@ impl<S: Store> Hub<S> {
             return Ok(!self.may_have_forgotten());
         };
         let Position { epoch: shown, seq, .. } = newest.at;
-        let held: Option<TipRow> = self.rows().get(&(*log, *epoch))?;
-        let beyond = shown == *epoch && held.is_none_or(|tip| seq >= tip.next_seq);
-        Ok(newest.at.log == *log && (beyond || shown.counter > epoch.counter))
+        let held: Option<TipRow> = self.rows().get(&(*log, shown))?;
+        let beyond = held.is_none_or(|tip| seq >= tip.next_seq);
+        // Before the first loss nothing was ever given up.
+        let given_up =
+            self.may_have_forgotten() && shown != *epoch && shown.counter <= epoch.counter;
+        Ok(newest.at.log == *log && beyond && !given_up)
     }
 
     /// The newest enrolment of this device that we signed, in a log of its.

@@ -191,7 +191,8 @@ impl<S: Store> Hub<S> {
         let missing = |what: &str| Error::corrupt("own log", what);
         let LogRow(genesis) = rows.get(&log)?.ok_or_else(|| missing("no genesis row"))?;
         let tip: TipRow = rows.get(&(log, parent))?.ok_or_else(|| missing("no tip row"))?;
-        let counter = parent.counter + 1;
+        // After what a lost tail may hold, as the commits are: it holds once it is given back.
+        let counter = staged.commit.epoch.max(parent.counter.saturating_add(1));
         let epoch = EpochId { counter, nonce: epoch_nonce(&self.entropy, log, counter) };
         let opened = EpochOpened {
             epoch,

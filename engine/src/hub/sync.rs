@@ -7,6 +7,7 @@
 
 use super::Hub;
 use super::admission::Brought;
+use super::people::names_of;
 use super::quarantine::refusal_of;
 use super::stage::{GivenBack, Staged};
 use crate::device::Now;
@@ -15,8 +16,8 @@ use crate::log::Tip;
 use crate::merge::{Burst, Refusal, admit};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
-    ChildRow, CloudRecovery, DirectoryRow, LogRow, QuarantineEntry, QuarantineRow, ReceiptRow,
-    TipRow, split_epoch_key,
+    ChildRow, CloudRecovery, LogRow, QuarantineEntry, QuarantineRow, ReceiptRow, TipRow,
+    split_epoch_key,
 };
 use crate::store::{Changes, Rows, Store};
 use crate::sync::{Effect, Offer, OfferKind, Opening, Reply};
@@ -25,7 +26,6 @@ use core::ops::ControlFlow;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::wire::names_digest;
 use tallyroll_schema::{Commit, DeviceId, Head, LogId, Wall};
 
 pub(super) type NewLogs = BTreeMap<(DeviceId, LogClass), LogId>;
@@ -135,18 +135,7 @@ impl<S: Store> Hub<S> {
                     self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
                 }
                 Effect::Fetch(ask) => fetch(&rows, &[&self.config.signer], ask)?,
-                Effect::StoreDirectory(entries) => {
-                    let aliases = entries.iter().map(|entry| entry.alias).collect();
-                    for entry in entries {
-                        // The first name stays: an alias means one person for ever.
-                        let key = (device, entry.alias);
-                        let forgotten = self.is_forgotten(device, entry.alias);
-                        if !forgotten && rows.get::<DirectoryRow>(&key)?.is_none() {
-                            rows.put(&key, &DirectoryRow { sealed: entry.sealed, mail: None });
-                        }
-                    }
-                    Reply::DirectoryStored(aliases, names_of(&rows, device)?)
-                }
+                Effect::StoreDirectory(entries) => self.store_names(&mut rows, device, entries)?,
                 Effect::Surveyed => {
                     reported.push(device);
                     Reply::Done
@@ -300,7 +289,10 @@ impl<S: Store> Hub<S> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
         let tip = rows.get::<TipRow>(&epoch)?.map_or(Tip::START, Tip::from);
         let ended = rows.get::<ChildRow>(&epoch)?.is_some() && !planted(Bug::EndedEpochGrows);
-        if ended && burst.head.head.position.seq >= tip.next_seq {
+        let genesis = rows.get::<LogRow>(&epoch.0)?;
+        let ours = genesis.is_some_and(|LogRow(genesis)| genesis.writer == self.public_key());
+        // An epoch of ours ends where somebody may hold more of it: that is taken in.
+        if ended && !ours && burst.head.head.position.seq >= tip.next_seq {
             let refusal = Refusal::Ended { seq: tip.next_seq };
             return Ok(Reply::Refused { epoch, refusal, bytes });
         }
@@ -344,14 +336,4 @@ impl<S: Store> Hub<S> {
     fn sign(&self, head: Head, commit: Commit) -> tallyroll_schema::Receipt {
         self.config.signer.sign_receipt(self.config.tenant, head, commit)
     }
-}
-
-/// Which names are held of a device.
-fn names_of<S: Store>(rows: &Rows<'_, S>, device: DeviceId) -> Result<u64> {
-    let mut names = Vec::new();
-    rows.scan::<DirectoryRow>(device.as_bytes(), device.as_bytes(), &mut |key, _| {
-        names.extend(DirectoryRow::split_key(key).map(|(_, alias)| alias));
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(names_digest(names))
 }

@@ -76,11 +76,13 @@ pub enum Table {
     Asked = 23,
     /// By which keys each device's log tells that it is enrolled.
     Told = 24,
+    /// Which names are held of each device.
+    Names = 25,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Meta,
         Self::Log,
         Self::Batch,
@@ -106,6 +108,7 @@ impl Table {
         Self::Discarded,
         Self::Asked,
         Self::Told,
+        Self::Names,
     ];
 }
 

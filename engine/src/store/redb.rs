@@ -197,6 +197,7 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
         Table::Discarded => "22-discarded",
         Table::Asked => "23-asked",
         Table::Told => "24-told",
+        Table::Names => "25-names",
     })
 }
 

@@ -43,6 +43,8 @@ mod pair_tests;
 #[cfg(test)]
 mod prune_tests;
 #[cfg(test)]
+mod put_back_tests;
+#[cfg(test)]
 mod quarantine_tests;
 #[cfg(test)]
 mod rebuilt_tests;

@@ -32,6 +32,11 @@ impl Names {
         Some(self.waiting.drain(..count).collect())
     }
 
+    /// Whether some are on their way, or wait for it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way > 0 || !self.waiting.is_empty()
+    }
+
     /// The cloud has stored so many.
     pub(super) fn stored(&mut self, count: usize) {
         self.under_way = self.under_way.saturating_sub(count);

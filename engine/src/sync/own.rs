@@ -132,7 +132,10 @@ impl Session {
         if !told || !self.own.settled || self.own.surveyed {
             return;
         }
-        if self.own.adopting.iter().all(|(epoch, end)| self.incoming.holds(*epoch, *end)) {
+        // What a cloud cannot be given back it need not wait for: the other logs go on.
+        let stopped = |log| self.config.role == Role::Cloud && self.is_stopped(log);
+        let mut adopting = self.own.adopting.iter();
+        if adopting.all(|(epoch, end)| self.incoming.holds(*epoch, *end) || stopped(epoch.0)) {
             for (log, epoch) in core::mem::take(&mut self.own.adopting).into_keys() {
                 self.perform(Effect::CaughtUp(log, epoch));
             }

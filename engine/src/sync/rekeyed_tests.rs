@@ -8,8 +8,8 @@ use super::rebuilt_tests::{TestHub, hello, rebuilt, record_and_sync};
 use super::{Effect, Fetch, Reply};
 use crate::hub::{Root, mark_restored};
 use crate::keys::Signer;
-use tallyroll_schema::Hash;
 use tallyroll_schema::wire::{EnrolmentProof, Hello};
+use tallyroll_schema::{Hash, SubjectId};
 
 fn change_keys(device: &mut TestDevice, hub: &mut TestHub, seed: u8, at: u64) {
     let next = Signer::from_seed(&[seed; 32]);
@@ -240,13 +240,17 @@ fn who_shows_what_a_cloud_must_have_lost_freezes_it() {
     let mut new = enrol(&mut hub, "new", 13);
     record_and_sync(&mut new, &mut hub, 3);
     let [changed, joined] = [21, 13].map(|seed| Hash([seed; 32]));
-    for first in [true, false] {
+    for (first, told) in [(true, false), (false, false), (true, true), (false, true)] {
         let (device, tls, late, late_tls) = match first {
             true => (&mut old, changed, hello(&new), joined),
             false => (&mut new, joined, hello(&old), changed),
         };
         let mut hub = hub.restart_on(store.clone(), now(20));
         assert_eq!(hub.recovery(), None, "nothing was seen");
+        if told {
+            // It stands in the next epoch of each device's log.
+            hub.forget(now(20), SubjectId([9; 16]), Vec::new()).expect("forgets");
+        }
         let stranger = Hello { enrolment: None, ..hello(device) };
         hub.readmit(now(21), &stranger, tls).expect_err("shows nothing");
         hub.readmit(now(21), &hello(device), Hash([66; 32])).expect_err("is not its");

@@ -121,8 +121,12 @@ impl Session {
 
     /// Whether the peer has told what it has, and all of it that can be taken was.
     pub fn has_all(&self) -> bool {
-        let stopped = |log| self.stops.iter().any(|stop| stop.log == Some(log));
-        self.own.has_heard() && self.incoming.has_all(stopped)
+        self.own.has_heard() && self.incoming.has_all(|log| self.is_stopped(log))
+    }
+
+    /// Whether a log goes no further.
+    pub(super) fn is_stopped(&self, log: LogId) -> bool {
+        self.stops.iter().any(|stop| stop.log == Some(log))
     }
 
     /// The logs that go no further in this session and why, as either end found:
@@ -211,6 +215,8 @@ impl Session {
                 self.send_names();
                 self.for_role(Role::Device, Effect::DirectoryStored(aliases));
             }
+            // Before the last of ours it says nothing of them.
+            Message::Names(_) if self.names.is_under_way() => {}
             Message::Names(digest) => self.for_role(Role::Device, Effect::Names(digest)),
             Message::Surveyed(_) => self.handle_surveyed(),
             Message::Act(asked) => self.handle_act(asked),
@@ -373,6 +379,7 @@ impl Session {
         let known = self.stops.iter().any(|stop| stop.log == error.log);
         if !known && self.stops.len() < STOPS_MAX {
             self.stops.push(error);
+            self.finish_adopting();
         }
     }
 

@@ -270,6 +270,28 @@ fn what_the_cloud_has_of_a_devices_own_is_surveyed_once_it_told_all_and_only_if_
     }
 }
 
+/// A device whose copy of one of a cloud's logs is another history was lent and told nothing any more.
+#[test]
+fn a_cloud_waits_for_nothing_that_cannot_be_given_back() {
+    let surveyed = || Output::Perform(Effect::Surveyed);
+    let settled = Opening { settled: true, ..offering(&[offer(1, 3, OfferKind::Ended)]) };
+    for role in [Role::Cloud, Role::Device] {
+        let mut session = greeted(role, settled.clone());
+        assert_eq!(
+            tell(&mut session, have(&[head(1, 9, 2)], false)).len(),
+            1 + usize::from(role == Role::Device)
+        );
+        assert_eq!(tell(&mut session, Message::Surveyed(1)), []);
+        let comes = match role {
+            Role::Cloud => {
+                vec![Output::Perform(Effect::CaughtUp(place(1).0, place(1).1)), surveyed()]
+            }
+            Role::Device => vec![diverged(1)],
+        };
+        assert_eq!(tell(&mut session, stopped(1, "another history")), comes);
+    }
+}
+
 #[test]
 fn who_asks_from_where_another_history_ends_is_told_and_not_served() {
     let open = || offering(&[offer(1, 3, OfferKind::Open)]);

@@ -16,7 +16,7 @@ pub fn finder(bug: Bug) -> &'static str {
         FirstOfCommitCounted | SnapshotWithoutCut | LastArrivedHolds => "converges",
         BatchesUnchained | HybridTimeIsRaw | ClockForgetsSealed => "never-rewrites",
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
-        | EndedEpochGrows => "never-forks",
+        | EndedEpochGrows | WrittenUnsurveyed | AccountsKept => "never-forks",
         CreditIgnored => "bounded",
         RightsReused | CopiedTwice | PoolUnchecked | ActUnchecked | ActDoneAgain => {
             "never-overspends"
@@ -43,8 +43,8 @@ pub fn finder(bug: Bug) -> &'static str {
         | RedbUnsynced
         | OlderReceiptKept
         | CommitEpochKept => "receipts",
-        WrittenUnsurveyed | CreditKept | SurveyedUntold | GrowthUnheard | NothingGivenBack
-        | LinkIgnoredBySeal | NamesNotSentAgain | AccountsKept | ReceiptsSaidOnce => "liveness",
+        CreditKept | SurveyedUntold | GrowthUnheard | NothingGivenBack | LinkIgnoredBySeal
+        | NamesNotSentAgain | ReceiptsSaidOnce => "liveness",
         GapAccepted
         | CompressedLengthTrusted
         | RecordCountTrusted

@@ -117,7 +117,7 @@ impl World {
         self.truth.tails_lost += 1;
         self.persisted.clear();
         self.truth.ended.clear();
-        self.excuse_cloud(backup.taken_at)
+        self.excuse_cloud(backup.taken_at, !in_place)
     }
 
     /// What it lent and does not know of, it may lend again until it hears of that.
@@ -134,13 +134,17 @@ impl World {
     }
 
     /// What the cloud decided after its copy was made, and no device has, went with its disk.
-    fn excuse_cloud(&mut self, since: u64) -> Step {
+    fn excuse_cloud(&mut self, since: u64, knows: bool) -> Step {
         let held = self.held_at_the_cloud()?;
         let living: BTreeSet<u64> = self.devices.iter().map(|machine| machine.life).collect();
+        let given_away = &mut self.truth.given_away;
         self.truth.acknowledged.retain(|(life, position), noted| {
             let kept = *life == CLOUD && noted.at <= since;
-            kept || living.contains(life)
-                || held.get(position).is_some_and(|record| noted.is(record))
+            let kept = kept
+                || living.contains(life)
+                || held.get(position).is_some_and(|record| noted.is(record));
+            given_away.extend((*life == CLOUD && knows && !kept).then_some(*position));
+            kept
         });
         let (mut granted, mut links) = (BTreeSet::new(), BTreeMap::new());
         let mut corrected = BTreeSet::new();

@@ -150,6 +150,8 @@ pub struct Truth {
     pub copied: BTreeMap<DeviceId, u64>,
     /// How many times the cloud lost its tail.
     pub tails_lost: u64,
+    /// The places of decisions that were lost with its tail, and it knew.
+    pub given_away: BTreeSet<Position>,
     /// How many times of these nothing told it.
     pub tails_lost_unnoticed: u64,
     /// What it had lent of an account when it did and nothing told it, thousandths.

@@ -20,6 +20,7 @@ mod import;
 mod invite;
 mod log;
 mod meta;
+mod names;
 mod pruned;
 mod quarantine;
 mod receipt;
@@ -48,6 +49,7 @@ pub use meta::{
     CloudErasure, CloudLogs, CloudRecovery, CloudRole, DeviceErasure, DeviceHistory, DeviceLogs,
     JournalState, MetaKey, RoomProbe,
 };
+pub use names::NamesRow;
 pub use pruned::PrunedRow;
 pub use quarantine::{QuarantineBurstRow, QuarantineEntry, QuarantineRow};
 pub use receipt::ReceiptRow;

@@ -103,6 +103,7 @@ pub(crate) fn at_the_end(world: &mut World) -> Step {
     durable::at_the_end(world, &held, &images)?;
     receipts::at_the_end(world)?;
     never_forks::at_the_end(world)?;
+    never_forks::opened_once(world, &held, &images)?;
     converges::at_the_end(world, &held)?;
     if conserves::at_the_end(world, &held)? > 0 {
         world.occasions.count(Occasion::Adjusted);

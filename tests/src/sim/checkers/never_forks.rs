@@ -6,10 +6,11 @@
 //! is recorded again. Nothing is kept apart but what was damaged, what a revoked device brings, and
 //! what one copy adds to another's history.
 
-use super::Violation;
+use super::{CloudRecords, Violation};
 use crate::sim::faults::Fault;
+use crate::sim::image::Image;
 use crate::sim::network::Side;
-use crate::sim::truth::Noted;
+use crate::sim::truth::{CLOUD, Noted};
 use crate::sim::world::{Step, World};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
@@ -26,8 +27,31 @@ pub(crate) fn acknowledged(world: &World, life: u64, position: Position, noted: 
             let what = format!("{position} was {first} and is {second} now");
             Err(world.violation("never-forks", what))
         }
+        None if life == CLOUD && world.truth.given_away.contains(&position) => {
+            let (event, what) = (noted.event.name(), "was given away by a disk that is gone");
+            Err(world.violation("never-forks", format!("{position} {what}, and is {event} now")))
+        }
         None => Ok(()),
     }
+}
+
+/// Every epoch was opened by one process: no two have the same, wherever they began.
+pub(super) fn opened_once(world: &World, held: &CloudRecords, images: &[Image]) -> Step {
+    let mut opened: BTreeMap<Position, &[u8]> = BTreeMap::new();
+    let records = images.iter().flat_map(|image| {
+        let aside =
+            image.evidence.iter().flat_map(|(at, all)| all.iter().map(move |one| (at, one)));
+        image.records.iter().chain(aside)
+    });
+    for (at, record) in held.iter().chain(records) {
+        if at.seq == 0 && at.epoch.counter > 0 {
+            let first = *opened.entry(*at).or_insert(record);
+            if first != record {
+                return Err(world.violation("never-forks", format!("{at} was opened twice")));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// An end did not admit what the other one sent.
