@@ -48,7 +48,7 @@ impl Metrics {
         let refused = metrics.enrolments_refused.clone();
         registry.register("enrolments_refused", "Enrolments refused", refused);
         registry.register("connections_refused", "Connections refused", metrics.refused.clone());
-        registry.register("commits", "Batches accepted", metrics.commits.clone());
+        registry.register("commits", "Number of the newest accepted batch in its commit epoch, which begins anew with each process", metrics.commits.clone());
         registry.register("events_held", "Events held", metrics.events.clone());
         let full = metrics.disk_full.clone();
         registry.register("disk_full", "1 while nothing can be stored for want of room", full);

@@ -49,17 +49,16 @@ pub fn mark_restored<S: Store>(tenant: TenantId, store: &mut S) -> Result<()> {
 }
 
 /// The commit epoch of a process that begins, or goes on after a loss: the seconds since 2020, so that none
-/// that a store lost, with the commits in it, comes again or after it. Where the clock is behind what is
-/// known it is beyond that by a random number: two copies of a store go on in different ones then, too.
+/// that a store lost, with the commits in it, comes again or after it. Where the clock is not beyond what is
+/// known, as a second after a start, it is beyond that by a random number, up to 18 h ahead: two copies of a
+/// store go on in different ones then, too.
 pub(super) fn commit_epoch_after(open: u32, log: LogId, now: Now, entropy: &[u8; 32]) -> u32 {
     const SINCE_2020: u64 = 1_577_836_800;
-    const A_MOMENT: u32 = 60; // seconds, in which a process begins, freezes and is begun again
     let seconds = (now.wall.0 / 1000).saturating_sub(SINCE_2020);
     let [low, high, ..] = epoch_nonce(entropy, log, open);
     let random = u32::from(u16::from_le_bytes([low, high]));
     match u32::try_from(seconds) {
         Ok(seconds) if seconds > open => seconds,
-        Ok(seconds) if open - seconds < A_MOMENT => open.saturating_add(1),
         _ => open.saturating_add(1 + random),
     }
 }
