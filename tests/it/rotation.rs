@@ -83,8 +83,12 @@ fn keys_are_changed_while_the_agent_runs_and_offline_and_old_receipts_hold() {
 
     branch.stop();
     cloud.stop();
+    assert_eq!(branch.json(&["status"])["rotating"], false, "the first ones are in use");
     let second = branch.json(&["rotate-keys"]);
     assert_ne!(second["signing-key"], first["signing-key"]);
+    assert_eq!(branch.json(&["status"])["rotating"], true);
+    let told = branch.run(&["status"]).succeeded();
+    assert!(told.contains("the cloud has yet to confirm that"), "{told}");
     let again = branch.json(&["rotate-keys"]);
     assert_eq!(again["signing-key"], second["signing-key"], "one at a time");
     assert_eq!((&second["under-way"], &again["under-way"]), (&false.into(), &true.into()));

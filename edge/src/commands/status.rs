@@ -148,6 +148,11 @@ fn describe(status: &Value) -> String {
                 .into(),
         );
     }
+    if status["rotating"].as_bool() == Some(true) {
+        lines.push(
+            "its keys were changed, and the cloud has yet to confirm that: until it has, it links by the old certificate".into(),
+        );
+    }
     if status["unconfirmed"].as_bool() == Some(true) {
         lines.push(
             "this device was restored or copied: page logs wait until the cloud said what it counted".into(),

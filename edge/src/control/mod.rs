@@ -31,7 +31,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tallyroll_engine::counts::{BalanceRow, Report, TotalsRow};
-use tallyroll_engine::device::{Asked, KnownBalance, Status};
+use tallyroll_engine::device::{Asked, KnownBalance, Rotation, Status};
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::{Act, Credits};
 use tokio::net::UnixListener;
@@ -161,6 +161,8 @@ pub struct AgentStatus {
     /// The cloud's words, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_why: Option<String>,
+    /// Whether its keys were changed and the cloud has yet to confirm that.
+    pub rotating: bool,
     /// As a processing server: requests without an answer, so that they may have been done.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<Asked>,
@@ -228,14 +230,15 @@ impl Desk {
         let standing = |device: &mut DiskDevice| {
             let overdraft = device.counts().rights().overdraft();
             let (status, leases) = (device.status()?, leases::rows(device)?);
-            Ok((status, leases, overdraft, device.is_processing(), device.asked()?))
+            let rotating = [Rotation::Prepared, Rotation::Written].contains(&device.rotation()?);
+            Ok((status, leases, overdraft, device.is_processing(), rotating, device.asked()?))
         };
         let standing: Result<_, Error> = self.keeper.query(standing).await?;
         let link = self.acts.as_ref().map(|acts| acts.link().borrow().clone());
         let enrolment = self.enrolment.clone();
         let panel = self.panel.clone();
         let revoked_why = self.revoked();
-        let answer = |(status, leases, overdraft, processing, asked)| {
+        let answer = |(status, leases, overdraft, processing, rotating, asked)| {
             Answer::Status(Box::new(AgentStatus {
                 enrolment,
                 link,
@@ -246,6 +249,7 @@ impl Desk {
                 processing,
                 revoked: revoked_why.is_some(),
                 revoked_why,
+                rotating,
                 asked,
             }))
         };
