@@ -8,7 +8,7 @@
 use super::matrix::{MINE, OTHER, Standing, THEIRS, World, hello};
 use std::collections::BTreeMap;
 use tallyroll_engine::keys::Signer;
-use tallyroll_engine::store::rows::DirectoryRow;
+use tallyroll_engine::store::rows::{DirectoryRow, NamesRow};
 use tallyroll_engine::store::{Row, Rows, Store};
 use tallyroll_schema::wire::{DirectoryEntry, Message, StreamKind};
 use tallyroll_schema::{DeviceId, UserAlias};
@@ -79,6 +79,9 @@ fn a_device_names_its_own_aliases_and_is_told_no_names() {
             assert_eq!(done, may(standing, alias), "{cell}");
             if done {
                 assert_eq!(mine.remove(&key), Some(kept));
+                let of_device = NamesRow::key(&world.device);
+                let which = [MINE.tenant.as_bytes(), &of_device[..]].concat();
+                assert!(mine.remove(&(NamesRow::TABLE, which)).is_some(), "{cell}");
             }
             let differ = differing(&before[0], &mine);
             assert!(differ.is_empty(), "{cell}: other rows changed: {differ:?}");
