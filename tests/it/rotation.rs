@@ -180,10 +180,13 @@ fn old_tls_keys_go_once_a_new_one_was_shown_and_are_tried_without_a_pause_until_
     cloud.start_again();
     drop(cloud.run(&["doctor", "--accept-loss"]).succeeded()); // hears no proof any more
     wait_until(PATIENCE, "the one that it knows was shown", || branch.standing().linked);
-    branch.wait_synced(PATIENCE); // and with it the changes
-    branch.stop();
-    branch.start();
-    wait_until(PATIENCE, "the newest was shown", || keys_of(&branch).get("older-tls").is_none());
+    branch.wait_synced(PATIENCE); // and with it the changes; the cloud's word that proves the newest follows
+    wait_until(PATIENCE, "the newest was shown", || {
+        branch.stop();
+        branch.start();
+        wait_until(PATIENCE, "is linked", || branch.standing().linked);
+        keys_of(&branch).get("older-tls").is_none()
+    });
     drop(branch.json(&["rotate-keys"]));
     assert_counted(&cloud, &branch, 1);
 }
