@@ -4,9 +4,10 @@
 //! before anything is lent; and what was decided later holds over what was lost and comes back.
 
 use super::lease_tests::{ask, credits, spend, sync, two_devices};
-use super::pair::{enrol, hub, now, talk};
+use super::pair::{TENANT, enrol, hub, now, talk};
 use super::{Effect, Fetch, Reply};
 use crate::counts::card;
+use crate::hub::mark_restored;
 use std::collections::BTreeSet;
 use tallyroll_schema::Hash;
 use tallyroll_schema::event::counts::RateCard;
@@ -118,6 +119,28 @@ fn a_store_that_is_put_back_twice_is_refilled_by_all() {
     assert!(hub.counts().card(7).is_some());
     let again = hub.restart(now(40));
     assert_eq!((again.counts(), again.recovery()), (hub.counts(), None));
+}
+
+/// After a start it went on from the epoch that it had opened itself, before those that came back.
+#[test]
+fn a_cloud_that_waits_goes_on_from_what_was_given_back_also_after_a_restart() {
+    let mut hub = hub();
+    let (mut one, mut two) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    talk(&mut one, &mut hub);
+    talk(&mut two, &mut hub);
+    let mut store = hub.store().clone();
+    let mut ahead = hub.restart_on(store.clone(), now(9_000_000)); // by a clock that is months ahead
+    let lost = ahead.publish(now(9_000_000), card(7)).expect("publishes").epoch;
+    talk(&mut one, &mut ahead);
+
+    mark_restored(TENANT, &mut store).expect("is noted");
+    let mut hub = hub.restart_on(store, now(20));
+    talk(&mut one, &mut hub);
+    assert_eq!(hub.recovery().expect("waits").missing, [two.id()]);
+    let mut hub = hub.restart(now(21));
+    hub.accept_loss(now(22)).expect("thaws");
+    let later = hub.publish(now(23), card(8)).expect("publishes").epoch;
+    assert!(later.counter > lost.counter, "{later} after {lost}");
 }
 
 /// By chance it was the lost one that held, as soon as it came back.
