@@ -4,8 +4,8 @@
 #   tests/hostile/coverage.sh [INPUTS]     so many inputs each, 20000 if not said
 #
 # Lines are those of the files that read what comes from outside, without derived code and the functions
-# named beside each file, which only write or show. Needs Debian's llvm of the compiler's own version. Our own crates are compiled once more, with
-# counters, into the same target directory.
+# named beside each file, which only write or show. Needs the compiler's own llvm tools. Our own crates are
+# compiled once more, with counters, into the same target directory.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -20,15 +20,16 @@ DECODERS=(
     "journal:engine/src/log/journal.rs=is_empty|has_room|content_len|append"
     "join-url:schema/src/join_url.rs"
     "act:schema/src/act.rs engine/src/counts/decide.rs"
+    "server-act:schema/src/server_act.rs schema/src/json_line.rs=expecting"
     "page-log:edge/src/counts/page_log/reading.rs edge/src/counts/page_log/time.rs edge/src/counts/lines.rs"
     "page-log-format:edge/src/counts/page_log/format.rs"
     "rate-card:cloud/src/rates.rs=write|line|word"
 )
 
-llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
-for tool in llvm-profdata-"$llvm" llvm-cov-"$llvm"; do
-    command -v "$tool" >/dev/null || {
-        printf 'coverage: %s is missing; install the Debian package llvm-%s\n' "$tool" "$llvm" >&2
+llvm=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
+for tool in llvm-profdata llvm-cov; do
+    [[ -x $llvm/$tool ]] || {
+        printf 'coverage: %s is missing; rustup component add llvm-tools\n' "$tool" >&2
         exit 1
     }
 done
@@ -59,11 +60,11 @@ for entry in "${DECODERS[@]}"; do
     name=${entry%%:*}
     read -ra files <<<"${entry#*:}"
     LLVM_PROFILE_FILE=$work/$name.profraw "$work/fuzz" --decoder "$name" --inputs "$INPUTS" >/dev/null
-    llvm-profdata-"$llvm" merge -sparse "$work/$name.profraw" -o "$work/$name.profdata"
+    "$llvm/llvm-profdata" merge -sparse "$work/$name.profraw" -o "$work/$name.profdata"
     for entry in "${files[@]}"; do
         file=${entry%%=*} without=
         [[ $entry == *=* ]] && without=${entry#*=}
-        read -r covered lines <<<"$(llvm-cov-"$llvm" show "$work/fuzz" -instr-profile="$work/$name.profdata" \
+        read -r covered lines <<<"$("$llvm/llvm-cov" show "$work/fuzz" -instr-profile="$work/$name.profdata" \
             -show-instantiations=false "$PWD/$file" | awk -F'|' -v without="$without" "$COUNT")"
         [[ ${lines:-0} -gt 0 ]] || { printf 'coverage: no lines of %s\n' "$file" >&2; exit 1; }
         share=$((100 * covered / lines))

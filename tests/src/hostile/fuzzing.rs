@@ -33,6 +33,7 @@ pub fn decoders() -> Vec<Box<dyn Decoder>> {
         Box::new(journal::JournalDecoder::new()),
         Box::new(text::JoinUrlDecoder),
         Box::new(text::ActDecoder::new()),
+        Box::new(text::ServerActDecoder::new()),
         Box::new(text::PageLogDecoder::new()),
         Box::new(text::PageLogFormatDecoder),
         Box::new(text::RateCardDecoder),

@@ -13,7 +13,9 @@ use tallyroll_cloud::rates;
 use tallyroll_edge::counts::lines::{Line, Lines};
 use tallyroll_edge::counts::{Format, Pages, Reject};
 use tallyroll_engine::counts::{Terms, card, decide};
-use tallyroll_schema::{Act, Event, JobId, JoinUrl, Record, Timestamp, UserAlias};
+use tallyroll_schema::{
+    Act, Event, JobId, JoinUrl, Record, ServerAct, Timestamp, UserAlias, read_json_line,
+};
 
 /// The URL an administrator hands over.
 pub(super) struct JoinUrlDecoder;
@@ -79,16 +81,58 @@ impl Decoder for ActDecoder {
         with_a_hostile_field(entropy, act).to_string().into_bytes()
     }
     fn read(&self, input: &[u8]) -> Result<String, String> {
-        let Ok(act) = serde_json::from_slice::<Act>(input) else {
+        let Ok(act) = read_json_line::<Act>(input) else {
             return match serde_json::from_slice::<Event>(input) {
                 Ok(event) => recorded(&event),
                 Err(why) => Err(without_text(&why.to_string())),
             };
         };
         let json = serde_json::to_string(&act).expect("is shown as JSON");
-        assert_reads_back(&act, &serde_json::from_str(&json));
+        assert_reads_back(&act, &read_json_line(json.as_bytes()));
         let (job, alias) = (act.job().unwrap_or(JobId([1; 8])), UserAlias([2; 16]));
         recorded(&decide(&Terms::default(), act, job, Some(alias)).map_err(|why| why.to_string())?)
+    }
+}
+
+/// What a processing server's software writes: an act, with the device whose job it is.
+pub(super) struct ServerActDecoder(Vec<Value>);
+
+impl ServerActDecoder {
+    pub(super) fn new() -> Self {
+        let texts = goldens::texts("act", ".json").into_iter();
+        let acts = texts.map(|(_, text)| serde_json::from_str::<Value>(&text).expect("is JSON"));
+        let at_device = |(at, mut act): (usize, Value)| {
+            act["device"] = json!("branch-1");
+            if at % 2 == 0 {
+                act["request"] = json!("00000000000000b1");
+            }
+            act
+        };
+        Self(acts.enumerate().map(at_device).collect())
+    }
+}
+
+impl Decoder for ServerActDecoder {
+    fn name(&self) -> &'static str {
+        "server-act"
+    }
+    fn seeds(&self) -> Vec<Vec<u8>> {
+        self.0.iter().map(|act| act.to_string().into_bytes()).collect()
+    }
+    fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
+        let act = &self.0[entropy.index(self.0.len())];
+        let act = with_a_hostile_field(entropy, act).to_string();
+        if entropy.percent(10) {
+            let twice = act.replacen('{', "{\"device\":[{\"a\":null,\"b\":[-1,0.5,true]}],", 1);
+            return twice.into_bytes();
+        }
+        act.into_bytes()
+    }
+    fn read(&self, input: &[u8]) -> Result<String, String> {
+        let act: ServerAct = read_json_line(input).map_err(|why| without_text(&why))?;
+        let json = serde_json::to_string(&act).expect("is shown as JSON");
+        assert_reads_back(&act, &read_json_line(json.as_bytes()));
+        Ok(if act.request.is_some() { "with a request" } else { "without a request" }.into())
     }
 }
 
