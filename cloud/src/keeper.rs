@@ -297,7 +297,8 @@ impl Keeping {
     /// Tells who listens of what was committed; sessions, if it holds something of this cloud's own.
     fn announce(&mut self) -> Result<(), Error> {
         let frozen = self.replica.hub.may_readmit();
-        if core::mem::replace(&mut self.frozen, frozen) != frozen {
+        let turned = core::mem::replace(&mut self.frozen, frozen) != frozen;
+        if turned {
             match self.replica.hub.recovery() {
                 Some(recovery) => tell_frozen(&recovery),
                 None => {
@@ -305,6 +306,9 @@ impl Keeping {
                     self.replica.note_last()?; // what is known now stands for all
                 }
             }
+        }
+        if turned || self.replica.heard_of_forgetting() {
+            self.replica.settle_forgotten()?; // of what was lost, devices may have heard
         }
         let last = self.replica.hub.last_commit();
         self.committed.send_if_modified(|known| core::mem::replace(known, last) != last);

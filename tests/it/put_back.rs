@@ -110,3 +110,70 @@ fn what_is_decided_before_a_device_tells_contradicts_nothing_that_it_holds() {
     );
     drop(cloud.run(&["log", "verify"]).succeeded());
 }
+
+fn users(cloud: &Cloud) -> Vec<String> {
+    let rows = cloud.json(&["users", "list"]);
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|row| row["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// A device had heard of it, but the name stayed here until the next start: whoever came with that name was given, and
+/// spent, what was the forgotten one's.
+#[test]
+fn who_was_forgotten_in_what_was_lost_is_forgotten_again_at_once() {
+    let (_dir, mut cloud, [mut branch]) = fleet(100);
+    drop(leased(&branch, &capture(10)).succeeded());
+    branch.wait_synced(PATIENCE);
+    let snapshot = Snapshot::take(&mut cloud);
+    wait_until(PATIENCE, "is linked again", || branch.standing().linked);
+    drop(cloud.run(&["users", "forget", "anna"]).succeeded());
+    wait_until(PATIENCE, "the branch has erased it", || {
+        cloud.run(&["users", "forget", "--status"]).succeeded().contains("erased")
+    });
+    branch.stop();
+
+    snapshot.put_back(&mut cloud);
+    assert_eq!(users(&cloud), ["anna"]);
+    branch.start();
+    wait_thawed(&cloud, &branch);
+    wait_until(PATIENCE, "her name is gone", || users(&cloud).is_empty());
+    assert_eq!(cloud.run(&["grant", "anna", "5"]).code(), Some(1), "nobody is called so");
+}
+
+/// Credits of somebody whose name is lost were lent and charged, and in no line of the books.
+#[test]
+fn the_books_add_up_also_where_nobody_knows_whose_an_alias_is() {
+    let (_dir, mut cloud, [mut branch]) = fleet(100);
+    let snapshot = Snapshot::take(&mut cloud);
+    wait_until(PATIENCE, "is linked again", || branch.standing().linked);
+    for ask in [&["users", "add", "zoe"][..], &["grant", "zoe", "50"]] {
+        drop(cloud.run(ask).succeeded());
+    }
+    drop(leased(&branch, &capture(3).replace("anna", "zoe")).succeeded());
+    branch.wait_synced(PATIENCE);
+    drop(cloud.run(&["users", "forget", "zoe"]).succeeded());
+    wait_until(PATIENCE, "the branch has erased it", || {
+        cloud.run(&["users", "forget", "--status"]).succeeded().contains("erased")
+    });
+    branch.stop();
+
+    snapshot.put_back(&mut cloud);
+    branch.start();
+    wait_thawed(&cloud, &branch);
+    settled(&cloud, Books { charged: 3, pool: 90, leased: 7, ..NOTHING });
+    let rows = cloud.json(&["leases"])["users"].clone();
+    let row = rows.as_array().unwrap().iter().find(|row| row["subject"].is_null()).unwrap();
+    assert_eq!((&row["charged"], &row["pool"]), (&"3.000".into(), &"-10.000".into()));
+    let alias = &row["alias"].as_str().unwrap()[..8];
+    let told = cloud.run(&["grant", alias, "10"]);
+    assert_eq!(told.code(), Some(1));
+    let todo = format!("tallyroll users link NAME branch-1 {alias}");
+    assert!(told.stderr.contains(&todo), "{told:?}");
+    drop(cloud.run(&["users", "add", "zoe"]).succeeded());
+    drop(cloud.run(&["users", "link", "zoe", "branch-1", alias]).succeeded());
+    drop(cloud.run(&["grant", "zoe", "10"]).succeeded());
+    settled(&cloud, Books { charged: 3, pool: 100, leased: 7, ..NOTHING });
+}

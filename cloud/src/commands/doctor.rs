@@ -22,6 +22,7 @@ pub(crate) async fn run(
     let frozen = &health["frozen"];
     let quarantined = health["quarantine"].as_array().map_or(0, Vec::len);
     let pruned = health["pruned"].as_array().map_or(&[][..], Vec::as_slice);
+    let lost_closings = health["lost-closings"].as_array().map_or(&[][..], Vec::as_slice);
     let turned_away = health["turned-away"].as_array().map_or(&[][..], Vec::as_slice);
     if json {
         print(&health)?;
@@ -65,12 +66,19 @@ pub(crate) async fn run(
         for gap in pruned {
             print(lost(gap))?;
         }
+        for month in lost_closings.iter().filter_map(Value::as_str) {
+            print(format!(
+                "{month} was closed at a commit that this cloud lost; `tallyroll close {month}` closes it again, with what \
+                 is held now."
+            ))?;
+        }
         for device in turned_away {
             print(refused(device))?;
         }
     }
     let waits = pruned.iter().any(|gap| gap["retired"] != true);
-    let well = frozen.is_null() && quarantined == 0 && !waits && turned_away.is_empty();
+    let attended = quarantined == 0 && lost_closings.is_empty() && turned_away.is_empty();
+    let well = frozen.is_null() && !waits && attended;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(DOES_NOT_HOLD) })
 }
 

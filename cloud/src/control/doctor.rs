@@ -12,7 +12,7 @@ use crate::keeper::Replica;
 use crate::links::Entry;
 use serde::Serialize;
 use tallyroll_engine::Result;
-use tallyroll_engine::counts::CreditSum;
+use tallyroll_engine::counts::{CreditSum, Month};
 use tallyroll_engine::hub::{DeviceRecord, Gap, Standing};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
@@ -32,6 +32,8 @@ pub(super) struct Health {
     /// Of revoked devices, and not asked for again.
     discarded: Vec<DiscardedLine>,
     pruned: Vec<GapLine>,
+    /// Months that are to be closed again.
+    lost_closings: Vec<String>,
     /// Devices of ours that are not let in, as far as this process knows.
     turned_away: Vec<Entry>,
 }
@@ -122,6 +124,7 @@ fn health(replica: &Replica) -> Result<Health> {
         quarantine,
         discarded,
         pruned,
+        lost_closings: replica.hub.lost_closings()?.iter().map(Month::to_string).collect(),
         turned_away: Vec::new(),
     })
 }

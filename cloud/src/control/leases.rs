@@ -12,7 +12,7 @@ use crate::keeper::Replica;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tallyroll_engine::counts::{AccountKind, CreditSum, RightKey};
-use tallyroll_engine::hub::{HeldLease, Standing};
+use tallyroll_engine::hub::{Funds, HeldLease, Standing};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{Credits, DeviceId, Position, SubjectId, UserAlias, Wall};
 
@@ -25,12 +25,14 @@ pub(super) struct Leases {
     totals: Totals,
 }
 
-/// A user's balance, and where it is.
+/// A user's balance, and where it is; or what is with an alias that nobody is known by yet.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct UserRow {
     user: Option<String>,
-    subject: SubjectId,
+    subject: Option<SubjectId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias: Option<UserAlias>,
     kind: AccountKind,
     granted: CreditSum,
     charged: CreditSum,
@@ -267,22 +269,30 @@ fn is_of(replica: &Replica, lease: &HeldLease, user: &str) -> bool {
 
 fn leases(replica: &Replica) -> Leases {
     let held = replica.hub.leases();
-    let funds = replica.hub.funds();
-    let credits = CreditSum::from_thousandths;
-    let mut users: Vec<UserRow> = funds
-        .iter()
-        .map(|(subject, funds)| UserRow {
-            user: replica.people.title(*subject).map(str::to_owned),
-            subject: *subject,
-            kind: replica.hub.counts().accounts().kind(*subject),
-            granted: credits(funds.granted),
-            charged: credits(funds.charged),
-            corrected: credits(funds.corrected),
-            held: credits(funds.held),
-            pool: credits(funds.pool()),
-        })
-        .collect();
-    users.sort_by(|a, b| (&a.user, a.subject).cmp(&(&b.user, b.subject)));
+    let (counts, credits) = (replica.hub.counts(), CreditSum::from_thousandths);
+    let row = |user, subject, alias, kind, funds: &Funds| UserRow {
+        user,
+        subject,
+        alias,
+        kind,
+        granted: credits(funds.granted),
+        charged: credits(funds.charged),
+        corrected: credits(funds.corrected),
+        held: credits(funds.held),
+        pool: credits(funds.pool()),
+    };
+    let (accounts, nobodys) = (replica.hub.funds(), Funds::of_nobody(counts));
+    let of_account = |(subject, funds): (&SubjectId, &Funds)| {
+        let name = replica.people.title(*subject).map(str::to_owned);
+        row(name, Some(*subject), None, counts.accounts().kind(*subject), funds)
+    };
+    let of_alias = |((device, alias), funds): (&(DeviceId, UserAlias), &Funds)| {
+        let name = replica.people.name(*device, *alias).map(str::to_owned);
+        row(name, None, Some(*alias), AccountKind::User, funds)
+    };
+    let mut users: Vec<UserRow> =
+        accounts.iter().map(of_account).chain(nobodys.iter().map(of_alias)).collect();
+    users.sort_by(|a, b| (&a.user, a.subject, a.alias).cmp(&(&b.user, b.subject, b.alias)));
     let mut rows: BTreeMap<(DeviceId, UserAlias), Vec<HeldLease>> = BTreeMap::new();
     for lease in &held {
         rows.entry((lease.device, lease.user)).or_default().push(*lease);
@@ -305,7 +315,8 @@ fn leases(replica: &Replica) -> Leases {
     leases.sort_by(|a, b| {
         (&a.user, &a.device_name, a.device).cmp(&(&b.user, &b.device_name, b.device))
     });
-    let sum = |of: fn(&tallyroll_engine::hub::Funds) -> i128| credits(funds.values().map(of).sum());
+    let funds = || accounts.values().chain(nobodys.values());
+    let sum = |of: fn(&Funds) -> i128| credits(funds().map(of).sum());
     let totals = Totals {
         granted: sum(|funds| funds.granted),
         charged: sum(|funds| funds.charged),

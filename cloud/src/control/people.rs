@@ -6,6 +6,7 @@
 use super::desk::Desk;
 use super::{Failure, fleet};
 use crate::keeper::Replica;
+use crate::people::entering::nobodys;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -233,7 +234,7 @@ fn user(replica: &Replica, name: &str) -> Result<SubjectId> {
         true => nameless(replica, name).or_else(|| replica.people.subject(name).map(Ok)),
         false => replica.people.subject(name).map(Ok).or_else(|| nameless(replica, name)),
     };
-    known.unwrap_or_else(|| {
+    known.or_else(|| nobody(replica, name).map(Err)).unwrap_or_else(|| {
         Err(Error::Rejected(format!(
             "no user {name}: no device has seen one; `tallyroll users list` lists all, `tallyroll users add {name}` enters one"
         )))
@@ -259,6 +260,23 @@ fn nameless(replica: &Replica, said: &str) -> Option<Result<SubjectId>> {
         Error::Rejected(why)
     };
     Some(theirs.next().map_or(Ok(first), |_| Err(several())))
+}
+
+/// Why an alias that nobody is known by stands for nobody.
+fn nobody(replica: &Replica, said: &str) -> Option<Error> {
+    let said = said.trim_start_matches('(').trim_end_matches(')').to_ascii_lowercase();
+    let theirs = |(_, alias): &(DeviceId, UserAlias)| {
+        said.len() >= SHORT_ID && alias.to_string().starts_with(&said)
+    };
+    let (device, alias) = nobodys(&replica.hub).find(theirs)?;
+    let record = replica.hub.fleet().device(device);
+    let device = record.map_or_else(|| device.to_string(), |record| record.name.clone());
+    Some(Error::Rejected(format!(
+        "({}) is what {device} calls somebody whose name did not come, or was lost here: once it is known, `tallyroll \
+         users add NAME`, if they are not listed, and `tallyroll users link NAME {device} {}`",
+        alias.short(),
+        alias.short(),
+    )))
 }
 
 fn alias_at(replica: &Replica, device: &str, said: &str) -> Result<(DeviceId, UserAlias)> {

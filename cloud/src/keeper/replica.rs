@@ -66,6 +66,11 @@ impl Replica {
         self.settle_forgotten()
     }
 
+    /// Whether devices told of more people who are forgotten than were known here.
+    pub(super) fn heard_of_forgetting(&self) -> bool {
+        self.hub.counts().accounts().forgotten().len() != self.forgotten
+    }
+
     /// Does what is left of forgetting people: rows, names in memory, bytes in the store's file.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use super::{AliasOf, People, mint, random};
 use tallyroll_engine::device::Now;
-use tallyroll_engine::hub::{CLOUD, Hub, Named};
+use tallyroll_engine::hub::{CLOUD, Funds, Hub, Named};
 use tallyroll_engine::store::Store;
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::limits::NAME_BYTES_MAX;
@@ -127,7 +127,7 @@ impl People {
         Ok(())
     }
 
-    /// A person's aliases at a device that are called by `said`: the name that the device has for
+    /// A person's aliases, or those that nobody is known by, at a device that are called by `said`: the name that the device has for
     /// them, or the beginning of an alias's hex digits; all, if nothing is said.
     pub fn aliases_at<S: Store>(
         &self,
@@ -135,13 +135,13 @@ impl People {
         device: DeviceId,
         said: Option<&str>,
     ) -> Vec<UserAlias> {
-        let at = hub.counts().links().filter(|((of, _), _)| *of == device);
-        let meant = at.filter(|((device, alias), _)| {
-            let named = |said: &str| self.name(*device, *alias) == Some(said);
+        let at = hub.counts().links().map(|(of, _)| of).chain(nobodys(hub));
+        let meant = at.filter(|(of, alias)| {
+            let named = |said: &str| self.name(*of, *alias) == Some(said);
             let begins = |said: &str| said.len() >= 4 && alias.to_string().starts_with(said);
-            said.is_none_or(|said| named(said) || begins(said))
+            *of == device && said.is_none_or(|said| named(said) || begins(said))
         });
-        meant.map(|((_, alias), _)| alias).collect()
+        meant.map(|(_, alias)| alias).collect()
     }
 
     pub(super) fn open_mail(&self, alias: UserAlias, sealed: &[u8]) -> Option<String> {
@@ -227,4 +227,9 @@ fn entered<S: Store>(hub: &Hub<S>, subject: SubjectId) -> Option<UserAlias> {
 /// Stands for the device where a mail address is sealed, so that it opens as nobody's name.
 fn mail_row() -> Vec<u8> {
     [CLOUD.as_bytes().as_slice(), b"mail"].concat()
+}
+
+/// The aliases of which nobody is known to be behind them: the names have not come, or what linked them was lost.
+pub(crate) fn nobodys<S: Store>(hub: &Hub<S>) -> impl Iterator<Item = AliasOf> + use<S> {
+    Funds::of_nobody(hub.counts()).into_keys()
 }

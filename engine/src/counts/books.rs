@@ -39,19 +39,13 @@ impl Books {
         self.closed.get(&month.0).and_then(|(_, commit)| *commit)
     }
 
-    /// The last closed month before another, and its commit.
-    pub fn closed_before(&self, month: Month) -> Option<(Month, CommitPosition)> {
-        let mut before = self.closed.range(..month.0).rev();
-        before.find_map(|(month, (_, commit))| Some((Month(*month), (*commit)?)))
-    }
-
     /// The last closed month, and its commit.
     pub fn last_closed(&self) -> Option<(Month, CommitPosition)> {
-        self.closed_before(Month(u32::MAX))
+        self.closed_months().next_back()
     }
 
     /// Every closed month, and its commit.
-    pub fn closed_months(&self) -> impl Iterator<Item = (Month, CommitPosition)> {
+    pub fn closed_months(&self) -> impl DoubleEndedIterator<Item = (Month, CommitPosition)> {
         self.closed.iter().filter_map(|(month, (_, commit))| Some((Month(*month), (*commit)?)))
     }
 

@@ -295,6 +295,20 @@ fn what_a_month_gives_and_what_lapses_are_two_lines() {
     assert_eq!(balances, [100, 200, 100, 100, 30]);
 }
 
+/// Nothing of the month before was used: as much lapses as is given, and no balance moves.
+#[test]
+fn a_gift_that_comes_to_nothing_is_told_once_and_to_its_account_alone() {
+    let steps = [
+        given(0, 1, 100, 100, false),
+        given(0, 1, 70, 70, false), // the first of a month counts
+        given(1, 1, 100, 100, false),
+    ];
+    let steps = steps.map(|event| Step { device: None, event });
+    let (given, lapsed) = ("allotment.given", "allotment.lapsed");
+    let lines = [(given, State::Settled, 100, 0), (lapsed, State::Settled, -100, 0)];
+    assert_eq!(told(&play(&steps, 0, 0).0), lines);
+}
+
 /// Who was charged sees the correction of what a group bore, and the group whose charge it was.
 #[test]
 fn a_correction_that_a_group_gets_is_a_line_of_both() {

@@ -128,3 +128,30 @@ fn what_the_cut_holds_is_not_folded_again_and_other_classes_are_left() {
     assert_eq!(fold(LogClass::Telemetry, 2), (5, 4), "one of them again");
     assert_eq!(replay.cut().get(&(LOG, EPOCH)), Some(&5));
 }
+
+/// Each batch is read once, and what lies in another one is looked for there.
+#[test]
+fn what_was_recorded_again_is_found_at_its_old_place_in_whichever_batch_that_is() {
+    let next = EpochId { counter: 1, ..EPOCH };
+    let mut store = MemoryStore::default();
+    let mut rows = Rows::new(TENANT, &store);
+    for (epoch, first_seq) in [(EPOCH, 0), (EPOCH, 2), (next, 0)] {
+        let batch = seal(LOG, epoch, first_seq, 2, &heartbeats(2)).expect("seals");
+        rows.put(&(LOG, epoch, first_seq), &BatchRow { hash: Hash([5; 32]), batch });
+    }
+    let changes = rows.into_changes();
+    store.commit(changes).expect("commits");
+    let rows = Rows::new(TENANT, &store);
+    let (there, other) = (Hash(*blake3::hash(&heartbeats(1)).as_bytes()), Hash([9; 32]));
+    let is_held = |epoch: EpochId, seq: u64, hash: Hash| {
+        // For this one the first batch is read, in which something else stands.
+        let first = (Position { log: LOG, epoch: EPOCH, seq: 0 }, other);
+        let places = BTreeSet::from([first, (Position { log: LOG, epoch, seq }, hash)]);
+        again::any_is_held(&rows, &places).expect("reads")
+    };
+    for (epoch, seq) in [(EPOCH, 1), (EPOCH, 2), (EPOCH, 3), (next, 0), (next, 1)] {
+        assert!(is_held(epoch, seq, there), "{seq} of {epoch}");
+        assert!(!is_held(epoch, seq, other), "{seq} of {epoch}");
+    }
+    assert!(!is_held(next, 2, there), "nothing stands there");
+}

@@ -237,3 +237,30 @@ fn who_leaves_takes_along_no_more_that_lapses_than_the_group_has() {
     lend(&mut hub, 50);
     assert_eq!(hub.leave_group(at(0), ADA).expect("leaves").event.lapsing, None, "it carries over");
 }
+
+#[test]
+fn where_nothing_that_lapses_is_brought_or_taken_along_nothing_is_said_of_it() {
+    let mut hub = office();
+    let (_, joined) = hub.join_group(at(0), OFFICE, ADA).expect("joins");
+    uses(&mut hub, 80);
+    let left = hub.leave_group(at(0), ADA).expect("leaves");
+    assert_eq!((joined.lapsing, left.event.lapsing), (None, None));
+}
+
+/// A rest of an older month, of which nothing is left, makes nothing older that is brought.
+#[test]
+fn what_is_brought_into_a_group_that_has_nothing_left_lapses_with_its_own_month() {
+    let (mut hub, _) = allotted(false, None);
+    found(&mut hub);
+    hub.join_group(at(0), OFFICE, ADA).expect("joins");
+    hub.leave_group(at(0), ADA).expect("leaves");
+    for month in [1, 2] {
+        hub.give_allotments(at(month)).expect("gives");
+    }
+    assert_eq!((pool(&hub, OFFICE), pool(&hub, ADA)), (0, 100), "what was brought first lapsed");
+    hub.join_group(at(2), OFFICE, ADA).expect("joins");
+    hub.give_allotments(at(2)).expect("gives");
+    assert_eq!(pool(&hub, OFFICE), 100, "not before the month is over");
+    hub.give_allotments(at(3)).expect("gives");
+    assert_eq!(pool(&hub, OFFICE), 0);
+}

@@ -64,7 +64,7 @@ impl<S: Store> Hub<S> {
 
     /// Gives every account what it is due this month and did not have yet, and lets lapse what is left of
     /// allotments that were brought or stopped; returns of how many accounts. A clock from before this
-    /// software's release gives nothing.
+    /// software's release gives nothing; while this cloud is frozen, nothing lapses.
     ///
     /// # Errors
     /// Storage failed.
@@ -74,7 +74,9 @@ impl<S: Store> Hub<S> {
             return Ok(0);
         }
         let accounts = self.counts().accounts();
-        let due = accounts.due(month);
+        let mut due = accounts.due(month);
+        let may_lapse = self.recovery.frozen_since.is_none();
+        due.retain(|(_, allotment)| allotment.is_some() || may_lapse);
         if due.is_empty() {
             return Ok(0);
         }
@@ -84,6 +86,11 @@ impl<S: Store> Hub<S> {
             let of_account = funds.get(account).copied().unwrap_or_default();
             let Gift { credits, lapsed, used, allotted } =
                 gift(accounts, *account, allotment.as_ref(), month, &of_account);
+            // What is thought to be left may have been lent, and spent, in what this cloud lost: it lapses later.
+            let (lapsed, allotted) = match may_lapse {
+                true => (lapsed, allotted),
+                false => (Credits::ZERO, amount(thousandths(allotted) + thousandths(lapsed))),
+            };
             let (account, month) = (*account, calendar_month);
             let nothing_due = allotment.is_none().then_some(true);
             AllotmentGiven { account, year, month, credits, lapsed, used, allotted, nothing_due }

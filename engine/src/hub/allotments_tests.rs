@@ -124,6 +124,26 @@ fn what_is_left_lapses_and_a_top_up_does_not() {
     assert_eq!((given.credits, given.lapsed), (credits(100), Credits::ZERO));
 }
 
+/// What seems to be left may have been lent in what was lost, and was spent of the month before: then it lapsed of
+/// the new one.
+#[test]
+fn while_a_cloud_is_frozen_nothing_lapses() {
+    let (mut hub, allotment) = allotted(false, None);
+    let stopped = SubjectId([7; 16]);
+    hub.lay_down_allotment(at(0), stopped, allotment).expect("lays down");
+    let stop = Allotment { monthly: None, ..allotment };
+    hub.lay_down_allotment(at(0), stopped, stop).expect("stops");
+    hub.freeze(at(0), "a device held more").expect("freezes");
+    hub.give_allotments(at(1)).expect("gives");
+    assert_eq!((pool(&hub, ADA), pool(&hub, stopped)), (200, 100));
+    assert_eq!(hub.give_allotments(at(1)).expect("gave"), 0);
+    hub.accept_loss(at(1)).expect("thaws");
+    assert_eq!(hub.give_allotments(at(1)).expect("lets lapse"), 1);
+    assert_eq!((pool(&hub, ADA), pool(&hub, stopped)), (200, 0), "hers lapses a month later");
+    hub.give_allotments(at(2)).expect("gives");
+    assert_eq!(pool(&hub, ADA), 100);
+}
+
 #[test]
 fn what_carries_over_is_bounded_and_stays_after_a_stop() {
     let (mut hub, allotment) = allotted(true, Some(250));

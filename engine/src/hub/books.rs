@@ -2,19 +2,20 @@
 //!
 //! Invariant: nothing that was recorded is edited. A correction names the charge that it corrects, goes to
 //! the account that bore it, and gives back no more than that took, unless told to; a month is closed once,
-//! after its end, the next after the last, and names the commit whose cut it is. Statements and past months are
-//! folded anew when they are asked for.
+//! after its end, the next after the last, and names the commit whose cut it is; where this cloud lost that commit, it
+//! is not closed. Statements and past months are folded anew when they are asked for.
 
 use super::Hub;
 use super::decide::{check_grant, check_text};
 use crate::counts::{
-    Counts, CreditSum, Holder, Month, Reconciled, Reconciliation, Stated, Statement, charged_to,
-    inner,
+    Books, Counts, CreditSum, Holder, Month, Reconciled, Reconciliation, Stated, Statement,
+    charged_to, inner,
 };
 use crate::device::Now;
 use crate::fold::{Origin, Replay, View, walk};
 use crate::planted::{Bug, planted};
 use crate::store::Store;
+use crate::store::rows::CommitRow;
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeSet;
@@ -256,13 +257,12 @@ impl<S: Store> Hub<S> {
                 month.next()
             ));
         }
-        let books = self.counts().books();
-        if let Some(commit) = books.closed(month) {
+        if let Some(commit) = self.closed(self.counts().books(), month)? {
             return rejected(format!(
                 "{month} is closed already, at commit {commit}; what came later is in the next open month"
             ));
         }
-        let last = books.last_closed().map(|(last, _)| last);
+        let last = self.closed_months()?.last().map(|(last, _)| *last);
         if let Some(last) = last.filter(|last| *last > month) {
             return rejected(format!(
                 "{month} lies before {last}, which is closed; what is found of it is an adjustment in the \
@@ -285,19 +285,20 @@ impl<S: Store> Hub<S> {
     /// A month's books, as known at a commit.
     ///
     /// # Errors
-    /// The commit was never reached, or the cut of a closed month is lost; storage failed.
+    /// The commit was never reached; storage failed.
     pub fn month_books(&self, month: Month, at: CommitPosition) -> Result<MonthBooks> {
         let known = Replay::<Counts>::at(&self.rows(), at)?.view().clone();
-        let closed = known.books().closed(month);
-        let before = match known.books().closed_before(month) {
+        let closed = self.closed(known.books(), month)?;
+        let before = self.held_closings(known.books())?;
+        let before = match before.into_iter().rfind(|(before, _)| *before < month) {
             // Of the open months the first has what came too late, and no other.
             Some((before, _)) if closed.is_none() && before.next() != month => None,
-            Some((before, commit)) => Some((before, self.counts_at_closing(before, commit)?)),
+            Some((before, commit)) => Some((before, self.counts_at(commit)?)),
             None => None,
         };
         let counts = match closed {
             Some(_) if planted(Bug::ClosedMonthMoves) => known,
-            Some(commit) => self.counts_at_closing(month, commit)?,
+            Some(commit) => self.counts_at(commit)?,
             None => known,
         };
         Ok(MonthBooks { closed, counts, before })
@@ -320,13 +321,38 @@ impl<S: Store> Hub<S> {
         Ok(reconciliation.rows())
     }
 
-    fn counts_at_closing(&self, month: Month, commit: CommitPosition) -> Result<Counts> {
-        self.counts_at(commit).map_err(|why| match why {
-            Error::Rejected(why) => Error::Rejected(format!(
-                "{month} was closed at a commit that this cloud lost with the end of its logs ({why}); \
-                 `view totals` without --month shows what is held"
-            )),
-            why => why,
-        })
+    /// The months that are closed, and the commits whose cuts hold their figures.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn closed_months(&self) -> Result<Vec<(Month, CommitPosition)>> {
+        self.held_closings(self.counts().books())
+    }
+
+    /// The months that were closed at commits that this cloud lost with the end of its logs: they are open, until they
+    /// are closed again.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn lost_closings(&self) -> Result<Vec<Month>> {
+        let books = self.counts().books();
+        let held = self.held_closings(books)?;
+        let lost = books.closed_months().filter(|closing| !held.contains(closing));
+        Ok(lost.map(|(month, _)| month).collect())
+    }
+
+    fn held_closings(&self, books: &Books) -> Result<Vec<(Month, CommitPosition)>> {
+        let mut held = Vec::new();
+        for (month, commit) in books.closed_months() {
+            if self.rows().get::<CommitRow>(&commit)?.is_some() {
+                held.push((month, commit));
+            }
+        }
+        Ok(held)
+    }
+
+    fn closed(&self, books: &Books, month: Month) -> Result<Option<CommitPosition>> {
+        let held = self.held_closings(books)?;
+        Ok(held.into_iter().find_map(|(closed, commit)| (closed == month).then_some(commit)))
     }
 }

@@ -8,7 +8,7 @@
 use crate::counts::Counts;
 use crate::planted::{Bug, planted};
 use std::collections::BTreeMap;
-use tallyroll_schema::SubjectId;
+use tallyroll_schema::{DeviceId, SubjectId, UserAlias};
 
 /// Where an account's credits are. Thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +59,15 @@ impl Funds {
         Self::by(counts, |subject| subject)
     }
 
+    /// What is with an alias that nobody is known by: charged to no account, and in none.
+    pub fn of_nobody(counts: &Counts) -> BTreeMap<(DeviceId, UserAlias), Self> {
+        let nobodys =
+            |of: (DeviceId, UserAlias)| counts.subject(of.0, of.1).is_none().then_some(of);
+        let mut funds = BTreeMap::new();
+        Self::add_used(&mut funds, counts, nobodys);
+        funds
+    }
+
     fn by(counts: &Counts, whose: impl Fn(SubjectId) -> SubjectId) -> BTreeMap<SubjectId, Self> {
         let mut funds = BTreeMap::<SubjectId, Self>::new();
         for (subject, granted) in counts.granted() {
@@ -67,17 +76,24 @@ impl Funds {
         for (subject, corrected) in counts.books().corrections() {
             funds.entry(whose(subject)).or_default().corrected += corrected;
         }
+        Self::add_used(&mut funds, counts, |of| counts.subject(of.0, of.1).map(&whose));
+        funds
+    }
+
+    fn add_used<K: Ord>(
+        funds: &mut BTreeMap<K, Self>,
+        counts: &Counts,
+        whose: impl Fn((DeviceId, UserAlias)) -> Option<K>,
+    ) {
         for (key, usage) in counts.usage() {
-            let Some(subject) = counts.subject(key.device, key.user) else { continue };
-            let funds = funds.entry(whose(subject)).or_default();
+            let Some(key) = whose((key.device, key.user)) else { continue };
+            let funds = funds.entry(key).or_default();
             funds.charged += usage.charged;
             funds.held += usage.held;
         }
         for (key, lease) in counts.rights().leases() {
-            let Some(subject) = counts.subject(key.device, key.user) else { continue };
-            let funds = funds.entry(whose(subject)).or_default();
-            funds.leased += lease.outstanding().max(0);
+            let Some(key) = whose((key.device, key.user)) else { continue };
+            funds.entry(key).or_default().leased += lease.outstanding().max(0);
         }
-        funds
     }
 }

@@ -25,6 +25,18 @@ fn a_first_start_cut_short_is_completed_by_the_next() {
     assert_eq!(again.last_commit(), hub.last_commit(), "and published once");
 }
 
+/// Later ones have the seconds since 2020.
+#[test]
+fn the_commits_of_a_new_stores_first_process_have_the_first_epoch() {
+    let (at, credits) = (1_577_836_800_000 + 7_000, Credits::from_thousandths(1));
+    let hub = opened(MemoryStore::default(), None, at);
+    assert_eq!(hub.last_commit().epoch, 1);
+    let mut hub = opened(hub.store().clone(), None, at + 2_000);
+    let now = Now { wall: Wall(at + 2_000), ..Now::default() };
+    hub.grant(now, SubjectId([6; 16]), credits, String::new()).expect("grants");
+    assert_eq!(hub.last_commit().epoch, 9);
+}
+
 /// Fails as it is told.
 #[derive(Default)]
 struct Failing(MemoryStore, Option<Kind>);
@@ -90,6 +102,21 @@ fn a_full_store_is_tried_again_and_goes_on_when_there_is_room() {
     assert_eq!(hub.rows().get::<RoomProbe>(&()).expect("reads"), None, "nothing is left of it");
     grant(&mut hub).expect("there is room");
     assert_eq!(hub.counts().granted().values().sum::<i128>(), 2);
+}
+
+/// No more is tried for than a mebibyte, however large the write was.
+#[test]
+fn a_store_too_full_for_a_large_write_is_full_no_longer_once_the_largest_probe_finds_room() {
+    let (mut hub, _) = failing();
+    let mut rows = hub.rows();
+    rows.put(&(), &RoomProbe(Bytes(vec![0; 2 * *PROBE_BYTES.end()])));
+    let large = rows.into_changes();
+    hub.store.1 = Some(Kind::Full);
+    assert_eq!(hub.commit_changes(large).expect_err("no room").kind(), Kind::Full);
+    assert!(hub.is_full());
+    hub.store.1 = None;
+    hub.try_room().expect("there is room");
+    assert!(!hub.is_full());
 }
 
 #[test]

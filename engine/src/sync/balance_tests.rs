@@ -208,6 +208,23 @@ fn the_flag_is_set_by_what_the_server_did_and_not_by_the_pages_of_the_job() {
     assert!(!play.is_flagged());
 }
 
+/// The word that came with an act, at the same moment, has it in it.
+#[test]
+fn what_the_server_did_and_told_at_once_sets_no_flag_in_the_next_job() {
+    let mut play = Play::login(SettlementPolicy::ServerSettles, SyncMode::Flag);
+    play.begin(1);
+    play.scan(1, MONO);
+    play.end(1);
+    play.sync();
+    play.mail(1, 5, MONO);
+    play.sync();
+    play.shows(97_500, 97_500);
+    play.begin(2);
+    play.scan(2, MONO);
+    play.sync();
+    assert!(!play.is_flagged());
+}
+
 /// The cloud had not heard of the second job when it told: the word comes in the middle of it.
 #[test]
 fn a_word_that_comes_in_the_middle_of_a_job_is_taken_in_at_its_end() {

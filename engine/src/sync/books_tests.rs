@@ -3,7 +3,7 @@
 //! Invariant tested: what is given back is in the pool, and no more of a charge than it took; a closed
 //! month's figures are those of its cut. Statements of any history are tested in the counts.
 
-use super::pair::{TestDevice, capture, enrol, hub, now, talk_at};
+use super::pair::{TestDevice, capture, enrol, hub, now, talk, talk_at};
 use crate::counts::Month;
 use crate::hub::{Correction, Hub, Named};
 use crate::store::MemoryStore;
@@ -181,6 +181,41 @@ fn a_closed_month_is_its_cut() {
     assert!(booked(november.next().next()).is_none());
     let again = hub.close_month(now(20 * DAY), november).expect_err("is closed").to_string();
     assert!(again.contains("closed already"), "{again}");
+}
+
+/// A closing that came back from a device named a cut that nobody has any more: its month, and the next one, could not
+/// be shown or closed, for ever.
+#[test]
+fn a_month_whose_cut_was_lost_is_open_until_it_is_closed_again() {
+    let (mut hub, mut device, _) = charged();
+    let november = Month::of(2026, 11).expect("is a month");
+    let begins = november.next().begins().0 / 1000 - now(0).wall.0 / 1000;
+    talk(&mut device, &mut hub);
+    let store = hub.store().clone();
+    capture(&mut device, 3, 12);
+    deliver(&mut device, &mut hub, 13); // a commit after those that are kept
+    let lost = hub.close_month(now(begins), november).expect("closes");
+    talk_at(&mut device, &mut hub, begins + 1);
+
+    let mut hub = hub.restart_on(store, now(begins + 2));
+    talk_at(&mut device, &mut hub, begins + 3);
+    assert_eq!(hub.recovery(), None);
+    assert_eq!(hub.counts().books().closed(november), Some(lost), "it was given back");
+    assert_eq!(hub.closed_months().expect("reads"), []);
+    assert_eq!(hub.lost_closings().expect("reads"), [november]);
+    for month in [november, november.next()] {
+        let books = hub.month_books(month, hub.last_commit()).expect("is shown");
+        assert_eq!((books.closed, books.before.map(|(last, _)| last)), (None, None));
+    }
+    let at = now(begins + 40 * DAY);
+    let why = hub.close_month(at, november.next()).expect_err("comes later").to_string();
+    assert!(why.starts_with("2026-11 is not closed; close it first"), "{why}");
+    let commit = hub.close_month(at, november).expect("closes again");
+    assert_eq!(hub.closed_months().expect("reads"), [(november, commit)]);
+    assert_eq!(hub.lost_closings().expect("reads"), []);
+    hub.close_month(at, november.next()).expect("follows");
+    let books = hub.month_books(november.next(), hub.last_commit()).expect("is shown");
+    assert_eq!(books.before.map(|(last, _)| last), Some(november));
 }
 
 #[test]

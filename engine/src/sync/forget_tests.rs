@@ -7,8 +7,10 @@ use super::pair::{TestDevice, capture, enrol, hub, now, talk_at};
 use crate::hub::{Forgetting, Hub};
 use crate::store::MemoryStore;
 use crate::sync::Effect;
+use tallyroll_schema::event::counts::{JobBegun, SettlementPolicy};
+use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::DirectoryEntry;
-use tallyroll_schema::{Hash, SubjectId, UserAlias};
+use tallyroll_schema::{Hash, JobId, SubjectId, UserAlias};
 
 const SUBJECT: SubjectId = SubjectId([7; 16]);
 /// As [`capture`] calls its user.
@@ -16,7 +18,7 @@ const ALIAS: UserAlias = UserAlias([8; 16]);
 const LATE: UserAlias = UserAlias([9; 16]);
 const KNOWN_BY: Hash = Hash([1; 32]);
 
-fn mint(device: &mut TestDevice, name: &str, alias: UserAlias) {
+pub(super) fn mint(device: &mut TestDevice, name: &str, alias: UserAlias) {
     let entry = DirectoryEntry { alias, sealed: vec![1; 80] };
     device.mint(vec![(name.into(), entry)]).expect("mints");
 }
@@ -171,4 +173,23 @@ fn a_name_that_comes_late_is_recognised_until_its_device_confirms() {
     assert_eq!(state(&hub, &away), Some(Forgetting::Erased));
     hub.erase_forgotten(now(7)).expect("tidies");
     assert!(!hub.awaits_forgotten_names(), "nobody can bring them any more");
+}
+
+/// Who has no name any more may be the one who acts now, under another alias.
+#[test]
+fn a_job_is_its_users_as_long_as_they_have_a_name_here() {
+    let mut hub = hub();
+    let mut one = enrol(&mut hub, "one", 31);
+    mint(&mut one, "ada", ALIAS);
+    mint(&mut one, "bert", LATE);
+    let (job, policy) = (JobId([1; 8]), SettlementPolicy::ServerSettles);
+    let begun = JobBegun { job, user: ALIAS, policy };
+    one.commit(now(4), &[(LogClass::Ledger, begun.into())]).expect("commits");
+    let others = |one: &TestDevice, user: Option<UserAlias>| {
+        one.terms_for(job, user).expect("reads").job.expect("has begun").user
+    };
+    assert_eq!(others(&one, Some(LATE)), Some(ALIAS));
+    assert_eq!([Some(ALIAS), None].map(|user| others(&one, user)), [None, None]);
+    one.forget_names(&["ada".into()]).expect("deletes");
+    assert_eq!(others(&one, Some(LATE)), None);
 }

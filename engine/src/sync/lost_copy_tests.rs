@@ -14,6 +14,7 @@ use crate::store::{MemoryStore, Rows};
 use core::ops::ControlFlow;
 use std::collections::BTreeSet;
 use tallyroll_schema::event::Bytes;
+use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::{EpochId, Event, Hash, LogId, Position, Record, SubjectId, UserAlias};
@@ -181,6 +182,35 @@ fn everything_is_folded_anew_at_once_and_then_not_for_a_while() {
     assert_eq!(captured(&hub), 3);
     hub.settle_counts(now(due.as_secs() + 1)).expect("settles");
     assert_eq!((captured(&hub), hub.settle_due()), (2, None));
+}
+
+/// What waits to be sealed is not in the store that all is folded from.
+#[test]
+fn a_device_counts_anew_only_once_nothing_waits_to_be_sealed() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    let LogStatus { log, epoch, durable_local: seq, .. } =
+        device.status().expect("reads").logs[0].clone();
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let record = Bytes(record_at(&hub, log, epoch, seq));
+    let mut device = device.moved_copy(now(14), Hash([78; 32])); // goes on in another epoch
+    let pages = |device: &TestDevice| {
+        device.counts().usage().values().map(|usage| usage.captured).sum::<u64>()
+    };
+    let nothing = || Effect::GiveBack(Vec::new());
+    let again = EventResubmitted { resubmitted_from: Position { log, epoch, seq }, record };
+    device.commit(now(15), &[(LogClass::Ledger, again.into())]).expect("commits");
+    capture(&mut device, 4, 16);
+    device.perform(now(17), nothing()).expect("performs");
+    assert_eq!(pages(&device), 6, "one of them twice, for a while");
+    let beat = || (LogClass::Telemetry, Event::from(HeartbeatSent { uptime_seconds: 1 }));
+    device.commit(now(18), &[beat(), beat()]).expect("commits");
+    device.perform(now(19), nothing()).expect("performs");
+    assert_eq!(pages(&device), 6, "as many wait in both logs");
+    device.seal(now(20)).expect("seals");
+    assert_eq!(pages(&device), 5);
+    assert_eq!(device.copy(now(21)).counts(), device.counts());
 }
 
 /// What was recorded again is not recorded again by its second place: it would count nowhere.

@@ -10,13 +10,15 @@ use crate::device::{LogStatus, Retention};
 use crate::hub::{Gap, Hub};
 use crate::merge::Refusal;
 use crate::store::{MemoryStore, Store};
-use crate::sync::{Effect, Reply};
+use crate::sync::{Effect, Fetch, Reply};
+use core::ops::ControlFlow;
 use core::time::Duration;
+use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::alerts::HeartbeatSent;
 use tallyroll_schema::event::counts::{ColorMode, CountSource};
-use tallyroll_schema::event::log::LogClass;
+use tallyroll_schema::event::log::{EventResubmitted, LogClass};
 use tallyroll_schema::wire::{ErrorCode, Message};
-use tallyroll_schema::{Act, Event, Hash, JobId, UserAlias};
+use tallyroll_schema::{Act, Event, Hash, JobId, Position, UserAlias};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const KEEP_ALL: Retention = Retention { keep: Duration::MAX, limit: None };
@@ -237,6 +239,60 @@ fn a_history_that_hangs_on_what_was_pruned_is_not_set_aside() {
     assert_eq!(diverged(&mut device), Reply::StartOver, "nothing is beyond its receipt");
     let gone = Reply::Stays(log, epoch, Refusal::Pruned { from: 1, end });
     assert_eq!(diverged(&mut device), gone, "the cloud does not even hold what it receipted");
+}
+
+/// What its receipt covers is not in doubt, also in an epoch that was another history before.
+#[test]
+fn what_was_adopted_beyond_a_receipt_is_set_aside_and_what_was_pruned_below_it_is_let_be() {
+    let (mut device, mut hub) = filled(60);
+    let LogStatus { log, epoch, receipt, .. } = logs(&device)[0].clone();
+    let held = receipt.expect("is receipted").head;
+    let mut copy = device.copy(now(900));
+    capture(&mut copy, 1, 901);
+    seal_and_talk(&mut copy, &mut hub);
+    let diverged = |device: &mut TestDevice, at| {
+        device.perform(now(at), Effect::Diverged(log, epoch)).expect("performs")
+    };
+    assert_eq!(diverged(&mut device, 1001), Reply::StartOver);
+    let (from, after) = (held.position.seq + 1, held.hash);
+    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
+    let fetched = hub.perform(now(1002), vec![(device.id(), ask)]).expect("reads").remove(0);
+    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
+    for effect in [Effect::Persist(burst), Effect::CaughtUp(log, epoch), Effect::Surveyed] {
+        device.perform(now(1002), effect).expect("performs");
+    }
+    device.set_retention(KEEP_ALL);
+    assert!(press(&mut device, 1003) > 0);
+    assert_eq!(diverged(&mut device, 1004), Reply::StartOver, "the receipt holds");
+}
+
+/// A base that counted it at its old place would count it twice.
+#[test]
+fn what_was_recorded_again_is_not_kept_of_its_old_place_that_is_pruned() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    for at in [10, 11] {
+        capture(&mut device, 1, at);
+        seal_and_talk(&mut device, &mut hub);
+    }
+    let LogStatus { log, epoch, .. } = logs(&device)[0].clone();
+    let mut first = Vec::new();
+    hub.read_log(log, epoch, 1, &mut |_, record| {
+        first = record.bytes.to_vec();
+        ControlFlow::Break(())
+    })
+    .expect("reads");
+    let mut device = device.moved_copy(now(12), Hash([77; 32])); // goes on in another epoch
+    let resubmitted_from = Position { log, epoch, seq: 1 };
+    let again = EventResubmitted { resubmitted_from, record: Bytes(first) };
+    record(&mut device, 13, LogClass::Ledger, again.into());
+    seal_and_talk(&mut device, &mut hub);
+    let before = device.counts().clone();
+    assert_eq!(before.usage().values().map(|usage| usage.captured).sum::<u64>(), 2);
+    device.set_retention(KEEP_ALL);
+    assert!(press(&mut device, 1000) > 0);
+    assert_eq!(device.pruned_from_view().expect("reads"), 1, "the old place");
+    assert_same(&device.restart(now(1001)), &before);
 }
 
 #[test]

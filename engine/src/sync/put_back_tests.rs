@@ -3,14 +3,16 @@
 //! Invariant: what it writes before it knows contradicts nothing that a device holds; what was lent is known
 //! before anything is lent; and what was decided later holds over what was lost and comes back.
 
+use super::forget_tests::mint;
 use super::lease_tests::{ask, credits, spend, sync, two_devices};
-use super::pair::{TENANT, enrol, hub, now, talk};
+use super::pair::{TENANT, TestDevice, enrol, hub, now, talk};
 use super::{Effect, Fetch, Reply};
 use crate::counts::card;
 use crate::hub::mark_restored;
 use std::collections::BTreeSet;
-use tallyroll_schema::Hash;
 use tallyroll_schema::event::counts::RateCard;
+use tallyroll_schema::wire::names_digest;
+use tallyroll_schema::{EpochId, Hash, UserAlias};
 
 fn card(version: u32) -> RateCard {
     RateCard { version, ..card::default_card() }
@@ -164,4 +166,67 @@ fn what_is_decided_later_holds_over_what_was_lost() {
         assert_eq!(overdraft(hub.restart(now(50)).counts().rights()), credits(0));
         assert_eq!(overdraft(device.counts().rights()), credits(0));
     }
+}
+
+/// Its cloud says which accounts and which names it has: what the device sends of its names, then.
+fn hears(device: &mut TestDevice, accounts: u32, names: Option<&[UserAlias]>) -> Vec<UserAlias> {
+    let epoch = EpochId { counter: accounts, nonce: [0; 16] };
+    let names = names.map(|names| names_digest(names.iter().copied()));
+    match device.perform(now(9), Effect::Accounts { epoch, names }).expect("performs") {
+        Reply::Directory(entries) => entries.into_iter().map(|entry| entry.alias).collect(),
+        Reply::Done => Vec::new(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// It confirms these.
+fn stores(device: &mut TestDevice, names: &[UserAlias]) {
+    device.perform(now(9), Effect::DirectoryStored(names.to_vec())).expect("notes it");
+}
+
+/// After that it says which ones it has.
+fn says(device: &mut TestDevice, names: &[UserAlias]) {
+    let digest = names_digest(names.iter().copied());
+    device.perform(now(9), Effect::Names(digest)).expect("notes it");
+}
+
+#[test]
+fn names_come_again_where_a_cloud_has_others_than_it_said() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    let [ada, bert, other] = [1, 2, 3].map(|byte| UserAlias([byte; 16]));
+    mint(&mut device, "ada", ada);
+    mint(&mut device, "bert", bert);
+    assert_eq!(hears(&mut device, 0, Some(&[])), [ada, bert], "it never had them");
+    stores(&mut device, &[ada]);
+    let unstored = device.unstored_directory().expect("reads");
+    let unstored: Vec<_> = unstored.iter().map(|entry| entry.alias).collect();
+    assert_eq!(unstored, [bert], "that one was not confirmed");
+    says(&mut device, &[ada, other]);
+    let again = hears(&mut device, 0, Some(&[ada, other]));
+    assert_eq!(again, [ada, bert], "a word says nothing of ours while one of them is to go");
+
+    stores(&mut device, &[ada, bert]);
+    assert_eq!(hears(&mut device, 0, Some(&[ada, bert])), [], "those that it confirmed");
+    let and_a_copys = [ada, bert, other];
+    says(&mut device, &and_a_copys);
+    assert_eq!(hears(&mut device, 0, Some(&and_a_copys)), [], "those that it said");
+    stores(&mut device, &[ada]);
+    assert_eq!(hears(&mut device, 0, Some(&and_a_copys)), [], "it was there before");
+    assert_eq!(hears(&mut device, 1, None), [ada, bert], "other accounts, which say no names");
+}
+
+/// It was put back after it had confirmed a name, and before it said which names it has.
+#[test]
+fn a_name_that_is_lost_as_soon_as_it_was_confirmed_comes_again() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    let [ada, bert, other] = [1, 2, 3].map(|byte| UserAlias([byte; 16]));
+    mint(&mut device, "ada", ada);
+    assert_eq!(hears(&mut device, 0, Some(&[])), [ada]);
+    stores(&mut device, &[ada]);
+    says(&mut device, &[ada, other]); // a copy brought that one
+    mint(&mut device, "bert", bert);
+    stores(&mut device, &[bert]);
+    assert_eq!(hears(&mut device, 0, Some(&[ada, other])), [ada, bert]);
 }

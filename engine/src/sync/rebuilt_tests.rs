@@ -13,7 +13,7 @@ use core::time::Duration;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::wire::{Hello, Message};
-use tallyroll_schema::{Hash, PublicKey, TenantId};
+use tallyroll_schema::{Hash, PublicKey, SubjectId, TenantId};
 
 pub(super) type TestHub = Hub<MemoryStore>;
 
@@ -135,9 +135,24 @@ fn a_device_can_prove_its_enrolment_once_it_was_linked() {
     talk(&mut device, &mut hub);
     let proven = hub.enrolled_once(&hello(&device));
     assert_eq!(proven.map(|(id, name, _)| (id, name)), Some((device.id(), "a".into())));
-    assert!(hello(&device).enrolment.is_some());
+    let shown = hello(&device).enrolment.expect("is there");
+    assert_eq!(shown.renewed, None, "its keys are its first");
     let commit = hub.last_commit();
     assert_eq!(hub.restart(now(20)).last_commit(), commit, "and is told once");
+}
+
+/// All that its cloud told it before it was ever linked is one burst, which one head closes.
+#[test]
+fn a_proof_that_is_too_long_for_a_hello_is_not_shown() {
+    for (told, shown) in [(2, true), (u8::MAX, false)] {
+        let mut hub = hub();
+        let mut device = enrol(&mut hub, "a", 11);
+        for number in 0..told {
+            hub.forget(now(4), SubjectId([number; 16]), Vec::new()).expect("forgets");
+        }
+        talk(&mut device, &mut hub);
+        assert_eq!(hello(&device).enrolment.is_some(), shown, "{told} batches more");
+    }
 }
 
 #[test]

@@ -293,3 +293,39 @@ fn a_device_whose_place_another_ones_keys_took_says_so() {
     }
     assert!(device.status().expect("reads").keys_lost);
 }
+
+/// Its cloud was put back in its place: what it tells now stands in an earlier epoch than what it had told by a clock
+/// that was months ahead.
+#[test]
+fn what_is_shown_is_of_the_latest_epoch_and_not_of_the_last_to_arrive() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "a", 11);
+    record_and_sync(&mut device, &mut hub, 5);
+    let store = hub.store().clone();
+    let ledger = device.status().expect("reads").logs[0].clone();
+    let held = ledger.receipt.expect("is receipted").head;
+    device.rotate_keys(now(12), Signer::from_seed(&[21; 32]), Hash([21; 32])).expect("rotates");
+    let (log, epoch, from, after) = (ledger.log, ledger.epoch, held.position.seq + 1, held.hash);
+    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
+    let Reply::Fetched(changed) = device.perform(now(12), ask).expect("reads") else {
+        panic!("sends nothing")
+    };
+    let mut heard = |at: u64| {
+        let mut hub = hub.restart_on(store.clone(), now(at));
+        // The device has yet to tell what it holds: this stands in an epoch of its own.
+        let brought = vec![(device.id(), Effect::Persist(changed.clone()))];
+        hub.perform(now(at), brought).expect("takes it");
+        let (log, epoch) = hub.log_about(device.id()).expect("has one");
+        let ask = Fetch { log, epoch, from: 0, after: Hash::ZERO, bytes_max: 1 << 20 };
+        let told = hub.perform(now(at), vec![(device.id(), Effect::Fetch(ask))]);
+        let Reply::Fetched(burst) = told.expect("reads").remove(0) else { panic!("tells nothing") };
+        device.perform(now(at), Effect::Persist(burst)).expect("takes it");
+        let renewed = hello(&device).enrolment.and_then(|proof| proof.renewed);
+        (epoch, renewed.expect("names the keys of today").head.head.position.epoch)
+    };
+    let (ahead, shown) = heard(9_000_000);
+    assert_eq!(shown, ahead);
+    let (behind, shown) = heard(20);
+    assert!(behind.counter < ahead.counter, "{behind} before {ahead}");
+    assert_eq!(shown, ahead);
+}
