@@ -14,6 +14,7 @@ use crate::links::endpoint::EndpointSecret;
 use crate::people::People;
 use crate::people::sealed::{DirectoryKey, DirectoryKeyError};
 use redb::backends::FileBackend;
+use rustix::fs::{Advice, fadvise};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -158,7 +159,12 @@ fn open_replica(
 pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|why| storage("opening the file", why))
+    let file = options.open(path).map_err(|why| storage("opening the file", why))?;
+    // Read is what the disk holds: after a sync that failed the system believes clean what never came there, and who
+    // goes on with that loses it much later, with the power.
+    let forget = fadvise(&file, 0, None, Advice::DontNeed);
+    forget.map_err(|why| storage("reading the file anew", why.into()))?;
+    Ok(file)
 }
 
 /// Opens the store in a file.

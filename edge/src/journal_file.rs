@@ -1,8 +1,10 @@
 //! The journal's file on a real disk.
 //!
 //! Invariant: `sync` is fdatasync; the file is preallocated by the journal, so a
-//! commit changes no metadata and costs one flush.
+//! commit changes no metadata and costs one flush. What a process finds at its start
+//! is what the disk holds.
 
+use rustix::fs::{Advice, fadvise};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -16,8 +18,16 @@ impl DiskFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        Ok(Self(options.open(path)?))
+        let file = options.open(path)?;
+        read_anew(&file)?;
+        Ok(Self(file))
     }
+}
+
+/// Has the system forget what it has of a file, so that what is read is what the disk holds. After a sync that failed
+/// the system believes clean what never came there; who goes on with that loses it much later, with the power.
+pub(crate) fn read_anew(file: &File) -> io::Result<()> {
+    Ok(fadvise(file, 0, None, Advice::DontNeed)?)
 }
 
 impl JournalFile for DiskFile {

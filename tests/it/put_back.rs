@@ -29,6 +29,10 @@ impl Snapshot {
             std::fs::write(cloud.data().join(name), bytes).unwrap();
         }
         cloud.start_again();
+    }
+
+    fn put_back_unseen(&self, cloud: &mut Cloud) {
+        self.put_back(cloud);
         assert_eq!(cloud.json(&["doctor"])["frozen"], Value::Null, "nothing shows");
     }
 }
@@ -53,7 +57,7 @@ fn what_was_lent_is_known_before_anything_is_lent() {
     let held = left(&branch);
     branch.stop();
 
-    snapshot.put_back(&mut cloud);
+    snapshot.put_back_unseen(&mut cloud);
     branch.start();
     wait_thawed(&cloud, &branch);
     settled(&cloud, Books { charged: 310, leased: held, pool: 690 - held, ..NOTHING });
@@ -94,7 +98,7 @@ fn what_is_decided_before_a_device_tells_contradicts_nothing_that_it_holds() {
     wait_until(PATIENCE, "berta is known", || cloud.run(&["balance", "berta"]).code() == Some(0));
     branch.stop();
 
-    snapshot.put_back(&mut cloud);
+    snapshot.put_back_unseen(&mut cloud);
     publish(&cloud, "3.000");
     branch.start();
     wait_thawed(&cloud, &branch);
@@ -135,7 +139,7 @@ fn who_was_forgotten_in_what_was_lost_is_forgotten_again_at_once() {
     });
     branch.stop();
 
-    snapshot.put_back(&mut cloud);
+    snapshot.put_back(&mut cloud); // which shows: names were erased from the file by writing another
     assert_eq!(users(&cloud), ["anna"]);
     branch.start();
     wait_thawed(&cloud, &branch);
@@ -160,7 +164,7 @@ fn the_books_add_up_also_where_nobody_knows_whose_an_alias_is() {
     });
     branch.stop();
 
-    snapshot.put_back(&mut cloud);
+    snapshot.put_back(&mut cloud); // which shows: names were erased from the file by writing another
     branch.start();
     wait_thawed(&cloud, &branch);
     settled(&cloud, Books { charged: 3, pool: 90, leased: 7, ..NOTHING });

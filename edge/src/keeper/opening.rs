@@ -6,7 +6,7 @@
 use super::{Clock, DiskDevice};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
-use crate::journal_file::DiskFile;
+use crate::journal_file::{DiskFile, read_anew};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -154,7 +154,9 @@ fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDe
 pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map_err(|source| storage("opening the store", source))
+    let file = options.open(path).map_err(|source| storage("opening the store", source))?;
+    read_anew(&file).map_err(|source| storage("reading the store anew", source))?;
+    Ok(file)
 }
 
 /// Opens the store in a file.

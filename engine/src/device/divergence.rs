@@ -43,7 +43,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// The cloud has another history of this epoch of ours: ours is set aside from
     /// the last receipt on, and if we are writing it, the next epoch begins.
     pub(super) fn diverged(&mut self, now: Now, log: LogId, epoch: EpochId) -> Result<Reply> {
-        let Some(class) = self.own_class(log) else { return Ok(Reply::Done) };
+        let Some(class) = self.own_class(log) else { return self.follow(now, log, epoch) };
         self.seal(now)?;
         let key = (log, epoch);
         let mut rows = Rows::new(self.config.tenant, &self.store);
@@ -102,6 +102,38 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let changes = rows.into_changes();
         self.commit_changes(changes)?;
         self.go_on_in(now, logs)?;
+        Ok(Reply::StartOver)
+    }
+
+    /// The cloud has another history of a log of its own than it gave us: it was put back, and a copy of this
+    /// device told it less than we hold. What it has now holds; all that it gave before is set aside, and asked for anew.
+    fn follow(&mut self, now: Now, log: LogId, epoch: EpochId) -> Result<Reply> {
+        self.seal(now)?;
+        let mut rows = Rows::new(self.config.tenant, &self.store);
+        let mut epochs = Vec::new();
+        rows.scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
+            epochs.extend(split_epoch_key(key).map(|key| (key, Tip::from(row))));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if epochs.is_empty() {
+            let why = "another history is told of a log of which nothing is held here";
+            return Ok(Reply::Stays(log, epoch, Refusal::Denied(why.into())));
+        }
+        for (key, tip) in epochs {
+            let before: Option<DivergenceRow> = rows.get(&key)?;
+            let number = before.map_or(0, |row| row.number + 1);
+            set_aside(&mut rows, key, number, Tip::START)?;
+            let (divergent, from) = (tip.head(key.0, key.1), 0);
+            let (pending, resubmitted) = (false, 0);
+            rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
+        }
+        let history = self.history()?;
+        let enrolled = history.enrolled.filter(|place| place.log != log);
+        rows.put(&(), &DeviceHistory { enrolled, ..history });
+        rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
+        let changes = rows.into_changes();
+        self.commit_changes(changes)?;
+        self.go_on_in(now, Vec::new())?;
         Ok(Reply::StartOver)
     }
 

@@ -150,12 +150,12 @@ impl Session {
         self.stop(error);
     }
 
-    /// What either end found of a log of ours: another history than the peer's.
+    /// What either end found, as a device: another history than the peer's, of a log of ours, which is set right, or of
+    /// one of the cloud's, which it says anew.
     pub(super) fn diverge(&mut self, error: &ErrorMessage) {
         let of_an_epoch = error.log.zip(error.epoch).filter(|_| error.code == ErrorCode::Fork);
         if let Some((log, epoch)) = of_an_epoch
             && self.config.role == Role::Device
-            && self.outgoing.is_own(log)
         {
             self.set_aside(log, epoch);
         }

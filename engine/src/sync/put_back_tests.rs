@@ -8,10 +8,11 @@ use super::lease_tests::{ask, credits, spend, sync, two_devices};
 use super::pair::{TENANT, TestDevice, enrol, hub, now, talk};
 use super::{Effect, Fetch, Reply};
 use crate::counts::card;
-use crate::hub::mark_restored;
+use crate::hub::{Hub, mark_restored};
+use crate::store::MemoryStore;
 use std::collections::BTreeSet;
 use tallyroll_schema::event::counts::RateCard;
-use tallyroll_schema::wire::names_digest;
+use tallyroll_schema::wire::{Message, names_digest};
 use tallyroll_schema::{EpochId, Hash, UserAlias};
 
 fn card(version: u32) -> RateCard {
@@ -166,6 +167,43 @@ fn what_is_decided_later_holds_over_what_was_lost() {
         assert_eq!(overdraft(hub.restart(now(50)).counts().rights()), credits(0));
         assert_eq!(overdraft(device.counts().rights()), credits(0));
     }
+}
+
+/// A copy of a device told the cloud that it holds no more than is left; then the cloud wrote over what the original
+/// holds, and neither took the other's, for ever.
+#[test]
+fn what_was_written_over_because_a_copy_held_less_is_said_anew() {
+    let (mut hub, mut one, _) = two_devices(100);
+    sync(&mut hub, &mut one, &[], 9);
+    let mut copy = one.copy(now(9));
+    let store = hub.store().clone();
+    ask(&mut one, 60, 60);
+    sync(&mut hub, &mut one, &[], 10);
+    let mut hub = hub.restart_on(store, now(20));
+    ask(&mut copy, 20, 20);
+    sync(&mut hub, &mut copy, &[], 21);
+    assert_eq!(hub.recovery(), None, "the copy holds no more");
+    let (log, _) = hub.log_about(one.id()).expect("has one");
+    let theirs = |hub: &Hub<MemoryStore>, device: &TestDevice| {
+        let offers = hub.offers(device.id()).expect("reads").into_iter();
+        offers.map(|offer| offer.head).filter(|head| head.position.log == log).collect::<Vec<_>>()
+    };
+    let held = |device: &TestDevice| {
+        let held = device.opening().expect("reads").held.into_iter();
+        let heads = held.filter_map(|((of, epoch), tip)| tip.head(of, epoch));
+        heads.filter(|head| head.position.log == log).collect::<Vec<_>>()
+    };
+    assert_ne!(held(&one), theirs(&hub, &one));
+    talk(&mut one, &mut hub);
+    assert_eq!(held(&one), theirs(&hub, &one), "what the cloud has now holds");
+    let leases = |counts: &crate::counts::Counts| {
+        counts.rights().leases().values().map(|lease| lease.granted).sum::<i128>()
+    };
+    assert_eq!(leases(one.counts()), leases(hub.counts()));
+    let seen = talk(&mut one, &mut hub);
+    assert!(!seen.iter().any(|message| matches!(message, Message::Error(_))), "{seen:?}");
+    let before = one.counts().clone();
+    assert_eq!(one.restart(now(30)).counts(), &before);
 }
 
 /// Its cloud says which accounts and which names it has: what the device sends of its names, then.

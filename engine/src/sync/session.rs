@@ -264,7 +264,8 @@ impl Session {
                 self.give_credit(bytes);
                 match self.incoming.refused(epoch, &refusal) {
                     Ok(want) => self.send(Message::Want(want)),
-                    Err(error) => self.stop(error),
+                    Err(error) if self.outgoing.is_own(epoch.0) => self.stop(error),
+                    Err(error) => self.stop_or_diverge(error),
                 }
             }
             Reply::Fetched(burst) => {

@@ -251,10 +251,10 @@ fn once_its_history_is_another_a_session_says_nothing_unless_it_cannot_be_set_as
 }
 
 #[test]
-fn who_is_told_of_a_fork_sets_aside_what_is_its_own() {
+fn who_is_told_of_a_fork_sets_aside_what_is_its_own_or_its_clouds() {
     let ours = || offering(&[offer(1, 3, OfferKind::Open), offer(2, 3, OfferKind::GivenBack)]);
     assert_eq!(tell(&mut greeted(Role::Device, ours()), stopped(1, "a copy")), [diverged(1)]);
-    assert_eq!(tell(&mut greeted(Role::Device, ours()), stopped(2, "a copy")), []);
+    assert_eq!(tell(&mut greeted(Role::Device, ours()), stopped(2, "a copy")), [diverged(2)]);
     assert_eq!(tell(&mut greeted(Role::Cloud, ours()), stopped(1, "a copy")), []);
 }
 

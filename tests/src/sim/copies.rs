@@ -107,6 +107,7 @@ impl World {
         self.cloud.disk = backup.disk.image();
         if in_place {
             self.cloud.allocations = self.cloud.allocations_then;
+            self.cloud.back_at = self.now + Duration::from_secs(1);
             self.truth.tails_lost_unnoticed += 1;
             self.note_lent(before)?;
         } else {

@@ -184,6 +184,8 @@ pub struct CloudMachine {
     pub allocations: u64,
     /// What it was when its disk was copied.
     pub allocations_then: u64,
+    /// Nobody puts a store back within the second in which a process began.
+    pub back_at: Duration,
 }
 
 impl CloudMachine {
@@ -199,6 +201,7 @@ impl CloudMachine {
             backup: None,
             allocations: 0,
             allocations_then: 0,
+            back_at: Duration::ZERO,
         }
     }
 

@@ -97,6 +97,10 @@ impl World {
     }
 
     fn start_cloud(&mut self) -> Step {
+        if self.now < self.cloud.back_at {
+            self.at(self.cloud.back_at, Happening::RestartCloud);
+            return Ok(());
+        }
         let nonces = self.entropy.bytes();
         let started = self.cloud.start(&self.cloud.disk, self.plan.redb, self.now, nonces);
         let Some(process) = self.cloud_outcome(started)? else { return Ok(()) };

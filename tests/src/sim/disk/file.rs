@@ -116,6 +116,14 @@ impl File {
         }
     }
 
+    /// What the system believes clean falls out of the cache: from here on it is what the platters hold.
+    pub(super) fn drop_clean(&mut self) {
+        let known: Vec<u64> = self.cache.keys().chain(self.durable.keys()).copied().collect();
+        for number in known.into_iter().filter(|number| !self.dirty.contains_key(number)) {
+            copy(&self.durable, &mut self.cache, number);
+        }
+    }
+
     pub(super) fn lose_power(&mut self, entropy: &mut Entropy, happened: &mut Happened) {
         let survive = [0, 50, 50, 90][entropy.index(4)];
         let dirty = core::mem::take(&mut self.dirty);

@@ -78,6 +78,13 @@ impl Disk {
         self.state().armed = Some((after, accident));
     }
 
+    /// A process that begins has the system forget what it read before, as the rims do.
+    pub fn drop_clean(&self) {
+        let mut state = self.state();
+        state.journal.drop_clean();
+        state.database.drop_clean();
+    }
+
     /// Takes back what has not struck yet.
     pub fn disarm(&self) {
         self.state().armed = None;

@@ -29,6 +29,7 @@ impl SimStore {
     /// # Errors
     /// What redb finds, or an accident of the disk.
     pub fn open(disk: &Disk, redb: bool) -> Result<Self> {
+        disk.drop_clean();
         if redb {
             let backend = DatabaseOn(disk.clone());
             return Ok(Self::Redb(Box::new(RedbStore::open(backend, CACHE_BYTES)?)));
