@@ -15,11 +15,11 @@ LINES_MIN=90
 DECODERS=(
     "record:schema/src/record.rs schema/src/event/mod.rs=from schema/src/cbor.rs=schema_name|json_schema"
     "batch:schema/src/batch.rs schema/src/head.rs=fmt|signed_bytes engine/src/log/seal.rs"
-    "wire:schema/src/wire/mod.rs=is_empty schema/src/wire/frame.rs schema/src/wire/tagged.rs"
+    "wire:schema/src/wire/mod.rs=is_empty|names_digest schema/src/wire/frame.rs schema/src/wire/tagged.rs"
     "enrolment:schema/src/enrol.rs"
     "journal:engine/src/log/journal.rs=is_empty|has_room|content_len|append"
     "join-url:schema/src/join_url.rs"
-    "act:schema/src/act.rs engine/src/counts/decide.rs"
+    "act:schema/src/act.rs=user|page engine/src/counts/decide.rs"
     "server-act:schema/src/server_act.rs schema/src/json_line.rs=expecting"
     "page-log:edge/src/counts/page_log/reading.rs edge/src/counts/page_log/time.rs edge/src/counts/lines.rs"
     "page-log-format:edge/src/counts/page_log/format.rs"

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use tallyroll_cloud::rates;
 use tallyroll_edge::counts::lines::{Line, Lines};
 use tallyroll_edge::counts::{Format, Pages, Reject};
-use tallyroll_engine::counts::{Terms, card, decide};
+use tallyroll_engine::counts::{Standing, Terms, card, decide};
+use tallyroll_schema::event::counts::SettlementPolicy;
+use tallyroll_schema::limits::JOB_STEPS_MAX;
 use tallyroll_schema::{
     Act, Event, JobId, JoinUrl, Record, ServerAct, Timestamp, UserAlias, read_json_line,
 };
@@ -90,8 +92,30 @@ impl Decoder for ActDecoder {
         let json = serde_json::to_string(&act).expect("is shown as JSON");
         assert_reads_back(&act, &read_json_line(json.as_bytes()));
         let (job, alias) = (act.job().unwrap_or(JobId([1; 8])), UserAlias([2; 16]));
+        for terms in in_jobs(alias) {
+            for by in [Some(alias), None] {
+                let _either_is_fine =
+                    decide(&terms, act.clone(), job, by).map(|event| recorded(&event));
+            }
+        }
         recorded(&decide(&Terms::default(), act, job, Some(alias)).map_err(|why| why.to_string())?)
     }
+}
+
+/// Jobs as they may stand when an act comes.
+fn in_jobs(user: UserAlias) -> [Terms; 6] {
+    let policy = SettlementPolicy::ServerSettles;
+    let begun = Standing { policy, revision: 3, steps: 2, ended: false, user: Some(user) };
+    let long = Standing { revision: JOB_STEPS_MAX, steps: JOB_STEPS_MAX as usize, ..begun };
+    let [others, additive] = [
+        Standing { user: Some(UserAlias([9; 16])), ..begun },
+        Standing { policy: SettlementPolicy::Additive, user: None, ..begun },
+    ];
+    let ended = Standing { ended: true, ..begun };
+    let over = Terms { over: true, ..Terms::default() };
+    let [begun, long, others, additive, ended] = [begun, long, others, additive, ended]
+        .map(|job| Terms { job: Some(job), ..Terms::default() });
+    [begun, long, others, additive, ended, over]
 }
 
 /// What a processing server's software writes: an act, with the device whose job it is.
@@ -288,6 +312,13 @@ impl Decoder for RateCardDecoder {
     }
     fn dressed(&self, entropy: &mut Entropy) -> Vec<u8> {
         let mut text = rates::write(&card::default_card());
+        if entropy.percent(20) {
+            let plain: Vec<&str> = text.lines().filter(|line| line.contains(" = ")).collect();
+            let line = plain[entropy.index(plain.len())].to_owned();
+            let (name, _) = line.split_once(" = ").expect("a price has a name");
+            let price = ["\"-1.000\"", "\"9999999999.000\"", "-3", "\"0.0001\""][entropy.index(4)];
+            text = text.replace(&line, &format!("{name} = {price}"));
+        }
         for _ in 0..entropy.between(1, 4) {
             text.push_str("[[price]]\n");
             for (name, values) in FINER {
