@@ -162,6 +162,9 @@ impl Decoder for ServerActDecoder {
 
 /// What a reason says, without the text it is about.
 fn without_text(why: &str) -> String {
+    if why.contains("` comes twice; ") {
+        return "a key comes twice".into();
+    }
     match why.find(" is no ") {
         Some(at) => why[at..].chars().take_while(|letter| *letter != ',').collect(),
         None => why.split_whitespace().take(2).collect::<Vec<_>>().join(" "),
