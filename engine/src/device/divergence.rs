@@ -24,7 +24,7 @@ use crate::store::{Rows, Store};
 use crate::sync::Reply;
 use crate::{Error, Result};
 use core::ops::ControlFlow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::log::{EpochReason, EventResubmitted, LogClass};
 use tallyroll_schema::{EpochId, Event, Hash, LogId, Position, Record, Records};
@@ -71,10 +71,11 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             return Ok(Reply::Stays(log, epoch, Refusal::Pruned { from, end }));
         }
         if let Some(row) = before.filter(|_| again) {
-            set_aside(&mut rows, key, row.number, kept)?;
+            let (number, earlier) = (row.number + 1, row.earlier + 1);
+            set_aside(&mut rows, key, number, kept)?;
             rows.delete::<ReceiptRow>(&key);
             let from = row.from.min(kept.next_seq);
-            rows.put(&key, &DivergenceRow { from, ..row });
+            rows.put(&key, &DivergenceRow { number, from, earlier, ..row });
             rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
             let changes = rows.into_changes();
             self.commit_changes(changes)?;
@@ -93,8 +94,8 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         if deeper {
             rows.delete::<ReceiptRow>(&key);
         }
-        let (from, pending, resubmitted) = (kept.next_seq, true, 0);
-        rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
+        let (from, pending, resubmitted, earlier) = (kept.next_seq, true, 0, 0);
+        rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted, earlier });
         let unconfirmed = !planted(Bug::DivergedStaysConfirmed);
         rows.put(&(), &DeviceHistory { unconfirmed, ..self.history()? });
         rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
@@ -124,8 +125,9 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             let number = before.map_or(0, |row| row.number + 1);
             set_aside(&mut rows, key, number, Tip::START)?;
             let (divergent, from) = (tip.head(key.0, key.1), 0);
-            let (pending, resubmitted) = (false, 0);
-            rows.put(&key, &DivergenceRow { number, from, divergent, pending, resubmitted });
+            let (pending, resubmitted, earlier) = (false, 0, 0);
+            let row = DivergenceRow { number, from, divergent, pending, resubmitted, earlier };
+            rows.put(&key, &row);
         }
         let history = self.history()?;
         let enrolled = history.enrolled.filter(|place| place.log != log);
@@ -219,7 +221,7 @@ fn set_aside<S: Store>(
     Ok(())
 }
 
-/// What was set aside and is not in the accepted history, in order.
+/// What was set aside and is not in the accepted history, in order and each once.
 fn missing<S: Store>(
     rows: &Rows<'_, S>,
     (log, epoch): (LogId, EpochId),
@@ -234,9 +236,9 @@ fn missing<S: Store>(
             Ok(())
         })
     })?;
-    let mut missing = Vec::new();
-    let evidence = divergence_key(log, epoch, row.number);
-    rows.scan::<EvidenceRow>(&evidence, &evidence, &mut |_, EvidenceRow(row)| {
+    let (mut missing, mut seen) = (Vec::new(), BTreeSet::new());
+    let first = divergence_key(log, epoch, row.number - row.earlier);
+    rows.scan::<EvidenceRow>(&epoch_key(log, epoch), &first, &mut |_, EvidenceRow(row)| {
         each_record(row, &mut |seq, record| {
             let held = accepted.get(&seq) == Some(&hash(record.bytes));
             if held && !planted(Bug::HeldRecordedAgain) {
@@ -254,7 +256,8 @@ fn missing<S: Store>(
                 Ok(Event::EventResubmitted(again)) => (again.resubmitted_from, again.record.0),
                 _ => (Position { log, epoch, seq }, record.bytes.to_vec()),
             };
-            if imports.take_in(rows, (epoch, seq), record)? {
+            let new = seen.insert((resubmitted_from, hash(&bytes)));
+            if new && imports.take_in(rows, (epoch, seq), record)? {
                 missing.push(EventResubmitted { resubmitted_from, record: Bytes(bytes) });
             }
             Ok(())

@@ -82,6 +82,17 @@ fn what_was_recorded_again_counts_once_where_its_old_place_comes_back() {
     }
 }
 
+/// The batches that a device set aside.
+fn evidence(device: &TestDevice) -> BTreeSet<Hash> {
+    let (mut evidence, rows) = (BTreeSet::new(), Rows::new(TENANT, device.store()));
+    rows.scan::<EvidenceRow>(&[], &[], &mut |_, EvidenceRow(row)| {
+        evidence.insert(row.hash);
+        Ok(ControlFlow::Continue(()))
+    })
+    .expect("reads");
+    evidence
+}
+
 /// What is recorded again is what a device did, told with its first place, and never a log's own events.
 fn assert_first_places(hub: &Hub<MemoryStore>) {
     for LogSummary { log, epoch, .. } in hub.logs().expect("reads") {
@@ -128,6 +139,41 @@ fn what_was_recorded_again_and_set_aside_is_told_with_its_first_place() {
     assert_first_places(&hub);
     let again: u64 = hub.forks().expect("reads").iter().map(|fork| fork.resubmitted).sum();
     assert!(again >= 2, "by both copies: {again}");
+}
+
+/// What came of the accepted history stood at the same place, and is set aside after it.
+#[test]
+fn what_is_set_aside_again_while_the_first_waits_takes_nothing_from_it() {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let mut copy = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    capture(&mut copy, 4, 13);
+    let before = hub.store().clone();
+    seal_and_talk(&mut device, &mut hub);
+    copy.seal(now(14)).expect("seals");
+    let LogStatus { log, epoch, receipt, .. } = copy.status().expect("reads").logs[0].clone();
+    let held = receipt.expect("is receipted").head;
+    copy.perform(now(14), Effect::Diverged(log, epoch)).expect("performs");
+    let set_aside = evidence(&copy);
+    let (from, after) = (held.position.seq + 1, held.hash);
+    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
+    let fetched = hub.perform(now(16), vec![(device.id(), ask)]).expect("reads").remove(0);
+    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
+    copy.perform(now(16), Effect::Persist(burst)).expect("takes it");
+    copy.perform(now(17), Effect::Diverged(log, epoch)).expect("performs");
+    let both = evidence(&copy);
+    assert!(set_aside.len() == 1 && both.is_superset(&set_aside) && both.len() >= 2, "{both:?}");
+
+    let mut hub = restored(&hub, before); // and the device's disk is gone
+    seal_and_talk(&mut copy, &mut hub);
+    seal_and_talk(&mut copy, &mut hub);
+    assert!(!copy.is_unconfirmed().expect("reads"));
+    assert_eq!(captured(&hub), 7, "also what only the copy has of the device");
+    assert_first_places(&hub);
+    assert_eq!(hub.restart(now(60)).counts(), hub.counts());
 }
 
 #[test]
@@ -304,15 +350,6 @@ fn what_the_cloud_no_longer_holds_as_it_receipted_it_is_set_right_once() {
     seal_and_talk(&mut copy, &mut hub);
     talk(&mut copy, &mut hub); // hears of receipts for what it has of the first epoch now
 
-    let evidence = |device: &TestDevice| {
-        let (mut evidence, rows) = (BTreeSet::new(), Rows::new(TENANT, device.store()));
-        rows.scan::<EvidenceRow>(&[], &[], &mut |_, EvidenceRow(row)| {
-            evidence.insert(row.hash);
-            Ok(ControlFlow::Continue(()))
-        })
-        .expect("reads");
-        evidence
-    };
     let set_aside = evidence(&copy);
     assert!(!set_aside.is_empty());
 

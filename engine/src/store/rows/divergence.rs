@@ -27,6 +27,10 @@ pub struct DivergenceRow {
     /// Events recorded again.
     #[n(4)]
     pub resubmitted: u64,
+    /// How many of those before it are recorded again together with it: while each was pending, the next came.
+    #[n(5)]
+    #[cbor(default)]
+    pub earlier: u32,
 }
 
 cbor_row!(DivergenceRow, Divergence, (LogId, EpochId), |(log, epoch)| epoch_key(*log, *epoch));
@@ -41,7 +45,14 @@ mod tests {
         let epoch = EpochId { counter: 0, nonce: [2; 16] };
         let position = Position { log: LogId([1; 32]), epoch, seq: 9 };
         let divergent = Some(Head { position, hash: Hash([3; 32]) });
-        let row = DivergenceRow { number: 1, from: 4, divergent, pending: true, resubmitted: 7 };
+        let row = DivergenceRow {
+            number: 1,
+            from: 4,
+            divergent,
+            pending: true,
+            resubmitted: 7,
+            earlier: 1,
+        };
         super::super::assert_reads_back(&row);
     }
 }
