@@ -3,7 +3,7 @@
 //! Invariant: what is expected comes from what users, importers and administrators did, priced by
 //! the simulator, with months reckoned here; nothing of the engine's folds or calendar is used. An
 //! input whose recording an accident cut short may count once or not at all, as its job is stored. A
-//! page-log line that copies of a device read at the same time, in epochs of their own, counts for each.
+//! page-log line that copies of a device read, neither knowing of the other, in epochs of their own, counts for each.
 
 use super::accounts::Accounts;
 use super::jobs::Due;
@@ -27,7 +27,7 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
         match stored.times(job) {
             1 => {}
             0 if !certain => {}
-            _ if stored.by_copies(job) && world.truth.copied.contains_key(&input.device) => {}
+            _ if stored.by_copies(held, job) && world.truth.copied.contains_key(&input.device) => {}
             times => {
                 let what = format!("job {job} of device {} is stored {times} times", input.device);
                 return Err(world.violation("conserves", what));
@@ -173,15 +173,34 @@ impl Stored {
         self.jobs.get(job).map_or(0, Vec::len)
     }
 
-    /// Whether it is a page-log line that stands in different epochs, of which one recorded it again: copies
-    /// read it that could not hear of each other.
-    fn by_copies(&self, job: &JobId) -> bool {
+    /// Whether it is a page-log line that stands in different epochs, of which one recorded it again or none
+    /// goes on from another: copies read it that could not hear of each other.
+    fn by_copies(&self, held: &CloudRecords, job: &JobId) -> bool {
         let entries = self.jobs.get(job).map_or(&[][..], Vec::as_slice);
         let epochs: BTreeSet<_> = entries.iter().map(|entry| entry.place.epoch).collect();
+        let apart = || {
+            let mut pairs =
+                entries.iter().flat_map(|one| entries.iter().map(move |two| (one, two)));
+            !pairs.any(|(one, two)| follows(held, one.place, two.place))
+        };
         epochs.len() == entries.len()
             && entries.iter().all(|entry| entry.page_log)
-            && entries.iter().any(|entry| entry.again)
+            && (entries.iter().any(|entry| entry.again) || apart())
     }
+}
+
+/// Whether a place's epoch goes on, over any number of others, from another place in its log.
+fn follows(held: &CloudRecords, place: Position, earlier: Position) -> bool {
+    let mut at = place;
+    while let Some(bytes) = held.get(&Position { seq: 0, ..at }) {
+        let first = Record::split(bytes).and_then(|(record, _)| record.event());
+        let Ok(Event::EpochOpened(opened)) = first else { return false };
+        at = Position { epoch: opened.parent, seq: opened.parent_seq, ..at };
+        if (at.log, at.epoch) == (earlier.log, earlier.epoch) {
+            return earlier.seq <= at.seq;
+        }
+    }
+    false
 }
 
 pub(super) fn stored(held: &CloudRecords) -> Stored {
