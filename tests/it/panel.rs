@@ -261,6 +261,8 @@ fn what_is_undecided_at_logout_counts_as_discarded_and_what_was_saved_stands() {
     assert_eq!(page(&branch, 6).0, 404);
     let (status, said) = ask(&branch, "POST", &format!("/v1/jobs/{JOB}/end"), &Value::Null);
     assert_eq!((status, &said["state"], &said["recorded"]), (200, &json!("ended"), &json!(5)));
+    assert_eq!((&said["user"], &said["kind"]), (&json!("anna"), &Value::Null), "{said}");
+    assert_eq!(ask(&branch, "GET", &format!("/v1/jobs/{JOB}"), &Value::Null), (200, said));
 
     // A second login takes over; what is printed is charged as it happens.
     let (first, second) = (log_in(&branch), log_in(&branch));

@@ -8,7 +8,7 @@ use super::kept::recorded;
 use super::reply::Refusal;
 use super::stops::{Stop, Stopped, Tried};
 use super::{Open, Panel};
-use crate::keeper::Spent;
+use crate::keeper::{DiskDevice, Spent};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -81,8 +81,12 @@ pub(super) struct State {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct JobView {
     pub(super) job: JobId,
-    kind: Kind,
-    user: String,
+    /// None of a job that ended before, and left the panel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
+    /// None of who was forgotten since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     state: &'static str,
     /// Pages so far.
     recorded: u32,
@@ -122,8 +126,8 @@ impl Job {
         };
         JobView {
             job: self.id,
-            kind: self.kind,
-            user: self.user.clone(),
+            kind: Some(self.kind),
+            user: Some(self.user.clone()),
             state: standing,
             recorded: state.recorded,
             next: state.recorded.saturating_add(1),
@@ -285,13 +289,7 @@ impl Panel {
     /// Ends a job; to end one again changes nothing.
     pub(super) async fn end(&self, id: JobId, ending: Ending) -> Result<JobView, Refusal> {
         let Some(job) = self.job(id) else {
-            let ended = self.keeper.query(move |device| {
-                let ended = device.terms(id).job.is_some_and(|standing| standing.ended);
-                ended.then(|| recorded(device, id, 0))
-            });
-            let recorded = ended.await?.ok_or_else(|| no_job(id))?;
-            let state = State { recorded, ended: true, stopped: None };
-            return Ok(Job::new(id, Kind::Capture, String::new(), recorded).view_of(&state));
+            return self.ended(id).await;
         };
         let mut state = job.state.lock().await;
         if !state.ended {
@@ -326,7 +324,16 @@ impl Panel {
 
     /// A job, as it stands.
     pub(super) async fn job_view(&self, id: JobId) -> Result<JobView, Refusal> {
-        Ok(self.job(id).ok_or_else(|| no_job(id))?.view().await)
+        match self.job(id) {
+            Some(job) => Ok(job.view().await),
+            None => self.ended(id).await,
+        }
+    }
+
+    /// A job that left the panel, as far as the ledger still tells.
+    async fn ended(&self, id: JobId) -> Result<JobView, Refusal> {
+        let ended = self.keeper.query(move |device| ended(device, id)).await?;
+        ended.ok_or_else(|| no_job(id))
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<Arc<Job>> {
@@ -349,6 +356,16 @@ impl Panel {
     async fn place(&self, job: JobId, page: u32) -> Result<Option<Position>, Refusal> {
         Ok(self.keeper.query(move |device| device.recorded_page(job, page)).await??)
     }
+}
+
+/// A job that has ended, as far as the ledger and the names still tell.
+fn ended(device: &DiskDevice, id: JobId) -> Option<JobView> {
+    let standing = device.counts().standing(device.id(), id).filter(|standing| standing.ended)?;
+    let mut names = device.names().unwrap_or_default().into_iter();
+    let user = names.find(|(_, alias)| Some(*alias) == standing.user).map(|(name, _)| name);
+    let recorded = recorded(device, id, 0);
+    let (kind, next, stop) = (None, recorded.saturating_add(1), None);
+    Some(JobView { job: id, kind, user, state: "ended", recorded, next, stop })
 }
 
 fn random_job() -> Result<JobId, Refusal> {
