@@ -106,39 +106,6 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         Ok(Reply::StartOver)
     }
 
-    /// The cloud has another history of a log of its own than it gave us: it was put back, and a copy of this
-    /// device told it less than we hold. What it has now holds; all that it gave before is set aside, and asked for anew.
-    fn follow(&mut self, now: Now, log: LogId, epoch: EpochId) -> Result<Reply> {
-        self.seal(now)?;
-        let mut rows = Rows::new(self.config.tenant, &self.store);
-        let mut epochs = Vec::new();
-        rows.scan::<TipRow>(log.as_bytes(), log.as_bytes(), &mut |key, row| {
-            epochs.extend(split_epoch_key(key).map(|key| (key, Tip::from(row))));
-            Ok(ControlFlow::Continue(()))
-        })?;
-        if epochs.is_empty() {
-            let why = "another history is told of a log of which nothing is held here";
-            return Ok(Reply::Stays(log, epoch, Refusal::Denied(why.into())));
-        }
-        for (key, tip) in epochs {
-            let before: Option<DivergenceRow> = rows.get(&key)?;
-            let number = before.map_or(0, |row| row.number + 1);
-            set_aside(&mut rows, key, number, Tip::START)?;
-            let (divergent, from) = (tip.head(key.0, key.1), 0);
-            let (pending, resubmitted, earlier) = (false, 0, 0);
-            let row = DivergenceRow { number, from, divergent, pending, resubmitted, earlier };
-            rows.put(&key, &row);
-        }
-        let history = self.history()?;
-        let enrolled = history.enrolled.filter(|place| place.log != log);
-        rows.put(&(), &DeviceHistory { enrolled, ..history });
-        rows.delete::<SnapshotRow>(&Counts::NAME.to_owned());
-        let changes = rows.into_changes();
-        self.commit_changes(changes)?;
-        self.go_on_in(now, Vec::new())?;
-        Ok(Reply::StartOver)
-    }
-
     /// All that the cloud has of our past is here.
     pub(super) fn surveyed(&mut self) -> Result<Reply> {
         let history = self.history()?;
@@ -191,7 +158,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
 }
 
 /// Moves an epoch's batches after `kept` to the evidence.
-fn set_aside<S: Store>(
+pub(super) fn set_aside<S: Store>(
     rows: &mut Rows<'_, S>,
     (log, epoch): (LogId, EpochId),
     number: u32,

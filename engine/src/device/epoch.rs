@@ -131,7 +131,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             let class = log.genesis.class;
             *self.log_mut(class) = log;
         }
-        self.counts = Replay::load(&self.rows())?;
+        (self.counts, self.decided) = (Replay::load(&self.rows())?, Replay::load(&self.rows())?);
         Ok(())
     }
 }

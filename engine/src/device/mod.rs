@@ -14,6 +14,7 @@ mod copies;
 mod create;
 mod divergence;
 mod epoch;
+mod follow;
 mod forget;
 mod imports;
 mod own_log;

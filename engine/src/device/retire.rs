@@ -97,9 +97,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
     /// # Errors
     /// [`Error::Rejected`], with what to do.
     pub fn refuse_if_retired(&self) -> Result<()> {
-        match self.decided.view().retired {
-            Some(_) => Err(Error::Rejected(RETIRED.into())),
-            None => Ok(()),
+        // Also where the decision is not here any more: what a closed log says next the cloud refuses for ever.
+        match self.decided.view().retired.is_some() || self.ledger.closed {
+            true => Err(Error::Rejected(RETIRED.into())),
+            false => Ok(()),
         }
     }
 

@@ -119,19 +119,7 @@ impl Incoming {
             place.asked_for_gap = Some(*expected);
             return Ok(Want { log, epoch, from: place.next_seq, hash: place.hash });
         }
-        let code = match refusal {
-            Refusal::Gap { .. } => ErrorCode::Protocol,
-            Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => {
-                ErrorCode::Fork
-            }
-            Refusal::Pruned { .. } => ErrorCode::Pruned,
-            Refusal::Poison(_) | Refusal::Quarantined { .. } | Refusal::QuarantineFull(_) => {
-                ErrorCode::Poison
-            }
-            Refusal::Denied(_) | Refusal::Closed { .. } => ErrorCode::Denied,
-        };
-        let (log, epoch, text) = (Some(log), Some(epoch), refusal.to_string());
-        Err(ErrorMessage { code, retryable: false, log, text, epoch })
+        Err(told(refusal, log, epoch))
     }
 
     /// A burst left the buffer; returns the credit to give for it.
@@ -139,4 +127,19 @@ impl Incoming {
         self.buffered = self.buffered.saturating_sub(bytes);
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
+}
+
+/// What the peer is told of a refusal.
+pub(super) fn told(refusal: &Refusal, log: LogId, epoch: EpochId) -> ErrorMessage {
+    let code = match refusal {
+        Refusal::Gap { .. } => ErrorCode::Protocol,
+        Refusal::Fork { .. } | Refusal::Orphan { .. } | Refusal::Ended { .. } => ErrorCode::Fork,
+        Refusal::Pruned { .. } => ErrorCode::Pruned,
+        Refusal::Poison(_) | Refusal::Quarantined { .. } | Refusal::QuarantineFull(_) => {
+            ErrorCode::Poison
+        }
+        Refusal::Denied(_) | Refusal::Closed { .. } => ErrorCode::Denied,
+    };
+    let (log, epoch, text) = (Some(log), Some(epoch), refusal.to_string());
+    ErrorMessage { code, retryable: false, log, text, epoch }
 }

@@ -13,7 +13,7 @@ use crate::store::MemoryStore;
 use std::collections::BTreeSet;
 use tallyroll_schema::event::counts::RateCard;
 use tallyroll_schema::wire::{Message, names_digest};
-use tallyroll_schema::{EpochId, Hash, UserAlias};
+use tallyroll_schema::{EpochId, Hash, SubjectId, UserAlias};
 
 fn card(version: u32) -> RateCard {
     RateCard { version, ..card::default_card() }
@@ -204,6 +204,36 @@ fn what_was_written_over_because_a_copy_held_less_is_said_anew() {
     assert!(!seen.iter().any(|message| matches!(message, Message::Error(_))), "{seen:?}");
     let before = one.counts().clone();
     assert_eq!(one.restart(now(30)).counts(), &before);
+}
+
+/// What the device heard and confirmed is no more: it hears what is said instead, also where it stands at the same place.
+#[test]
+fn what_is_decided_where_it_was_written_over_is_heard_and_confirmed() {
+    let (mut hub, mut one, _) = two_devices(100);
+    sync(&mut hub, &mut one, &[], 9);
+    let mut copy = one.copy(now(9));
+    let store = hub.store().clone();
+    let told = |hub: &mut Hub<MemoryStore>, device: &mut TestDevice, subject: u8, at| {
+        ask(device, 20, 20);
+        sync(hub, device, &[], at);
+        hub.forget(now(at), SubjectId([subject; 16]), Vec::new()).expect("forgets");
+        talk(device, hub);
+        assert!(device.is_forgetting(), "it is told");
+        device.confirm_forgotten(now(at)).expect("confirms");
+        assert!(!device.is_forgetting());
+        device.seal(now(at)).expect("seals");
+        talk(device, hub);
+    };
+    told(&mut hub, &mut one, 8, 10);
+    told(&mut hub, &mut one, 7, 11);
+    let mut hub = hub.restart_on(store, now(20));
+    told(&mut hub, &mut copy, 9, 21);
+    hub.retire(now(22), one.id(), "sold".into()).expect("retires");
+    talk(&mut one, &mut hub);
+    assert!(one.is_forgetting(), "what it confirmed was another word");
+    assert!(one.refuse_if_retired().is_err(), "at once, and not only after a restart");
+    let again = one.restart(now(30));
+    assert!(again.is_forgetting() && again.refuse_if_retired().is_err());
 }
 
 /// Its cloud says which accounts and which names it has: what the device sends of its names, then.

@@ -5,7 +5,7 @@
 //! Sending logs is `outgoing`, taking them in is `incoming`.
 
 use super::acting::Acting;
-use super::incoming::Incoming;
+use super::incoming::{Incoming, told};
 use super::names::Names;
 use super::outgoing::Outgoing;
 use super::own::OwnLogs;
@@ -247,7 +247,7 @@ impl Session {
             }
             Reply::Stays(log, epoch, refusal) => {
                 self.own.stays((log, epoch));
-                self.is_pruned(log, epoch, &refusal);
+                self.is_not_here(log, epoch, &refusal);
             }
             _ if self.own.is_diverging() => {} // what our logs were is not what they will be
             Reply::Persisted { epoch, next_seq, hash, receipt, bytes } => {
@@ -264,6 +264,7 @@ impl Session {
                 self.give_credit(bytes);
                 match self.incoming.refused(epoch, &refusal) {
                     Ok(want) => self.send(Message::Want(want)),
+                    // What we wrote ourselves is never set aside for what is given back of it.
                     Err(error) if self.outgoing.is_own(epoch.0) => self.stop(error),
                     Err(error) => self.stop_or_diverge(error),
                 }
@@ -276,7 +277,7 @@ impl Session {
             }
             Reply::NothingThere(log, epoch) => self.outgoing.nothing_there(log, epoch),
             Reply::NotFetched(log, epoch, refusal @ Refusal::Pruned { .. }) => {
-                self.is_pruned(log, epoch, &refusal);
+                self.is_not_here(log, epoch, &refusal);
             }
             Reply::NotFetched(log, epoch, refusal) => {
                 self.outgoing.stop(log);
@@ -297,10 +298,9 @@ impl Session {
         }
     }
 
-    fn is_pruned(&mut self, log: LogId, epoch: EpochId, refusal: &Refusal) {
+    fn is_not_here(&mut self, log: LogId, epoch: EpochId, refusal: &Refusal) {
         self.outgoing.stop(log);
-        let (text, log, epoch) = (refusal.to_string(), Some(log), Some(epoch));
-        self.stop(ErrorMessage { code: ErrorCode::Pruned, retryable: false, log, text, epoch });
+        self.stop(told(refusal, log, epoch));
         self.pump();
     }
 

@@ -1,14 +1,13 @@
-//! That an epoch of our own was another history than the cloud's. Key: log, epoch.
+//! That an epoch was another history here than at the cloud. Key: log, epoch.
 //!
-//! Invariant: written in the commit that sets our history aside; it is pending
-//! until the accepted one was taken in and the commit that records again what
-//! that one lacks.
+//! Invariant: written in the commit that sets this history aside. Of our own it is pending until the
+//! accepted one was taken in and the commit that records again what that one lacks.
 
 use super::{cbor_row, epoch_key};
 use minicbor::{Decode, Encode};
 use tallyroll_schema::{EpochId, Head, LogId};
 
-/// The newest divergence of an epoch.
+/// The newest divergence of an epoch, of ours or of the cloud's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct DivergenceRow {

@@ -1,8 +1,8 @@
-//! A batch of a history of our own that was set aside. Key: log, epoch, which
+//! A batch of a history that was set aside. Key: log, epoch, which
 //! divergence, first seq.
 //!
 //! Invariant: its bytes are those that were sealed, chained as they were; nothing
-//! is ever deleted from here. What of it is not in the accepted history is
+//! is ever deleted from here. What of our own is not in the accepted history is
 //! recorded again in a later epoch.
 
 use super::{BatchRow, epoch_key};
