@@ -12,7 +12,7 @@ use crate::keeper::Replica;
 use crate::links::Entry;
 use serde::Serialize;
 use tallyroll_engine::Result;
-use tallyroll_engine::counts::{CreditSum, Month};
+use tallyroll_engine::counts::CreditSum;
 use tallyroll_engine::hub::{DeviceRecord, Gap, Standing};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
@@ -124,7 +124,12 @@ fn health(replica: &Replica) -> Result<Health> {
         quarantine,
         discarded,
         pruned,
-        lost_closings: replica.hub.lost_closings()?.iter().map(Month::to_string).collect(),
+        lost_closings: replica
+            .hub
+            .lost_closings()?
+            .iter()
+            .map(|(month, _)| month.to_string())
+            .collect(),
         turned_away: Vec::new(),
     })
 }

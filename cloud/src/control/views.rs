@@ -165,7 +165,7 @@ fn view(
     };
     let accounts_since = hub.accounts_since();
     let (incomplete, misplaced) = (counts.incomplete(), counts.misplaced());
-    let closed = hub.closed_months()?.into_iter().map(|(month, _)| month).collect();
+    let closed = hub.closed_months(counts.books())?.into_iter().map(|(month, _)| month).collect();
     let committed_at = hub.committed_at(at)?;
     Ok(Viewed {
         at,

@@ -39,11 +39,6 @@ impl Books {
         self.closed.get(&month.0).and_then(|(_, commit)| *commit)
     }
 
-    /// The last closed month, and its commit.
-    pub fn last_closed(&self) -> Option<(Month, CommitPosition)> {
-        self.closed_months().next_back()
-    }
-
     /// Every closed month, and its commit.
     pub fn closed_months(&self) -> impl DoubleEndedIterator<Item = (Month, CommitPosition)> {
         self.closed.iter().filter_map(|(month, (_, commit))| Some((Month(*month), (*commit)?)))

@@ -5,7 +5,6 @@
 
 use super::month::Month;
 use super::rights::charge;
-use super::state::Counts;
 use super::sum::CreditSum;
 use crate::fold::{Committed, Origin};
 use serde::Serialize;
@@ -120,7 +119,7 @@ impl Line {
         committed: Committed,
         origin: &Origin,
         record: &Record<'_>,
-        counts: &Counts,
+        last_closed: Option<Month>,
     ) -> Self {
         let (event, _, written_at) = inner(record);
         let mut line = Self {
@@ -153,7 +152,7 @@ impl Line {
             line.describe(event);
         }
         let month = Month::at(line.acted_at);
-        let closed = counts.books().last_closed().is_some_and(|(last, _)| month <= last);
+        let closed = last_closed.is_some_and(|last| month <= last);
         line.adjusts = (closed && line.price.is_some()).then(|| month.to_string());
         line
     }

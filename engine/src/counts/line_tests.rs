@@ -6,7 +6,7 @@
 use super::line::{Charged, Line};
 use super::settle::job_of;
 use super::state::request_of;
-use super::{Counts, Terms, decide};
+use super::{Terms, decide};
 use crate::fold::{Committed, Origin};
 use tallyroll_schema::event::Bytes;
 use tallyroll_schema::event::allotments::AllotmentGiven;
@@ -38,7 +38,7 @@ fn line(device: Option<DeviceId>, event: &Event) -> (Line, Charged) {
     let origin = Origin { device, class: LogClass::Ledger, position: position(8) };
     let commit = CommitPosition { epoch: 0, index: 9 };
     let committed = Committed { position: commit, received_at: Wall(80) };
-    let line = Line::of(committed, &origin, &record, &Counts::default());
+    let line = Line::of(committed, &origin, &record, None);
     assert_eq!((line.position, line.commit, line.arrived), (position(8), commit, Wall(80)));
     (line, Charged::read(&origin, &record))
 }

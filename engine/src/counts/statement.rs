@@ -14,7 +14,7 @@ use crate::fold::{Committed, Origin, View};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::allotments::AllotmentGiven;
-use tallyroll_schema::{DeviceId, Event, JobId, Record, SubjectId, UserAlias};
+use tallyroll_schema::{CommitPosition, DeviceId, Event, JobId, Record, SubjectId, UserAlias};
 
 /// A user of a device.
 type AliasOf = (DeviceId, UserAlias);
@@ -76,6 +76,8 @@ impl Holder {
 #[derive(Debug)]
 pub struct Statement {
     holder: Holder,
+    /// Commits that the cloud lost since.
+    lost: BTreeSet<CommitPosition>,
     counts: Counts,
     /// What each alias came to by the last record: charged, held.
     known: BTreeMap<AliasOf, (i128, i128)>,
@@ -98,10 +100,16 @@ pub struct Stated {
 }
 
 impl Statement {
-    /// Of a holder, whose `aliases` are those that will have been linked to it.
-    pub fn new(holder: Holder, aliases: impl IntoIterator<Item = AliasOf>) -> Self {
+    /// Of a holder, whose `aliases` are those that will have been linked to it. What was closed at one of the `lost`
+    /// commits is open.
+    pub fn new(
+        holder: Holder,
+        aliases: impl IntoIterator<Item = AliasOf>,
+        lost: BTreeSet<CommitPosition>,
+    ) -> Self {
         Self {
             holder,
+            lost,
             counts: Counts::default(),
             known: aliases.into_iter().map(|alias| (alias, (0, 0))).collect(),
             given: 0,
@@ -123,7 +131,7 @@ impl Statement {
                 let alias = (link.device, link.alias);
                 let was = self.is_linked(alias);
                 self.counts.fold(origin, record);
-                let line = Line::of(committed, origin, record, &self.counts);
+                let line = self.line(committed, origin, record);
                 return self.link(alias, was, &line);
             }
             (None, Ok(Event::GroupJoined(_) | Event::GroupLeft(_)))
@@ -131,7 +139,7 @@ impl Statement {
             {
                 let before = self.total();
                 self.counts.fold(origin, record);
-                let line = Line::of(committed, origin, record, &self.counts);
+                let line = self.line(committed, origin, record);
                 return self.regroup(before, &line);
             }
             _ => {}
@@ -142,7 +150,7 @@ impl Statement {
             return;
         }
         let read = Charged::read(origin, record);
-        let mut blank = Line::of(committed, origin, record, &self.counts);
+        let mut blank = self.line(committed, origin, record);
         let given = self.holder.given(&self.counts);
         let mut moved = given - core::mem::replace(&mut self.given, given);
         if let Ok(Event::AllotmentGiven(e)) = record.event() {
@@ -169,6 +177,12 @@ impl Statement {
         if moved != 0 || held != 0 || (own && !read.is_repeated) {
             self.push(blank.moving(moved, held));
         }
+    }
+
+    fn line(&self, committed: Committed, origin: &Origin, record: &Record<'_>) -> Line {
+        let mut closed = self.counts.books().closed_months();
+        let last = closed.rfind(|(_, commit)| !self.lost.contains(commit));
+        Line::of(committed, origin, record, last.map(|(month, _)| month))
     }
 
     /// What was given, and what lapsed: a line each.

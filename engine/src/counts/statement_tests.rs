@@ -170,7 +170,7 @@ fn play(steps: &[Step], person: u8, after: u64) -> (Stated, [Standings; 2]) {
         false => (Holder::Person(subject(person)), BTreeSet::from([subject(person)])),
     };
     let theirs = counts.links().filter(|(_, to)| whose.contains(to));
-    let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias));
+    let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias), BTreeSet::new());
     for (index, (origin, bytes)) in (1..).zip(&records) {
         let position = CommitPosition { epoch: 0, index };
         let committed = Committed { position, received_at: Wall(index) };

@@ -108,7 +108,8 @@ impl<S: Store> Hub<S> {
             }
         };
         let theirs = self.counts().links().filter(|(_, linked)| ever.contains(linked));
-        let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias));
+        let lost = self.lost_closings()?.into_iter().map(|(_, commit)| commit).collect();
+        let mut statement = Statement::new(holder, theirs.map(|(alias, _)| alias), lost);
         let (classes, again) = (<Counts as View>::CLASSES, self.counts().resubmitted());
         walk(&self.rows(), until, classes, again, &mut |committed, origin, record| {
             statement.take_in(committed, origin, record);
@@ -257,12 +258,13 @@ impl<S: Store> Hub<S> {
                 month.next()
             ));
         }
-        if let Some(commit) = self.closed(self.counts().books(), month)? {
+        let held = self.closed_months(self.counts().books())?;
+        if let Some((_, commit)) = held.iter().find(|(closed, _)| *closed == month) {
             return rejected(format!(
                 "{month} is closed already, at commit {commit}; what came later is in the next open month"
             ));
         }
-        let last = self.closed_months()?.last().map(|(last, _)| *last);
+        let last = held.last().map(|(last, _)| *last);
         if let Some(last) = last.filter(|last| *last > month) {
             return rejected(format!(
                 "{month} lies before {last}, which is closed; what is found of it is an adjustment in the \
@@ -288,9 +290,9 @@ impl<S: Store> Hub<S> {
     /// The commit was never reached; storage failed.
     pub fn month_books(&self, month: Month, at: CommitPosition) -> Result<MonthBooks> {
         let known = Replay::<Counts>::at(&self.rows(), at)?.view().clone();
-        let closed = self.closed(known.books(), month)?;
-        let before = self.held_closings(known.books())?;
-        let before = match before.into_iter().rfind(|(before, _)| *before < month) {
+        let held = self.closed_months(known.books())?;
+        let closed = held.iter().find_map(|(closed, at)| (*closed == month).then_some(*at));
+        let before = match held.into_iter().rfind(|(before, _)| *before < month) {
             // Of the open months the first has what came too late, and no other.
             Some((before, _)) if closed.is_none() && before.next() != month => None,
             Some((before, commit)) => Some((before, self.counts_at(commit)?)),
@@ -321,27 +323,11 @@ impl<S: Store> Hub<S> {
         Ok(reconciliation.rows())
     }
 
-    /// The months that are closed, and the commits whose cuts hold their figures.
+    /// The months that are closed by these books, and the commits whose cuts hold their figures.
     ///
     /// # Errors
     /// Storage failed.
-    pub fn closed_months(&self) -> Result<Vec<(Month, CommitPosition)>> {
-        self.held_closings(self.counts().books())
-    }
-
-    /// The months that were closed at commits that this cloud lost with the end of its logs: they are open, until they
-    /// are closed again.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn lost_closings(&self) -> Result<Vec<Month>> {
-        let books = self.counts().books();
-        let held = self.held_closings(books)?;
-        let lost = books.closed_months().filter(|closing| !held.contains(closing));
-        Ok(lost.map(|(month, _)| month).collect())
-    }
-
-    fn held_closings(&self, books: &Books) -> Result<Vec<(Month, CommitPosition)>> {
+    pub fn closed_months(&self, books: &Books) -> Result<Vec<(Month, CommitPosition)>> {
         let mut held = Vec::new();
         for (month, commit) in books.closed_months() {
             if self.rows().get::<CommitRow>(&commit)?.is_some() {
@@ -351,8 +337,14 @@ impl<S: Store> Hub<S> {
         Ok(held)
     }
 
-    fn closed(&self, books: &Books, month: Month) -> Result<Option<CommitPosition>> {
-        let held = self.held_closings(books)?;
-        Ok(held.into_iter().find_map(|(closed, commit)| (closed == month).then_some(commit)))
+    /// The months that were closed at commits that this cloud lost with the end of its logs: they are open, until they
+    /// are closed again.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn lost_closings(&self) -> Result<Vec<(Month, CommitPosition)>> {
+        let books = self.counts().books();
+        let held = self.closed_months(books)?;
+        Ok(books.closed_months().filter(|closing| !held.contains(closing)).collect())
     }
 }

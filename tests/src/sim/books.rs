@@ -43,7 +43,8 @@ impl World {
             return Ok(()); // the public log is frozen
         }
         let counts = process.counts();
-        let closed = process.closed_months().ok().and_then(|closed| closed.last().copied());
+        let closed =
+            process.closed_months(counts.books()).ok().and_then(|closed| closed.last().copied());
         let closed = closed.map(|(last, _)| last);
         let used = || counts.usage().keys().map(|key| Month(key.month)).min();
         let Some(month) = closed.map(Month::next).or_else(used) else { return Ok(()) };

@@ -19,8 +19,12 @@ pub(super) fn at_the_end(
     let Some(cloud) = &world.cloud.process else { return Ok(0) };
     let wrong = |what: String| Err(world.violation("conserves", what));
     let failed = |why| world.violation("conserves", format!("closed months: {why}"));
-    let closed: Vec<Month> =
-        cloud.closed_months().map_err(failed)?.into_iter().map(|(month, _)| month).collect();
+    let closed: Vec<Month> = cloud
+        .closed_months(cloud.counts().books())
+        .map_err(failed)?
+        .into_iter()
+        .map(|(month, _)| month)
+        .collect();
     let lost = |month: &u32| world.truth.tails_lost == 0 && !closed.contains(&Month(*month));
     if let Some(month) = world.truth.closed.keys().copied().find(lost) {
         return wrong(format!("{} is closed no more", Month(month)));
