@@ -261,6 +261,9 @@ impl Keeping {
         for (reply, answer) in replies.into_iter().zip(answers) {
             drop(reply.send(answer)); // the session may be gone
         }
+        if self.replica.heard_of_forgetting() {
+            self.replica.settle_forgotten()?; // before a name that comes is taken for a forgotten one's
+        }
         self.names.append(&mut names);
         let Replica { hub, people, .. } = &mut self.replica;
         match people::take_in(hub, people, now, self.names.iter().cloned()) {
@@ -307,7 +310,7 @@ impl Keeping {
                 }
             }
         }
-        if turned || self.replica.heard_of_forgetting() {
+        if turned {
             self.replica.settle_forgotten()?; // of what was lost, devices may have heard
         }
         let last = self.replica.hub.last_commit();

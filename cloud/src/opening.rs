@@ -15,6 +15,7 @@ use crate::people::People;
 use crate::people::sealed::{DirectoryKey, DirectoryKeyError};
 use redb::backends::FileBackend;
 use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -162,9 +163,10 @@ pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
     let file = options.open(path).map_err(|why| storage("opening the file", why))?;
     // Read is what the disk holds: after a sync that failed the system believes clean what never came there, and who
     // goes on with that loses it much later, with the power.
-    let forget = fadvise(&file, 0, None, Advice::DontNeed);
-    forget.map_err(|why| storage("reading the file anew", why.into()))?;
-    Ok(file)
+    match fadvise(&file, 0, None, Advice::DontNeed) {
+        Ok(()) | Err(Errno::NOSYS) => Ok(file),
+        Err(why) => Err(storage("reading the file anew", why.into())),
+    }
 }
 
 /// Opens the store in a file.

@@ -5,6 +5,7 @@
 //! is what the disk holds.
 
 use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -16,18 +17,21 @@ pub struct DiskFile(File);
 
 impl DiskFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(path)?;
-        read_anew(&file)?;
-        Ok(Self(file))
+        Ok(Self(open_anew(path)?))
     }
 }
 
-/// Has the system forget what it has of a file, so that what is read is what the disk holds. After a sync that failed
-/// the system believes clean what never came there; who goes on with that loses it much later, with the power.
-pub(crate) fn read_anew(file: &File) -> io::Result<()> {
-    Ok(fadvise(file, 0, None, Advice::DontNeed)?)
+/// Opens a file, or makes an empty one, and has the system forget what it has of it, so that what is read is what the
+/// disk holds. After a sync that failed the system believes clean what never came there; who goes on with that loses it
+/// much later, with the power. Of a kernel that takes no such advice nothing more can be had.
+pub(crate) fn open_anew(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path)?;
+    match fadvise(&file, 0, None, Advice::DontNeed) {
+        Ok(()) | Err(Errno::NOSYS) => Ok(file),
+        Err(why) => Err(why.into()),
+    }
 }
 
 impl JournalFile for DiskFile {

@@ -12,13 +12,14 @@ use crate::leases::{Books, NOTHING, capture, fleet, leased, left, settled, thous
 struct Snapshot(Vec<(&'static str, Vec<u8>)>);
 
 impl Snapshot {
-    fn take(cloud: &mut Cloud) -> Self {
+    fn take(cloud: &mut Cloud, branch: &Branch) -> Self {
         cloud.stop();
         let read = |name| std::fs::read(cloud.data().join(name)).ok().map(|bytes| (name, bytes));
         let files = ["store.redb", "allocations", "allocations.prepared"];
         let taken = Self(files.into_iter().filter_map(read).collect());
         assert!(taken.0.len() >= 2, "more than the store");
         cloud.start_again();
+        wait_until(PATIENCE, "is linked again", || branch.standing().linked);
         taken
     }
 
@@ -50,8 +51,7 @@ fn what_was_lent_is_known_before_anything_is_lent() {
     let (_dir, mut cloud, [mut branch]) = fleet(1000);
     drop(leased(&branch, &capture(10)).succeeded());
     branch.wait_synced(PATIENCE);
-    let snapshot = Snapshot::take(&mut cloud);
-    wait_until(PATIENCE, "is linked again", || branch.standing().linked);
+    let snapshot = Snapshot::take(&mut cloud, &branch);
     drop(leased(&branch, &capture(300)).succeeded());
     branch.wait_synced(PATIENCE);
     let held = left(&branch);
@@ -73,8 +73,7 @@ fn what_was_lent_is_known_before_anything_is_lent() {
 #[test]
 fn what_is_decided_before_a_device_tells_contradicts_nothing_that_it_holds() {
     let (dir, mut cloud, [mut branch]) = fleet(1000);
-    let snapshot = Snapshot::take(&mut cloud);
-    wait_until(PATIENCE, "is linked again", || branch.standing().linked);
+    let snapshot = Snapshot::take(&mut cloud, &branch);
     let first = cloud.run(&["rates", "show"]).succeeded();
     let publish = |cloud: &Cloud, price: &str| {
         let file = dir.path().join("rates.toml");
@@ -115,6 +114,13 @@ fn what_is_decided_before_a_device_tells_contradicts_nothing_that_it_holds() {
     drop(cloud.run(&["log", "verify"]).succeeded());
 }
 
+fn forget(cloud: &Cloud, name: &str) {
+    drop(cloud.run(&["users", "forget", name]).succeeded());
+    wait_until(PATIENCE, "the branch has erased it", || {
+        cloud.run(&["users", "forget", "--status"]).succeeded().contains("erased")
+    });
+}
+
 fn users(cloud: &Cloud) -> Vec<String> {
     let rows = cloud.json(&["users", "list"]);
     rows.as_array()
@@ -131,12 +137,8 @@ fn who_was_forgotten_in_what_was_lost_is_forgotten_again_at_once() {
     let (_dir, mut cloud, [mut branch]) = fleet(100);
     drop(leased(&branch, &capture(10)).succeeded());
     branch.wait_synced(PATIENCE);
-    let snapshot = Snapshot::take(&mut cloud);
-    wait_until(PATIENCE, "is linked again", || branch.standing().linked);
-    drop(cloud.run(&["users", "forget", "anna"]).succeeded());
-    wait_until(PATIENCE, "the branch has erased it", || {
-        cloud.run(&["users", "forget", "--status"]).succeeded().contains("erased")
-    });
+    let snapshot = Snapshot::take(&mut cloud, &branch);
+    forget(&cloud, "anna");
     branch.stop();
 
     snapshot.put_back(&mut cloud); // which shows: names were erased from the file by writing another
@@ -151,17 +153,13 @@ fn who_was_forgotten_in_what_was_lost_is_forgotten_again_at_once() {
 #[test]
 fn the_books_add_up_also_where_nobody_knows_whose_an_alias_is() {
     let (_dir, mut cloud, [mut branch]) = fleet(100);
-    let snapshot = Snapshot::take(&mut cloud);
-    wait_until(PATIENCE, "is linked again", || branch.standing().linked);
+    let snapshot = Snapshot::take(&mut cloud, &branch);
     for ask in [&["users", "add", "zoe"][..], &["grant", "zoe", "50"]] {
         drop(cloud.run(ask).succeeded());
     }
     drop(leased(&branch, &capture(3).replace("anna", "zoe")).succeeded());
     branch.wait_synced(PATIENCE);
-    drop(cloud.run(&["users", "forget", "zoe"]).succeeded());
-    wait_until(PATIENCE, "the branch has erased it", || {
-        cloud.run(&["users", "forget", "--status"]).succeeded().contains("erased")
-    });
+    forget(&cloud, "zoe");
     branch.stop();
 
     snapshot.put_back(&mut cloud); // which shows: names were erased from the file by writing another

@@ -7,7 +7,7 @@
 use super::Failure;
 use super::desk::Desk;
 use super::fleet::find;
-use super::people::SHORT_ID;
+use super::people::begun_id;
 use crate::keeper::Replica;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -256,8 +256,8 @@ fn name_of(replica: &Replica, lease: &HeldLease) -> Option<String> {
 
 /// Whether a lease is a user's, by name, or by the beginning of the id of who has none.
 fn is_of(replica: &Replica, lease: &HeldLease, user: &str) -> bool {
-    let id = user.trim_start_matches('(').trim_end_matches(')').to_ascii_lowercase();
-    let begins = |whole: String| id.len() >= SHORT_ID && whole.starts_with(&id);
+    let id = begun_id(user);
+    let begins = |whole: String| id.as_ref().is_some_and(|id| whole.starts_with(id));
     name_of(replica, lease).map_or_else(
         || {
             begins(lease.user.to_string())

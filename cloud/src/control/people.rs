@@ -16,7 +16,7 @@ use tallyroll_engine::{Error, Result};
 use tallyroll_schema::{Credits, DeviceId, SubjectId, UserAlias};
 
 /// An id is shown by so many digits, and found by no fewer.
-pub(super) const SHORT_ID: usize = 8;
+const SHORT_ID: usize = 8;
 
 /// An account, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,17 +241,19 @@ fn user(replica: &Replica, name: &str) -> Result<SubjectId> {
     })
 }
 
+/// The beginning of an id as it is shown, in parentheses or without; none if it is too short to mean one.
+pub(super) fn begun_id(said: &str) -> Option<String> {
+    let said = said.trim_start_matches('(').trim_end_matches(')').to_ascii_lowercase();
+    (said.len() >= SHORT_ID).then_some(said)
+}
+
 /// Who has no name, by the beginning of their id; it is shown in parentheses.
 fn nameless(replica: &Replica, said: &str) -> Option<Result<SubjectId>> {
-    let said = said.trim_start_matches('(').trim_end_matches(')');
-    if said.len() < SHORT_ID || !said.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
+    let said = begun_id(said)?;
     let counts = replica.hub.counts();
     let linked = counts.links().map(|(_, subject)| subject);
     let people: BTreeSet<_> = linked.chain(counts.granted().keys().copied()).collect();
     let named = |subject: &SubjectId| replica.people.title(*subject).is_some();
-    let said = said.to_ascii_lowercase();
     let mut theirs =
         people.into_iter().filter(|one| !named(one) && one.to_string().starts_with(&said));
     let first = theirs.next()?;
@@ -264,10 +266,8 @@ fn nameless(replica: &Replica, said: &str) -> Option<Result<SubjectId>> {
 
 /// Why an alias that nobody is known by stands for nobody.
 fn nobody(replica: &Replica, said: &str) -> Option<Error> {
-    let said = said.trim_start_matches('(').trim_end_matches(')').to_ascii_lowercase();
-    let theirs = |(_, alias): &(DeviceId, UserAlias)| {
-        said.len() >= SHORT_ID && alias.to_string().starts_with(&said)
-    };
+    let said = begun_id(said)?;
+    let theirs = |(_, alias): &(DeviceId, UserAlias)| alias.to_string().starts_with(&said);
     let (device, alias) = nobodys(&replica.hub).find(theirs)?;
     let record = replica.hub.fleet().device(device);
     let device = record.map_or_else(|| device.to_string(), |record| record.name.clone());
@@ -281,7 +281,7 @@ fn nobody(replica: &Replica, said: &str) -> Option<Error> {
 
 fn alias_at(replica: &Replica, device: &str, said: &str) -> Result<(DeviceId, UserAlias)> {
     let (device, device_name) = fleet::find(replica, device)?;
-    match replica.people.aliases_at(&replica.hub, device, Some(said)).as_slice() {
+    match replica.people.aliases_at(&replica.hub, device, said).as_slice() {
         [alias] => Ok((device, *alias)),
         [] => Err(Error::Rejected(format!(
             "{device_name} has no alias {said}; `tallyroll users show NAME` shows them"
@@ -296,8 +296,9 @@ fn alias_at(replica: &Replica, device: &str, said: &str) -> Result<(DeviceId, Us
 fn only_alias(replica: &Replica, name: &str, device: &str) -> Result<(DeviceId, UserAlias)> {
     let subject = user(replica, name)?;
     let (device, device_name) = fleet::find(replica, device)?;
-    let mut theirs = replica.people.aliases_at(&replica.hub, device, None);
-    theirs.retain(|alias| replica.hub.counts().subject(device, *alias) == Some(subject));
+    let links = replica.hub.counts().links();
+    let theirs = links.filter(|((of, _), linked)| (*of, *linked) == (device, subject));
+    let theirs: Vec<_> = theirs.map(|((_, alias), _)| alias).collect();
     match theirs.as_slice() {
         [alias] => Ok((device, *alias)),
         [] => Err(Error::Rejected(format!("{device_name} has not seen {name}"))),

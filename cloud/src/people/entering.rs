@@ -127,19 +127,20 @@ impl People {
         Ok(())
     }
 
-    /// A person's aliases, or those that nobody is known by, at a device that are called by `said`: the name that the device has for
-    /// them, or the beginning of an alias's hex digits; all, if nothing is said.
+    /// The aliases at a device, also those that nobody is known by, that are called by `said`: the name that the device
+    /// has for them, or the beginning of an alias's hex digits.
     pub fn aliases_at<S: Store>(
         &self,
         hub: &Hub<S>,
         device: DeviceId,
-        said: Option<&str>,
+        said: &str,
     ) -> Vec<UserAlias> {
+        let digits = said.trim_start_matches('(').trim_end_matches(')').to_ascii_lowercase();
         let at = hub.counts().links().map(|(of, _)| of).chain(nobodys(hub));
         let meant = at.filter(|(of, alias)| {
-            let named = |said: &str| self.name(*of, *alias) == Some(said);
-            let begins = |said: &str| said.len() >= 4 && alias.to_string().starts_with(said);
-            *of == device && said.is_none_or(|said| named(said) || begins(said))
+            let named = || self.name(*of, *alias) == Some(said);
+            let begins = || digits.len() >= 4 && alias.to_string().starts_with(&digits);
+            *of == device && (named() || begins())
         });
         meant.map(|(_, alias)| alias).collect()
     }

@@ -6,10 +6,9 @@
 use super::{Clock, DiskDevice};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
-use crate::journal_file::{DiskFile, read_anew};
-use std::fs::{File, OpenOptions};
+use crate::journal_file::{DiskFile, open_anew};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tallyroll_engine::Error;
 use tallyroll_engine::device::{Device, DeviceConfig};
@@ -152,11 +151,7 @@ fn open_files(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDe
 
 /// Opens the file of a store, or makes an empty one.
 pub(crate) fn store_file(path: &Path) -> Result<File, Error> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(|source| storage("opening the store", source))?;
-    read_anew(&file).map_err(|source| storage("reading the store anew", source))?;
-    Ok(file)
+    open_anew(path).map_err(|source| storage("opening the store", source))
 }
 
 /// Opens the store in a file.

@@ -41,15 +41,11 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Step {
             let subject = cloud.counts().subject(key.device, key.user);
             subject.is_some_and(|subject| purse.contains(&subject))
         });
-        let mut exposed: i128 = theirs.map(|(_, lease)| lease.copied + lease.came_after()).sum();
+        // What came after a write-off, and what is spent of a right that a cloud wrote over.
+        let beyond = |lease: &Lease| (-lease.outstanding()).max(0);
+        let mut exposed: i128 = theirs.map(|(_, lease)| lease.copied + beyond(lease)).sum();
         let lent_unknown = |account| world.truth.lent_unknown.get(account).copied();
         exposed += purse.iter().filter_map(lent_unknown).sum::<i128>();
-        let theirs = cloud.counts().rights().leases().iter().filter(|(key, _)| {
-            let subject = cloud.counts().subject(key.device, key.user);
-            subject.is_some_and(|subject| purse.contains(&subject))
-        });
-        let unlent = |(_, lease): (_, &Lease)| (-lease.outstanding() - lease.written_off).max(0);
-        exposed += theirs.map(unlent).sum::<i128>();
         let given: i128 = purse.iter().map(|subject| given(world, *subject)).sum();
         let mut spent = 0;
         for account in purse.iter().filter(|subject| accounts.of(**subject) == **subject) {
@@ -90,8 +86,8 @@ fn copies_spend_what_was_lent(world: &World, held: &CloudRecords) -> Step {
             let what = format!("{key:?}: {} by copies, {recorded} recorded again", lease.copied);
             return wrong(what);
         }
-        let lost = world.truth.tails_lost > 0 && world.truth.copied.contains_key(&key.device);
-        let copies = match world.truth.perfectly_copied.contains(&key.device) || lost {
+        let perfect = world.truth.perfectly_copied.contains(&key.device);
+        let copies = match perfect || written_over(world, key.device) {
             true => world.truth.copied.get(&key.device).copied().unwrap_or(0),
             false => 0,
         };
