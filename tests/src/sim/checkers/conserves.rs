@@ -27,7 +27,10 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
         match stored.times(job) {
             1 => {}
             0 if !certain => {}
-            _ if stored.by_copies(held, job) && world.truth.copied.contains_key(&input.device) => {}
+            _ if world.truth.copied.contains_key(&input.device)
+                && stored.by_copies(job, || {
+                    world.truth.poisoned.contains(&input.device) && stored.are_apart(held, job)
+                }) => {}
             times => {
                 let what = format!("job {job} of device {} is stored {times} times", input.device);
                 return Err(world.violation("conserves", what));
@@ -170,22 +173,28 @@ impl Entry {
 
 impl Stored {
     fn times(&self, job: &JobId) -> usize {
-        self.jobs.get(job).map_or(0, Vec::len)
+        self.entries(job).len()
     }
 
-    /// Whether it is a page-log line that stands in different epochs, of which one recorded it again or none
-    /// goes on from another: copies read it that could not hear of each other.
-    fn by_copies(&self, held: &CloudRecords, job: &JobId) -> bool {
-        let entries = self.jobs.get(job).map_or(&[][..], Vec::as_slice);
+    /// Whether it is a page-log line that stands in different epochs, of which one recorded it again, or the cloud
+    /// could tell nobody of one: copies read it that could not hear of each other.
+    fn by_copies(&self, job: &JobId, untold: impl FnOnce() -> bool) -> bool {
+        let entries = self.entries(job);
         let epochs: BTreeSet<_> = entries.iter().map(|entry| entry.place.epoch).collect();
-        let apart = || {
-            let mut pairs =
-                entries.iter().flat_map(|one| entries.iter().map(move |two| (one, two)));
-            !pairs.any(|(one, two)| follows(held, one.place, two.place))
-        };
         epochs.len() == entries.len()
             && entries.iter().all(|entry| entry.page_log)
-            && (entries.iter().any(|entry| entry.again) || apart())
+            && (entries.iter().any(|entry| entry.again) || untold())
+    }
+
+    /// Whether none of the epochs in which it stands goes on from another of them, for what is in quarantine comes later.
+    fn are_apart(&self, held: &CloudRecords, job: &JobId) -> bool {
+        let entries = self.entries(job);
+        let mut pairs = entries.iter().flat_map(|one| entries.iter().map(move |two| (one, two)));
+        !pairs.any(|(one, two)| follows(held, one.place, two.place))
+    }
+
+    fn entries(&self, job: &JobId) -> &[Entry] {
+        self.jobs.get(job).map_or(&[][..], Vec::as_slice)
     }
 }
 
