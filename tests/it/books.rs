@@ -4,7 +4,7 @@
 //! What adds up in any history is a property, tested beside the code, and in `accounts_random` through the binaries;
 //! here it is what a person gets. What a file shows is in `sheets`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, wait_until};
 use tempfile::TempDir;
 
@@ -143,6 +143,9 @@ fn a_closed_month_stays_and_what_comes_later_is_an_adjustment_in_the_next() {
         };
         rows.iter().map(figures).collect::<Vec<_>>()
     };
+    let closed = |at: &str| cloud.json(&["view", "totals", "--at", at])["closed"].clone();
+    let at = || cloud.json(&["view", "totals"])["at"].as_str().unwrap().to_owned();
+    let before = at();
     let told = cloud.run(&["close", "2020-02"]).failed(1);
     assert!(told.contains("2020-01 is not closed; close it first"), "{told}");
     let told = cloud.run(&["close", "9998-01"]).failed(1);
@@ -167,6 +170,7 @@ fn a_closed_month_stays_and_what_comes_later_is_an_adjustment_in_the_next() {
     let all: u64 =
         ["2020-01", "2020-02", "2020-03"].iter().flat_map(|of| month(of)).map(|row| row.1).sum();
     assert_eq!(all, 26, "closed and adjustments are all");
+    assert_eq!((closed(&before), closed(&at())), (Value::Null, json!(["2020-01", "2020-02"])));
     let stated = cloud.json(&["view", "statement", "anna"]);
     let adjusts: Vec<_> =
         stated["rows"].as_array().unwrap().iter().map(|row| row["adjusts"].clone()).collect();

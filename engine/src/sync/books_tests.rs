@@ -204,6 +204,13 @@ fn a_month_whose_cut_was_lost_is_open_until_it_is_closed_again() {
     let closed = |hub: &Hub<MemoryStore>| hub.closed_months(hub.counts().books()).expect("reads");
     assert_eq!(closed(&hub), []);
     assert_eq!(hub.lost_closings().expect("reads"), [(november, lost)]);
+    let adjusts = |hub: &Hub<MemoryStore>| {
+        let (stated, _) = hub.statement(SUBJECT, None, hub.last_commit()).expect("is stated");
+        stated.lines.last().expect("is one").adjusts.clone()
+    };
+    capture(&mut device, 1, 14);
+    deliver(&mut device, &mut hub, begins + 4);
+    assert_eq!(adjusts(&hub), None, "its month is open");
     for month in [november, november.next()] {
         let books = hub.month_books(month, hub.last_commit()).expect("is shown");
         assert_eq!((books.closed, books.before.map(|(last, _)| last)), (None, None));
@@ -213,6 +220,9 @@ fn a_month_whose_cut_was_lost_is_open_until_it_is_closed_again() {
     assert!(why.starts_with("2026-11 is not closed; close it first"), "{why}");
     let commit = hub.close_month(at, november).expect("closes again");
     assert_eq!(closed(&hub), [(november, commit)]);
+    capture(&mut device, 1, 15);
+    deliver(&mut device, &mut hub, begins + 41 * DAY);
+    assert_eq!(adjusts(&hub).as_deref(), Some("2026-11"), "an adjustment now");
     assert_eq!(hub.lost_closings().expect("reads"), []);
     hub.close_month(at, november.next()).expect("follows");
     let books = hub.month_books(november.next(), hub.last_commit()).expect("is shown");

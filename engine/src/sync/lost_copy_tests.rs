@@ -4,7 +4,7 @@
 //! cloud everything is not waited for; and a log that the cloud no longer holds as it receipted it is set
 //! right, and stays so.
 
-use super::pair::{TENANT, TestDevice, capture, enrol, hub, now, talk};
+use super::pair::{TENANT, TestDevice, bring, capture, enrol, hub, now, talk};
 use super::{Effect, Fetch, Offer, OfferKind, Opening, Reply};
 use crate::counts::card;
 use crate::device::LogStatus;
@@ -124,11 +124,7 @@ fn what_was_recorded_again_and_set_aside_is_told_with_its_first_place() {
     copy.perform(now(14), Effect::Diverged(log, epoch)).expect("performs");
     let mut twin = copy.copy(now(15));
     // The history that the cloud has instead is here: what was set aside is recorded again, and not sent.
-    let (from, after) = (held.position.seq + 1, held.hash);
-    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
-    let fetched = hub.perform(now(16), vec![(device.id(), ask)]).expect("reads").remove(0);
-    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
-    copy.perform(now(16), Effect::Persist(burst)).expect("takes it");
+    bring(&mut hub, &mut copy, held, 16);
     copy.perform(now(17), Effect::CaughtUp(log, epoch)).expect("records it again");
 
     capture(&mut twin, 8, 18);
@@ -158,11 +154,7 @@ fn what_is_set_aside_again_while_the_first_waits_takes_nothing_from_it() {
     let held = receipt.expect("is receipted").head;
     copy.perform(now(14), Effect::Diverged(log, epoch)).expect("performs");
     let set_aside = evidence(&copy);
-    let (from, after) = (held.position.seq + 1, held.hash);
-    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
-    let fetched = hub.perform(now(16), vec![(device.id(), ask)]).expect("reads").remove(0);
-    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
-    copy.perform(now(16), Effect::Persist(burst)).expect("takes it");
+    bring(&mut hub, &mut copy, held, 16);
     copy.perform(now(17), Effect::Diverged(log, epoch)).expect("performs");
     let both = evidence(&copy);
     assert!(set_aside.len() == 1 && both.is_superset(&set_aside) && both.len() >= 2, "{both:?}");

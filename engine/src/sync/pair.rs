@@ -3,7 +3,7 @@
 //! Invariant: nothing is lost or reordered here, and nothing takes time. What
 //! happens with faults is the simulator's.
 
-use super::{Output, Role, Session, SessionConfig};
+use super::{Effect, Fetch, Output, Reply, Role, Session, SessionConfig};
 use crate::counts::decide;
 use crate::device::{Device, DeviceConfig, Now};
 use crate::hub::{Hub, HubConfig, Invitation, pin_hash};
@@ -17,7 +17,9 @@ use tallyroll_schema::event::counts::ColorMode;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::event::{Bytes, UnknownEvent};
 use tallyroll_schema::wire::{Message, StreamKind};
-use tallyroll_schema::{Act, DeviceId, Event, Hash, JobId, PublicKey, TenantId, UserAlias, Wall};
+use tallyroll_schema::{
+    Act, DeviceId, Event, Hash, Head, JobId, Position, PublicKey, TenantId, UserAlias, Wall,
+};
 
 pub(super) const TENANT: TenantId = TenantId([1; 16]);
 
@@ -99,6 +101,16 @@ type Wire = VecDeque<(StreamKind, Message)>;
 /// message to the hub.
 pub(crate) fn talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) -> Vec<Message> {
     talk_at(device, hub, 9)
+}
+
+/// What the cloud has of an epoch after a head comes to a device, as a burst of its own.
+pub(super) fn bring(hub: &mut Hub<MemoryStore>, device: &mut TestDevice, held: Head, at: u64) {
+    let Position { log, epoch, seq } = held.position;
+    let ask = Fetch { log, epoch, from: seq + 1, after: held.hash, bytes_max: 1 << 20 };
+    let ask = vec![(device.id(), Effect::Fetch(ask))];
+    let fetched = hub.perform(now(at), ask).expect("reads").remove(0);
+    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
+    device.perform(now(at), Effect::Persist(burst)).expect("takes it");
 }
 
 /// The same, at some second.

@@ -4,13 +4,13 @@
 //! Invariant: no figure and no counted line changes by it, what no receipt covers stays, and what is
 //! gone is said to be gone, never to be another history.
 
-use super::pair::{TestDevice, capture, enrol, hub, noise, now, talk, talk_at};
+use super::pair::{TestDevice, bring, capture, enrol, hub, noise, now, talk, talk_at};
 use crate::counts::{Counts, decide};
 use crate::device::{LogStatus, Retention};
 use crate::hub::{Gap, Hub};
 use crate::merge::Refusal;
 use crate::store::{MemoryStore, Store};
-use crate::sync::{Effect, Fetch, Reply};
+use crate::sync::{Effect, Reply};
 use core::ops::ControlFlow;
 use core::time::Duration;
 use tallyroll_schema::event::Bytes;
@@ -254,11 +254,8 @@ fn what_was_adopted_beyond_a_receipt_is_set_aside_and_what_was_pruned_below_it_i
         device.perform(now(at), Effect::Diverged(log, epoch)).expect("performs")
     };
     assert_eq!(diverged(&mut device, 1001), Reply::StartOver);
-    let (from, after) = (held.position.seq + 1, held.hash);
-    let ask = Effect::Fetch(Fetch { log, epoch, from, after, bytes_max: 1 << 20 });
-    let fetched = hub.perform(now(1002), vec![(device.id(), ask)]).expect("reads").remove(0);
-    let Reply::Fetched(burst) = fetched else { panic!("{fetched:?}") };
-    for effect in [Effect::Persist(burst), Effect::CaughtUp(log, epoch), Effect::Surveyed] {
+    bring(&mut hub, &mut device, held, 1002);
+    for effect in [Effect::CaughtUp(log, epoch), Effect::Surveyed] {
         device.perform(now(1002), effect).expect("performs");
     }
     device.set_retention(KEEP_ALL);
