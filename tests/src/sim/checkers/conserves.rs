@@ -29,7 +29,9 @@ pub(super) fn at_the_end(world: &World, held: &CloudRecords) -> Result<usize, Vi
             0 if !certain => {}
             _ if world.truth.copied.contains_key(&input.device)
                 && stored.by_copies(job, || {
-                    world.truth.poisoned.contains(&input.device) && stored.are_apart(held, job)
+                    // It lies in quarantine, or was lost with the cloud's tail, and a copy has it.
+                    let untold = world.truth.poisoned.contains(&input.device);
+                    (untold || world.truth.tails_lost > 0) && stored.are_apart(held, job)
                 }) => {}
             times => {
                 let what = format!("job {job} of device {} is stored {times} times", input.device);
@@ -186,7 +188,7 @@ impl Stored {
             && (entries.iter().any(|entry| entry.again) || untold())
     }
 
-    /// Whether none of the epochs in which it stands goes on from another of them, for what is in quarantine comes later.
+    /// Whether none of the epochs in which it stands goes on from another of them.
     fn are_apart(&self, held: &CloudRecords, job: &JobId) -> bool {
         let entries = self.entries(job);
         let mut pairs = entries.iter().flat_map(|one| entries.iter().map(move |two| (one, two)));
