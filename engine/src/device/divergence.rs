@@ -204,7 +204,7 @@ fn missing<S: Store>(
         })
     })?;
     let (mut missing, mut seen) = (Vec::new(), BTreeSet::new());
-    let first = divergence_key(log, epoch, row.number - row.earlier);
+    let first = divergence_key(log, epoch, row.number.saturating_sub(row.earlier));
     rows.scan::<EvidenceRow>(&epoch_key(log, epoch), &first, &mut |_, EvidenceRow(row)| {
         each_record(row, &mut |seq, record| {
             let held = accepted.get(&seq) == Some(&hash(record.bytes));

@@ -23,6 +23,18 @@ fn captured(hub: &Hub<MemoryStore>) -> u64 {
     hub.counts().usage().values().map(|usage| usage.captured).sum()
 }
 
+/// A device and its copy, both with something that the cloud has not heard of.
+fn two_that_go_on() -> (Hub<MemoryStore>, TestDevice, TestDevice) {
+    let mut hub = hub();
+    let mut device = enrol(&mut hub, "branch-1", 11);
+    capture(&mut device, 1, 10);
+    seal_and_talk(&mut device, &mut hub);
+    let mut copy = device.copy(now(12));
+    capture(&mut device, 2, 13);
+    capture(&mut copy, 4, 13);
+    (hub, device, copy)
+}
+
 fn seal_and_talk(device: &mut TestDevice, hub: &mut Hub<MemoryStore>) {
     device.seal(now(900)).expect("seals");
     talk(device, hub);
@@ -111,13 +123,7 @@ fn assert_first_places(hub: &Hub<MemoryStore>) {
 /// A copy of a copy goes on in the epoch in which that one recorded again what was set aside.
 #[test]
 fn what_was_recorded_again_and_set_aside_is_told_with_its_first_place() {
-    let mut hub = hub();
-    let mut device = enrol(&mut hub, "branch-1", 11);
-    capture(&mut device, 1, 10);
-    seal_and_talk(&mut device, &mut hub);
-    let mut copy = device.copy(now(12));
-    capture(&mut device, 2, 13);
-    capture(&mut copy, 4, 13);
+    let (mut hub, mut device, mut copy) = two_that_go_on();
     seal_and_talk(&mut device, &mut hub);
     let LogStatus { log, epoch, receipt, .. } = copy.status().expect("reads").logs[0].clone();
     let held = receipt.expect("is receipted").head;
@@ -140,13 +146,7 @@ fn what_was_recorded_again_and_set_aside_is_told_with_its_first_place() {
 /// What came of the accepted history stood at the same place, and is set aside after it.
 #[test]
 fn what_is_set_aside_again_while_the_first_waits_takes_nothing_from_it() {
-    let mut hub = hub();
-    let mut device = enrol(&mut hub, "branch-1", 11);
-    capture(&mut device, 1, 10);
-    seal_and_talk(&mut device, &mut hub);
-    let mut copy = device.copy(now(12));
-    capture(&mut device, 2, 13);
-    capture(&mut copy, 4, 13);
+    let (mut hub, mut device, mut copy) = two_that_go_on();
     let before = hub.store().clone();
     seal_and_talk(&mut device, &mut hub);
     copy.seal(now(14)).expect("seals");
