@@ -9,11 +9,12 @@ them fails: the unit tests of schema and engine, the hostile inputs, and the sim
 of `const fn`, and of functions that return `impl Trait`, cannot be switched: they are built one at a time.
 
     cargo install cargo-mutants --locked
-    tests/mutants/run.py WORK [--quick] [--only TEXT] [--again]
+    tests/mutants/run.py WORK [--quick] [--only TEXT] [--from FILE] [--again]
 
 WORK is a directory for the copy, its build (some GiB) and `results.jsonl`, which a later run goes on from;
---quick leaves out the slow suites, --only takes mutants whose name contains TEXT, --again asks the
-survivors anew, after new tests or a quick run.
+--quick leaves out the slow suites, --only takes mutants whose name contains TEXT, --from those of FILE
+(engine/src/hub/acts.rs) and of the files after it, --again asks the survivors anew, after new tests or a
+quick run.
 Nothing but the standard library.
 """
 import argparse
@@ -312,6 +313,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--only", default="")
+    parser.add_argument("--from", default="", dest="first")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--switched", action="store_true", help="only those that need no build of their own")
@@ -337,7 +339,7 @@ def main():
             known[mutant["key"]] = met
             file.write(json.dumps({"key": mutant["key"], "name": mutant["name"], "met": met}) + "\n")
             file.flush()
-        todo = [m for m in found if m["key"] not in known and arguments.only in m["name"]]
+        todo = [m for m in found if m["key"] not in known and arguments.only in m["name"] and m["file"] >= arguments.first]
         for mutant in todo:
             if mutant["id"] in unviable:
                 note(mutant, "unviable")
