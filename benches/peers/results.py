@@ -21,6 +21,7 @@ TITLES = {
     "wire": "Bytes on the wire",
     "at rest": "At rest in the cloud",
     "replay": "Replay to totals",
+    "past": "One user's month, as of a commit",
 }
 OURS = "tallyroll"
 

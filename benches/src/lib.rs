@@ -25,5 +25,6 @@ pub fn run() -> Outcome {
     stages::append::run(&plan)?;
     stages::writers::run(&plan)?;
     let after = stages::backlog::run(&plan)?;
+    stages::past::run(&plan, after.as_ref())?;
     stages::replay::run(&plan, after)
 }

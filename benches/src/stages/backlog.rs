@@ -30,7 +30,7 @@ pub struct After {
 /// # Errors
 /// Files and sockets.
 pub fn run(plan: &Plan) -> Outcome<Option<After>> {
-    if !plan.wants("backlog") && !plan.wants("replay") && !plan.wants("seal") {
+    if !["backlog", "past", "replay", "seal"].into_iter().any(|stage| plan.wants(stage)) {
         return Ok(None);
     }
     let office = Office::of_one_device(2);

@@ -5,5 +5,6 @@
 
 pub mod append;
 pub mod backlog;
+pub mod past;
 pub mod replay;
 pub mod writers;

@@ -28,6 +28,11 @@ impl Draw {
         self.next() % end.max(1)
     }
 
+    /// One of them, if there are any.
+    pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+
     /// Exponentially distributed, in whole units.
     pub fn exponential(&mut self, mean: f64) -> u64 {
         let uniform = ((self.next() >> 11) as f64 + 1.0) / (1u64 << 53) as f64;

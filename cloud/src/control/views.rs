@@ -123,11 +123,14 @@ pub(super) fn commit_of(replica: &Replica, at: At) -> Result<CommitPosition> {
 }
 
 fn view(
-    replica: &Replica,
+    replica: &mut Replica,
     figures: Figures,
     at: Option<At>,
     month: Option<Month>,
 ) -> Result<Viewed> {
+    if at.is_some() || month.is_some() {
+        replica.hub.keep_past()?;
+    }
     let hub = &replica.hub;
     let past = at.map(|at| commit_of(replica, at)).transpose()?;
     let at = past.unwrap_or(hub.last_commit());
@@ -142,7 +145,7 @@ fn view(
     let (counts, before, closed_at) = match (books, past) {
         (Some((_, books)), _) => (Cow::Owned(books.counts), books.before, books.closed),
         (None, None) => (Cow::Borrowed(hub.counts()), None, None),
-        (None, Some(position)) => (Cow::Owned(hub.counts_at(position)?), None, None),
+        (None, Some(position)) => (Cow::Owned(hub.figures_at(position)?), None, None),
     };
     let report = Report {
         counts: &counts,

@@ -4,8 +4,8 @@
 //! the statements.
 
 use super::line::{Charged, Line};
+use super::requests::request_of;
 use super::settle::job_of;
-use super::state::request_of;
 use super::{Terms, decide};
 use crate::fold::{Committed, Origin};
 use tallyroll_schema::event::Bytes;

@@ -24,8 +24,10 @@ mod meter;
 #[cfg(test)]
 mod meter_tests;
 mod month;
+mod moves;
 mod pages;
 mod report;
+mod requests;
 mod rights;
 #[cfg(test)]
 mod rights_tests;
@@ -49,11 +51,13 @@ pub use line::{Line, State};
 pub(crate) use line::{charged_to, inner};
 pub use meter::{Item, Meter, Reconciled, Reconciliation, Why};
 pub use month::{Month, NoMonth};
+pub use moves::Moves;
 pub use report::{BalanceRow, MemberRow, Report, TotalsRow, Who};
+pub use requests::Requested;
 pub use rights::{Allocation, Lease, Recall, Request, RightKey, Rights};
 pub(crate) use rights::{backed, charge, charge_mut};
 pub use spool::SpoolJob;
-pub use state::{Counts, Requested};
+pub use state::Counts;
 pub use statement::{Holder, Standings, Stated, Statement};
 pub use sum::CreditSum;
 pub(crate) use sum::thousandths;

@@ -25,7 +25,8 @@ impl Counts {
         usage.charged = i128::from(charge.credits.thousandths());
         let (device, payer) = self.count(by, usage, charge)?;
         if payer.again {
-            self.usage_of(device, payer).unbacked += usage.charged;
+            let unbacked = usage.charged;
+            self.add(device, payer, &Usage { unbacked, ..Usage::default() });
         }
         Some((device, payer))
     }
@@ -47,7 +48,7 @@ impl Counts {
         let device = by.device.filter(|_| charge.credits >= Credits::ZERO)?;
         let again = by.again && !planted(Bug::UnbackedForgotten);
         let payer = Payer { again, user: by.user, month: month_of(by.at) };
-        self.usage_of(device, payer).add(&usage);
+        self.add(device, payer, &usage);
         Some((device, payer))
     }
 
@@ -119,15 +120,16 @@ impl Counts {
     }
 
     fn owe(&mut self, device: DeviceId, payer: Payer, settled: i128, held: i128) {
-        let usage = self.usage_of(device, payer);
-        usage.charged += settled;
-        usage.held += held;
-        usage.unbacked += if payer.again { settled } else { 0 };
+        let unbacked = if payer.again { settled } else { 0 };
+        let by = Usage { charged: settled, unbacked, held, ..Usage::default() };
+        self.add(device, payer, &by);
     }
 
-    fn usage_of(&mut self, device: DeviceId, payer: Payer) -> &mut Usage {
+    /// The one way in which usage moves.
+    fn add(&mut self, device: DeviceId, payer: Payer, by: &Usage) {
         let key = UsageKey { device, user: payer.user, month: payer.month };
-        self.usage.entry(key).or_default()
+        self.usage.entry(key).or_default().add(by);
+        self.moved.hear(key, by);
     }
 
     /// What is held, and who runs a job, follows from the jobs, so it is not kept beside them.
@@ -143,7 +145,7 @@ impl Counts {
         };
         let held: Vec<_> = self.jobs.iter().flat_map(held).filter(|held| held.2 != 0).collect();
         for (device, payer, held) in held {
-            self.usage_of(device, payer).held += held;
+            self.add(device, payer, &Usage { held, ..Usage::default() });
         }
     }
 }

@@ -165,9 +165,9 @@ fn place((counter, nonce, seq): (u32, [u8; 16], u64)) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counts::Requested;
     use crate::counts::card::default_card;
     use crate::counts::job::Job;
-    use crate::counts::state::Requested;
     use tallyroll_schema::event::counts::{ChargeCorrected, PeriodClosed, SettlementPolicy};
     use tallyroll_schema::{CommitPosition, Credits, JobId, RequestId, Wall};
 

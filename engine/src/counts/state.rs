@@ -9,12 +9,13 @@ use super::accounts::Accounts;
 use super::balances::Balances;
 use super::books::Books;
 use super::job::{Job, RunningJob, Standing};
+use super::moves::Moved;
+use super::requests::Requested;
 use super::rights::Rights;
 use super::settle::{By, Delivered, times};
 use super::usage::{Usage, UsageKey};
 use crate::fold::{Again, Origin, View, recorded_again};
 use crate::planted::{Bug, planted};
-use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_schema::event::counts::{RateCard, SettlementPolicy};
 use tallyroll_schema::event::log::{EventResubmitted, LogClass};
@@ -27,6 +28,8 @@ use tallyroll_schema::{
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     pub(super) usage: BTreeMap<UsageKey, Usage>,
+    /// What is heard of that, where it is listened for.
+    pub(super) moved: Moved,
     /// With the place of the decision that holds: a log's later epochs are folded in any order.
     pub(super) links: BTreeMap<(DeviceId, UserAlias), (Place, SubjectId)>,
     pub(super) granted: BTreeMap<SubjectId, i128>,
@@ -54,6 +57,28 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Listens from now on for what moves usage.
+    pub(crate) fn listen(&mut self) {
+        self.moved.listen();
+    }
+
+    /// What moved usage since it was listened for, or was asked for last.
+    pub(crate) fn moved(&mut self) -> BTreeMap<UsageKey, Usage> {
+        self.moved.take()
+    }
+
+    /// What was decided here, with that usage and so many records that could not be used: `incomplete` and
+    /// `misplaced`.
+    pub(crate) fn with_usage(
+        self,
+        usage: BTreeMap<UsageKey, Usage>,
+        (incomplete, misplaced): (u64, u64),
+    ) -> Self {
+        let Self { links, granted, cards, policy, books, accounts, .. } = self;
+        let decided = Self { links, granted, cards, policy, books, accounts, ..Self::default() };
+        Self { usage, incomplete, misplaced, ..decided }
+    }
+
     /// Usage by device, alias and month.
     pub fn usage(&self) -> &BTreeMap<UsageKey, Usage> {
         &self.usage
@@ -224,17 +249,6 @@ impl Counts {
         }
     }
 
-    /// Remembers what the cloud did for a request. A cloud that lost it may have done it again: the
-    /// first counts.
-    fn fold_request(&mut self, origin: &Origin, event: &Event) {
-        let (Some((device, job, request)), None) = (request_of(event), origin.device) else {
-            return;
-        };
-        let requested = Requested { position: origin.position, job, kind: event.kind() };
-        let known = self.requests.entry((device, request)).or_insert(requested);
-        *known = requested.min(*known);
-    }
-
     pub(super) fn fold_event(
         &mut self,
         origin: &Origin,
@@ -320,32 +334,6 @@ impl Counts {
             }
         }
     }
-}
-
-/// What the cloud did for a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(array)]
-pub struct Requested {
-    /// Where it stands.
-    #[n(0)]
-    pub position: Position,
-    /// In which job.
-    #[n(1)]
-    pub job: JobId,
-    /// The event's kind.
-    #[n(2)]
-    pub kind: u16,
-}
-
-pub(super) fn request_of(event: &Event) -> Option<(DeviceId, JobId, RequestId)> {
-    let (device, job, request) = match event {
-        Event::PagesConverted(e) => (e.device, e.job, e.request),
-        Event::DocumentSent(e) => (e.device, e.job, e.request),
-        Event::DocumentSaved(e) => (e.device, e.job, e.request),
-        Event::DocumentDiscarded(e) => (e.device, e.job, e.request),
-        _ => return None,
-    };
-    Some((device?, job, request?))
 }
 
 /// Where a decision stands within its log.

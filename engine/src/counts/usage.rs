@@ -40,6 +40,9 @@ pub struct Usage {
     pub held: i128,
 }
 
+/// How many figures a line has.
+pub(super) const FIGURES: usize = 9;
+
 impl Usage {
     /// Adds another's figures to these.
     pub fn add(&mut self, other: &Self) {
@@ -56,6 +59,23 @@ impl Usage {
 }
 
 impl Usage {
+    /// Each figure, in the order of the fields.
+    pub(super) fn figures(&self) -> [i128; FIGURES] {
+        let counts =
+            [self.impressions, self.sheets, self.captured, self.converted, self.sent, self.saved];
+        let [impressions, sheets, captured, converted, sent, saved] = counts.map(i128::from);
+        let (charged, unbacked, held) = (self.charged, self.unbacked, self.held);
+        [impressions, sheets, captured, converted, sent, saved, charged, unbacked, held]
+    }
+
+    /// The same back from its figures.
+    pub(super) fn of_figures(figures: [i128; FIGURES]) -> Self {
+        let [counts @ .., charged, unbacked, held] = figures;
+        let [impressions, sheets, captured, converted, sent, saved] =
+            counts.map(|count| u64::try_from(count).unwrap_or_default());
+        Self { impressions, sheets, captured, converted, sent, saved, charged, unbacked, held }
+    }
+
     /// What these are more than others were. Counts only grow; what is charged may also shrink.
     #[must_use]
     pub(super) fn less(&self, then: &Self) -> Self {
@@ -104,6 +124,12 @@ mod tests {
             unbacked: amount + 1,
             held: amount + 2,
         }
+    }
+
+    #[test]
+    fn figures_come_back_each_in_its_place() {
+        assert_eq!(Usage::of_figures(all(10, -20).figures()), all(10, -20));
+        assert_eq!(all(10, -20).figures(), [10, 11, 12, 13, 14, 15, -20, -19, -18]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use walk::{Committed, walk};
 
 use crate::log::{Opened, open};
 use crate::planted::{Bug, planted};
-use crate::store::rows::{BaseRow, BatchRow, LogRow, PrunedRow, SnapshotRow, TipRow};
+use crate::store::rows::{BaseRow, BatchRow, CommitRow, LogRow, PrunedRow, SnapshotRow, TipRow};
 use crate::store::rows::{epoch_key, split_epoch_key};
 use crate::store::{Row, Rows, Store};
 use crate::{Error, Result};
@@ -133,7 +133,7 @@ impl<V: View> Replay<V> {
     }
 
     /// Whether one of the doubtful events was folded at its old place.
-    fn take_doubts<S: Store>(&mut self, rows: &Rows<'_, S>) -> Result<bool> {
+    pub(crate) fn take_doubts<S: Store>(&mut self, rows: &Rows<'_, S>) -> Result<bool> {
         again::any_is_held(rows, &core::mem::take(&mut self.doubtful))
     }
 
@@ -179,22 +179,58 @@ impl<V: View> Replay<V> {
     /// Storage failed, a batch is corrupt, or the position was never reached.
     pub fn at<S: Store>(rows: &Rows<'_, S>, until: CommitPosition) -> Result<Self> {
         let through = |mut replay: Self| {
-            walk::commits(rows, until, &mut |_, row| {
-                replay.fold_stored(rows, row.log, row.epoch, row.first_seq)
-            })?;
+            replay.fold_through(rows, until, &mut |_, _, _| Ok(()))?;
             Ok::<_, Error>(replay)
         };
         let mut replay = through(Self::default())?;
         if replay.take_doubts(rows)? {
-            let elsewhere = replay.view.recorded_again().cloned().unwrap_or_default();
-            replay = through(Self { elsewhere, ..Self::default() })?.known();
+            replay = through(Self::knowing(&replay))?.known();
         }
         Ok(replay)
+    }
+
+    /// Nothing folded yet, and what another knows to be recorded again.
+    pub(crate) fn knowing(other: &Self) -> Self {
+        let elsewhere = other.view.recorded_again().cloned().unwrap_or_default();
+        Self { elsewhere, ..Self::default() }
+    }
+
+    /// Folds what was committed, in the order of the commits, up to one; `folded` is called after each batch
+    /// of a log that the view reads.
+    ///
+    /// # Errors
+    /// Storage failed, a batch is corrupt, the position was never reached, or `folded` failed.
+    pub(crate) fn fold_through<S: Store>(
+        &mut self,
+        rows: &Rows<'_, S>,
+        until: CommitPosition,
+        folded: &mut dyn FnMut(&mut Self, CommitPosition, Stored) -> Result<()>,
+    ) -> Result<()> {
+        walk::commits(rows, until, &mut |position, row| {
+            let CommitRow { log, epoch, first_seq, .. } = row;
+            let class = genesis(rows, log)?.class;
+            if !V::CLASSES.contains(&class) {
+                return Ok(());
+            }
+            let stored = Stored { log, epoch, first_seq, class };
+            self.fold_stored(rows, stored)?;
+            folded(self, position, stored)
+        })
     }
 
     /// The state.
     pub fn view(&self) -> &V {
         &self.view
+    }
+
+    /// The state, to be listened to.
+    pub(crate) fn view_mut(&mut self) -> &mut V {
+        &mut self.view
+    }
+
+    /// The state alone.
+    pub(crate) fn into_view(self) -> V {
+        self.view
     }
 
     /// What has been folded.
@@ -306,17 +342,16 @@ impl<V: View> Replay<V> {
         })
     }
 
-    fn fold_stored<S: Store>(
+    /// Folds one batch that was committed.
+    ///
+    /// # Errors
+    /// Storage failed, or the batch is corrupt.
+    pub(crate) fn fold_stored<S: Store>(
         &mut self,
         rows: &Rows<'_, S>,
-        log: LogId,
-        epoch: EpochId,
-        first_seq: u64,
+        Stored { log, epoch, first_seq, .. }: Stored,
     ) -> Result<()> {
         let genesis = genesis(rows, log)?;
-        if !V::CLASSES.contains(&genesis.class) {
-            return Ok(());
-        }
         let row: BatchRow = rows
             .get(&(log, epoch, first_seq))?
             .ok_or_else(|| Error::corrupt("batch", "a committed batch is missing"))?;
@@ -324,6 +359,15 @@ impl<V: View> Replay<V> {
         self.fold_batch(rows.tenant(), &genesis, &opened);
         Ok(())
     }
+}
+
+/// Where a committed batch is stored, and the class of its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) log: LogId,
+    pub(crate) epoch: EpochId,
+    pub(crate) first_seq: u64,
+    pub(crate) class: LogClass,
 }
 
 /// The device whose logs this key opened; `None` for the cloud's own logs.

@@ -3,7 +3,7 @@
 //! Invariant: nothing that was recorded is edited. A correction names the charge that it corrects, goes to
 //! the account that bore it, and gives back no more than that took, unless told to; a month is closed once,
 //! after its end, the next after the last, and names the commit whose cut it is; where this cloud lost that commit, it
-//! is not closed. Statements and past months are folded anew when they are asked for.
+//! is not closed. Statements are folded anew when they are asked for; past months are at hand ([`super::past`]).
 
 use super::Hub;
 use super::decide::{check_grant, check_text};
@@ -12,7 +12,7 @@ use crate::counts::{
     charged_to, inner,
 };
 use crate::device::Now;
-use crate::fold::{Origin, Replay, View, walk};
+use crate::fold::{Origin, View, walk};
 use crate::planted::{Bug, planted};
 use crate::store::Store;
 use crate::store::rows::CommitRow;
@@ -69,9 +69,9 @@ struct Decided {
 pub struct MonthBooks {
     /// The commit whose cut its figures are for ever, if it is closed.
     pub closed: Option<CommitPosition>,
-    /// The counts at that cut, or as far as they are known.
+    /// The figures at that cut, or as far as they are known.
     pub counts: Counts,
-    /// The last closed month before it, and the counts at that one's cut.
+    /// The last closed month before it, and the figures at that one's cut.
     pub before: Option<(Month, Counts)>,
 }
 
@@ -289,18 +289,18 @@ impl<S: Store> Hub<S> {
     /// # Errors
     /// The commit was never reached; storage failed.
     pub fn month_books(&self, month: Month, at: CommitPosition) -> Result<MonthBooks> {
-        let known = Replay::<Counts>::at(&self.rows(), at)?.view().clone();
+        let known = self.figures_at(at)?;
         let held = self.closed_months(known.books())?;
         let closed = held.iter().find_map(|(closed, at)| (*closed == month).then_some(*at));
         let before = match held.into_iter().rfind(|(before, _)| *before < month) {
             // Of the open months the first has what came too late, and no other.
             Some((before, _)) if closed.is_none() && before.next() != month => None,
-            Some((before, commit)) => Some((before, self.counts_at(commit)?)),
+            Some((before, commit)) => Some((before, self.figures_at(commit)?)),
             None => None,
         };
         let counts = match closed {
             Some(_) if planted(Bug::ClosedMonthMoves) => known,
-            Some(commit) => self.counts_at(commit)?,
+            Some(commit) => self.figures_at(commit)?,
             None => known,
         };
         Ok(MonthBooks { closed, counts, before })

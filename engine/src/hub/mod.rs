@@ -24,6 +24,7 @@ mod forks;
 mod funds;
 mod gaps;
 mod leases;
+mod past;
 mod people;
 mod quarantine;
 mod read;
@@ -103,6 +104,8 @@ pub struct Hub<S> {
     hybrid: HybridTime,
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
+    /// What is at hand of the past, once somebody asked.
+    past: Option<past::Past>,
     recovery: CloudRecovery,
     /// Devices that told, since the start, of all that they hold of this cloud's logs.
     surveyed: BTreeSet<DeviceId>,
@@ -185,6 +188,7 @@ impl<S: Store> Hub<S> {
             hybrid,
             fleet,
             counts,
+            past: None,
             recovery,
             surveyed: BTreeSet::new(),
             fresh,

@@ -5,6 +5,7 @@
 
 use super::Hub;
 use crate::device::{Now, create_log, timestamp};
+use crate::fold::Stored;
 use crate::log::{Checked, Opened, Tip, epoch_nonce, open, open_epoch, seal};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, CloudLogs, CommitRow, LogRow, TipRow, ToldRow};
@@ -14,8 +15,8 @@ use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::event::log::{EpochOpened, EpochReason, LogClass, LogOpened};
 use tallyroll_schema::limits::COMMIT_RECORDS_KEPT_MAX;
 use tallyroll_schema::{
-    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey, Record,
-    Records,
+    BatchHeader, CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey,
+    Record, Records,
 };
 
 /// The part of a commit that is not rows.
@@ -31,7 +32,7 @@ pub(super) struct Staged {
     pub(super) given_back: Vec<GivenBack>,
     /// Epochs of our own logs that begin with this commit, and about which devices they are.
     opened: Vec<(Option<DeviceId>, (LogId, EpochId))>,
-    folds: Vec<(LogOpened, Checked)>,
+    folds: Vec<(CommitPosition, LogOpened, Checked)>,
     /// What their records may still take, unpacked, bytes.
     room: usize,
     own: PublicKey,
@@ -77,7 +78,7 @@ impl Staged {
             let newest = records.map(|record| record.header.time.hybrid).max();
             self.hybrid = self.hybrid.max(newest.unwrap_or_default());
         }
-        self.folds.push((genesis.clone(), checked.within(&mut self.room)));
+        self.folds.push((self.commit, genesis.clone(), checked.within(&mut self.room)));
         Ok(())
     }
 }
@@ -238,14 +239,16 @@ impl<S: Store> Hub<S> {
             self.fresh.insert(place.0);
         }
         let counted = if planted(Bug::FirstOfCommitCounted) { 1 } else { staged.folds.len() };
-        let ours = staged.folds.iter().any(|(genesis, _)| genesis.writer == staged.own);
+        let ours = staged.folds.iter().any(|(_, genesis, _)| genesis.writer == staged.own);
         self.decided += u64::from(ours);
         let tenant = self.config.tenant;
-        for (at, (genesis, checked)) in staged.folds.iter().enumerate() {
+        for (at, (commit, genesis, checked)) in staged.folds.iter().enumerate() {
             let opened = self.closing(checked.opened())?;
             self.fleet.fold_batch(tenant, genesis, &opened);
             if at < counted {
                 self.counts.fold_batch(tenant, genesis, &opened);
+                let BatchHeader { log, epoch, first_seq, .. } = *opened.batch.header();
+                self.note_past(*commit, Stored { log, epoch, first_seq, class: genesis.class });
                 self.note_untold(genesis);
             }
         }

@@ -41,6 +41,8 @@ pub(crate) mod pair;
 #[cfg(test)]
 mod pair_tests;
 #[cfg(test)]
+mod past_tests;
+#[cfg(test)]
 mod prune_tests;
 #[cfg(test)]
 mod put_back_tests;

@@ -13,7 +13,7 @@ use super::planted::Planted;
 use super::truth::Noted;
 use super::world::{Happening, Step, World};
 use core::time::Duration;
-use tallyroll_engine::hub::{Invitation, pin_hash};
+use tallyroll_engine::hub::{Hub, Invitation, pin_hash};
 use tallyroll_engine::keys::Signer;
 use tallyroll_engine::{Error, Kind, Result as EngineResult};
 use tallyroll_schema::enrol::JoinRequest;
@@ -109,6 +109,12 @@ impl World {
             return Err(self.violation("durable", "a founded cloud has no rate card".into()));
         }
         self.cloud.process = Some(process);
+        if self.plan.books {
+            let at_hand = self.cloud.process.as_mut().map_or(Ok(()), Hub::keep_past);
+            if self.cloud_outcome(at_hand)?.is_none() {
+                return Ok(());
+            }
+        }
         let (now, noted) = (self.cloud.clock.show(self.now), self.cloud.allocations);
         let checked =
             self.cloud.process.as_mut().map(|cloud| cloud.check_allocations(now, Some(noted)));

@@ -11,9 +11,10 @@ use tallyroll_engine::counts::Counts;
 use tallyroll_engine::fold::{Origin, View};
 use tallyroll_engine::hub::LogSummary;
 use tallyroll_schema::event::log::LogClass;
-use tallyroll_schema::{EpochId, LogId, Record};
+use tallyroll_schema::{CommitPosition, EpochId, LogId, Record};
 
 pub(super) fn at_the_end(world: &mut World, held: &CloudRecords) -> Step {
+    the_past_agrees(world)?;
     let Some(cloud) = &world.cloud.process else { return Ok(()) };
     let failed = |error: tallyroll_engine::Error| world.violation("converges", error.to_string());
     let shown = cloud.counts().archive();
@@ -31,6 +32,32 @@ pub(super) fn at_the_end(world: &mut World, held: &CloudRecords) -> Step {
     devices_agree(world, &logs, held)?;
     world.trace.note_bytes(&shown);
     Ok(())
+}
+
+/// What a cloud has at hand of the past is what it folds anew, in the middle as at the end.
+fn the_past_agrees(world: &World) -> Step {
+    let Some(cloud) = &world.cloud.process else { return Ok(()) };
+    let last = cloud.last_commit();
+    for index in [last.index / 2, last.index - last.index / 8, last.index] {
+        let at = CommitPosition { index: index.max(1), ..last };
+        let both = cloud.counts_at(at).and_then(|folded| Ok((folded, cloud.figures_at(at)?)));
+        match both {
+            Ok((folded, at_hand)) if figures(&folded) == figures(&at_hand) => {}
+            Ok(_) => {
+                let what = format!("the figures at hand of {at} differ from those folded anew");
+                return Err(world.violation("converges", what));
+            }
+            Err(error) => return Err(world.violation("converges", error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// All of the counts that is shown of the past.
+fn figures(counts: &Counts) -> impl PartialEq + '_ {
+    let links: Vec<_> = counts.links().collect();
+    let unused = (counts.incomplete(), counts.misplaced());
+    (counts.usage(), counts.granted(), counts.books(), counts.accounts(), links, unused)
 }
 
 fn equal(world: &World, shown: &[u8], other: &[u8], which: &str) -> Step {
