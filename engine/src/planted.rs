@@ -152,8 +152,6 @@ bugs! {
     SnapshotWithoutGrants,
     /// A stored view is used with the cut of an empty one.
     SnapshotWithoutCut,
-    /// Columns of the past are kept though what they count may be counted twice.
-    PastBelieved,
     /// Of several decisions about one thing the last to arrive holds.
     LastArrivedHolds,
     /// An event that several copies recorded again counts each time.

@@ -8,7 +8,6 @@ use super::Hub;
 use crate::Result;
 use crate::counts::{Counts, Moves, Usage, UsageKey};
 use crate::fold::{Replay, Stored, View};
-use crate::planted::{Bug, planted};
 use crate::store::rows::CommitRow;
 use crate::store::{Rows, Store};
 use std::collections::BTreeMap;
@@ -142,7 +141,7 @@ impl<S: Store> Hub<S> {
 
     /// A commit's batch was folded.
     pub(super) fn note_past(&mut self, commit: CommitPosition, place: Stored) {
-        if self.counts.is_doubtful() && !planted(Bug::PastBelieved) {
+        if self.counts.is_doubtful() {
             self.past = None; // what was counted will be counted otherwise
         }
         let reads = <Counts as View>::CLASSES.contains(&place.class);

@@ -33,7 +33,7 @@ fn assert_past(hub: &mut Hub<MemoryStore>) {
         let folded = hub.counts_at(at).expect("folds");
         let at_hand = hub.figures_at(at).expect("is known");
         assert_eq!(shown(&at_hand), shown(&folded), "{at}");
-        let wanted = |month: u32| month % 2 == 0;
+        let wanted = |month: u32| month.is_multiple_of(2);
         let some = hub.usage_at(at, |key| wanted(key.month)).expect("is known");
         assert!(some.iter().eq(folded.usage().iter().filter(|(key, _)| wanted(key.month))));
     }

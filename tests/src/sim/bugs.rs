@@ -13,7 +13,7 @@ pub fn finder(bug: Bug) -> &'static str {
     match bug {
         JournalUnsynced | TornEntryAccepted | CommitIgnoresFailure | DeviceGoesOn | HubGoesOn
         | GenerationNotStored | EvidenceDropped => "durable",
-        FirstOfCommitCounted | SnapshotWithoutCut | LastArrivedHolds | PastBelieved => "converges",
+        FirstOfCommitCounted | SnapshotWithoutCut | LastArrivedHolds => "converges",
         BatchesUnchained | HybridTimeIsRaw | ClockForgetsSealed => "never-rewrites",
         NonceWithoutEntropy | SignsBeforeChaining | LastRunDropped | AnchorIgnored
         | EndedEpochGrows | WrittenUnsurveyed | AccountsKept => "never-forks",
