@@ -24,6 +24,8 @@ pub fn run() -> Outcome {
     measure::print_header(&plan);
     stages::append::run(&plan)?;
     stages::writers::run(&plan)?;
+    stages::freshness::run(&plan)?;
+    stages::apart::run(&plan)?;
     let after = stages::backlog::run(&plan)?;
     stages::past::run(&plan, after.as_ref())?;
     stages::replay::run(&plan, after)

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tallyroll_cloud::authority::Authority;
-use tallyroll_cloud::keeper::{Keeper, Running, start};
+use tallyroll_cloud::keeper::{Keeper, Replica, Running, start};
 use tallyroll_cloud::links::{Attention, Links, Listener, Live, tls};
 use tallyroll_cloud::opening::{Opened, open};
 use tallyroll_edge::identity::{Enrolment, Keys};
@@ -96,6 +96,27 @@ impl Cloud {
         // As it is opened first: its logs begin, and what stands outside its store is noted.
         drop(tallyroll_edge::keeper::open(&dir, Keys::load_or_create(&dir)?, &enrolment)?);
         Ok(Branch { dir, enrolment })
+    }
+
+    /// Events in its views.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn events(&self) -> Outcome<u64> {
+        let counted = |replica: &mut Replica| Ok(replica.hub.counted().values().sum());
+        Ok(self.keeper.run(counted).await?)
+    }
+
+    /// Waits until it has so many.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub async fn has_events(&self, expected: u64) -> Outcome {
+        let mut commits = self.keeper.commits();
+        while self.events().await? < expected {
+            commits.changed().await?;
+        }
+        Ok(())
     }
 
     /// Stops serving; what is durable stays.
@@ -185,34 +206,69 @@ impl Branch {
         // One thread beside its keeper's, as in its program.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let keys = Keys::load_or_create(&self.dir)?;
-            let device = tallyroll_edge::keeper::open(&self.dir, keys, &self.enrolment)?;
-            let (keeper, running) =
-                tallyroll_edge::keeper::start(&self.dir, device, self.enrolment.clone());
-            let (end, acts) = link::ends();
+            let linked = self.link()?;
             let began = Instant::now();
-            let (dir, enrolment) = (self.dir.clone(), self.enrolment.clone());
-            let linking = tokio::spawn(link::keep_up(keeper.clone(), dir, enrolment, end));
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                let status = keeper.query(|device| device.status()).await??;
-                let behind = |log: &tallyroll_engine::device::LogStatus| {
-                    log.durable_local > log.durable_cloud
-                };
-                if !status.logs.iter().any(behind) {
-                    break;
-                }
-                if linking.is_finished() {
-                    return Err("the link has ended".into());
-                }
-            }
+            linked.has_receipts().await?;
             let seconds = began.elapsed().as_secs_f64();
-            linking.abort();
-            drop((linking.await, acts, keeper)); // aborted
-            // It ends once nobody can ask it any more, and needs the runtime until then.
-            tokio::task::spawn_blocking(|| running.join()).await??;
+            linked.stop().await?;
             Ok(seconds)
         })
+    }
+
+    /// Opens the device and keeps its link up, on the runtime that this is called in.
+    ///
+    /// # Errors
+    /// Files.
+    pub fn link(&self) -> Outcome<Linked> {
+        let (dir, enrolment) = (self.dir.clone(), self.enrolment.clone());
+        let device = tallyroll_edge::keeper::open(&dir, Keys::load_or_create(&dir)?, &enrolment)?;
+        let (keeper, running) = tallyroll_edge::keeper::start(&dir, device, enrolment.clone());
+        let (end, acts) = link::ends();
+        let linking = tokio::spawn(link::keep_up(keeper.clone(), dir, enrolment, end));
+        Ok(Linked { keeper, running, linking, _acts: acts })
+    }
+}
+
+/// A device that keeps its link up.
+pub struct Linked {
+    /// Its writer.
+    pub keeper: tallyroll_edge::keeper::Keeper,
+    running: tallyroll_edge::keeper::Running,
+    linking: JoinHandle<Result<(), tallyroll_edge::keeper::Gone>>,
+    /// Who drops these has no more to ask.
+    _acts: link::Acts,
+}
+
+impl Linked {
+    /// Waits until the cloud has receipted all that the device has.
+    ///
+    /// # Errors
+    /// The device or its link has ended.
+    pub async fn has_receipts(&self) -> Outcome {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let status = self.keeper.query(|device| device.status()).await??;
+            let behind =
+                |log: &tallyroll_engine::device::LogStatus| log.durable_local > log.durable_cloud;
+            if !status.logs.iter().any(behind) {
+                return Ok(());
+            }
+            if self.linking.is_finished() {
+                return Err("the link has ended".into());
+            }
+        }
+    }
+
+    /// Ends link and writer; what is durable stays.
+    ///
+    /// # Errors
+    /// A write failed.
+    pub async fn stop(self) -> Outcome {
+        let Self { keeper, running, linking, _acts } = self;
+        linking.abort();
+        drop((linking.await, _acts, keeper)); // aborted
+        // It ends once nobody can ask it any more, and needs the runtime until then.
+        Ok(tokio::task::spawn_blocking(|| running.join()).await??)
     }
 }
 

@@ -240,3 +240,27 @@ fn an_allotment_that_gives_not_what_it_says_is_refused() {
     let most = Some(credits(100));
     hub.lay_down_allotment(at(0), ADA, Allotment { most, ..allotment }).expect("is as much");
 }
+
+#[test]
+fn an_allotment_is_given_until_the_month_from_which_it_is_stopped() {
+    let (mut hub, allotment) = allotted(true, None);
+    let stopped = Allotment { monthly: None, from: FROM + 2, ..allotment };
+    hub.lay_down_allotment(at(0), ADA, stopped).expect("is stopped from January on");
+    for (months, there) in [(1, 200), (2, 200), (3, 200)] {
+        hub.give_allotments(at(months)).expect("gives");
+        assert_eq!(pool(&hub, ADA), there, "after {months} months");
+    }
+}
+
+/// What seems to be left may have been spent in what the cloud lost; a top-up never lapses with it.
+#[test]
+fn while_the_cloud_is_frozen_nothing_lapses_and_all_that_was_allotted_does_after_the_thaw() {
+    let (mut hub, _) = allotted(false, None);
+    hub.grant(at(0), ADA, credits(50), "a top-up".into()).expect("grants");
+    hub.freeze(at(0), "a test").expect("freezes");
+    hub.give_allotments(at(1)).expect("gives");
+    assert_eq!(pool(&hub, ADA), 250);
+    hub.accept_loss(at(1)).expect("thaws");
+    hub.give_allotments(at(2)).expect("gives");
+    assert_eq!(pool(&hub, ADA), 150, "200 lapsed, 100 were given, 50 stay");
+}

@@ -55,7 +55,7 @@ pub use recovery::{Recovery, mark_restored};
 
 use crate::counts::Counts;
 use crate::device::{Now, create_log, timestamp};
-use crate::fold::Replay;
+use crate::fold::{Cut, Replay};
 use crate::keys::Signer;
 use crate::log::newest_time;
 use crate::planted::{Bug, planted};
@@ -239,6 +239,11 @@ impl<S: Store> Hub<S> {
     /// The counts, at the newest commit.
     pub fn counts(&self) -> &Counts {
         self.counts.view()
+    }
+
+    /// How far each log is in the counts.
+    pub fn counted(&self) -> &Cut {
+        self.counts.cut()
     }
 
     /// The newest commit.

@@ -4,9 +4,9 @@
 //! What the cloud decides is tested beside the decisions.
 
 use super::*;
-use crate::store::rows::{BatchRow, HeadRow, epoch_key};
+use crate::store::rows::{BatchRow, HeadRow, ToldRow, epoch_key};
 use crate::store::{MemoryStore, Table, Visit};
-use crate::sync::pair;
+use crate::sync::{Effect, Fetch, Reply, pair};
 use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::{Credits, Event, SignedHead, SubjectId, UserAlias, Wall};
 
@@ -37,9 +37,9 @@ fn the_commits_of_a_new_stores_first_process_have_the_first_epoch() {
     assert_eq!(hub.last_commit().epoch, 9);
 }
 
-/// Fails as it is told.
+/// Fails as it is told, after so many commits more.
 #[derive(Default)]
-struct Failing(MemoryStore, Option<Kind>);
+struct Failing(MemoryStore, Option<Kind>, usize);
 
 impl Store for Failing {
     fn read(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -54,6 +54,10 @@ impl Store for Failing {
     fn commit(&mut self, changes: Changes) -> Result<()> {
         match self.1 {
             None => self.0.commit(changes),
+            Some(_) if self.2 > 0 => {
+                self.2 -= 1;
+                self.0.commit(changes)
+            }
             Some(Kind::Full) => Err(Error::Full("no room".into())),
             Some(_) => Err(Error::corrupt("row", "a bit is another one")),
         }
@@ -135,6 +139,39 @@ fn opened(store: MemoryStore, anchor: Option<Hash>, at: u64) -> Hub<MemoryStore>
     let config = HubConfig { tenant: TenantId([1; 16]), signer, directory_key, anchor };
     let now = Now { wall: Wall(at), ..Now::default() };
     Hub::open(config, store, now, [u8::try_from(at % 251).expect("fits"); 32]).expect("opens")
+}
+
+/// The process ended between the commit of what it was given back and the one that freezes it.
+#[test]
+fn a_loss_that_was_noticed_freezes_the_next_process_if_this_one_does_not_get_there() {
+    let mut hub = pair::hub();
+    let mut device = pair::enrol(&mut hub, "one", 11);
+    pair::talk(&mut device, &mut hub);
+    let lost = hub.store().clone();
+    let held = hub.offers(device.id()).expect("reads").into_iter();
+    let held = held.filter(|offer| offer.class == LogClass::Public).map(|offer| offer.head);
+    let held = held.last().expect("is offered");
+    hub.publish(pair::now(10), crate::counts::card::default_card()).expect("publishes");
+    pair::talk(&mut device, &mut hub);
+    let Position { log, epoch, seq } = held.position;
+    let ask = Fetch { log, epoch, from: seq + 1, after: held.hash, bytes_max: 1 << 20 };
+    let Reply::Fetched(burst) = device.perform(pair::now(11), Effect::Fetch(ask)).expect("reads")
+    else {
+        panic!("has no more")
+    };
+
+    let Hub { config, store, .. } = hub.restart_on(lost, pair::now(20));
+    let failing = Failing(store, None, 0);
+    let mut hub = Hub::open(config, failing, pair::now(21), [5; 32]).expect("opens");
+    assert_eq!(hub.recovery(), None, "nobody has shown more");
+    (hub.store.1, hub.store.2) = (Some(Kind::Full), 1);
+    let brought = vec![(device.id(), Effect::Persist(burst))];
+    hub.perform(pair::now(22), brought).expect_err("has no room to freeze");
+    assert!(hub.is_closed(), "unfrozen, it may write nothing");
+    let Hub { config, store: Failing(store, ..), .. } = hub;
+    let hub = Hub::open(config, store, pair::now(30), [6; 32]).expect("opens");
+    let frozen = hub.recovery().expect("is frozen");
+    assert!(frozen.why.contains("a device held more"), "{}", frozen.why);
 }
 
 #[test]
@@ -253,9 +290,46 @@ fn a_device_whose_log_does_not_say_so_is_told_at_a_start_that_it_is_enrolled() {
         hub.tells(log, |event| matches!(event, Event::DeviceEnrolled(_))).expect("reads")
     };
     assert!(!told(&hub));
-    let hub = hub.restart(now);
+    let mut hub = hub.restart(now);
     assert!(told(&hub));
     assert_eq!(hub.restart(now).last_commit(), hub.last_commit(), "once");
+    let mut rows = hub.rows();
+    rows.delete::<ToldRow>(&log);
+    let changes = rows.into_changes();
+    hub.store.commit(changes).expect("commits");
+    let again = hub.restart(now).last_commit();
+    assert_eq!(again, hub.last_commit(), "once, also by a version that kept no row of it");
+}
+
+/// Two words of one device's enrolment: the first one's keys hold, and a revoked device is revoked once.
+#[test]
+fn a_device_is_enrolled_once_and_revoked_once() {
+    let mut hub = pair::hub();
+    let id = pair::enrol(&mut hub, "one", 11).id();
+    let record = hub.fleet().device(id).expect("is enrolled").clone();
+    let other = DeviceEnrolled { signing_key: PublicKey([66; 32]), ..record.enrolled(id) };
+    hub.account(pair::now(5), &[other.into()]).expect("is written");
+    assert_eq!(hub.fleet().device(id).expect("is enrolled"), &record);
+    hub.revoke(pair::now(6), id, "stolen".into()).expect("revokes");
+    let told = hub.revoke(pair::now(7), id, "stolen".into()).expect_err("is revoked").to_string();
+    assert_eq!(told, "one is revoked already");
+}
+
+/// Who prints under a name that no person has is charged all the same, and shown as nobody.
+#[test]
+fn what_nobody_is_known_for_is_with_nobody_until_they_are() {
+    let mut hub = pair::hub();
+    let mut device = pair::enrol(&mut hub, "one", 11);
+    pair::capture(&mut device, 2, 10);
+    device.seal(pair::now(10)).expect("seals");
+    pair::talk(&mut device, &mut hub);
+    let (key, subject) = ((device.id(), UserAlias([8; 16])), SubjectId([6; 16]));
+    let nobodys = Funds::of_nobody(hub.counts());
+    let charged = nobodys.get(&key).expect("is shown").charged;
+    assert!(charged > 0 && nobodys.len() == 1 && hub.funds().is_empty(), "{nobodys:?}");
+    hub.link(pair::now(11), vec![(key.0, key.1, subject)]).expect("links");
+    assert_eq!(Funds::of_nobody(hub.counts()), BTreeMap::new());
+    assert_eq!(hub.funds().get(&subject).expect("is theirs").charged, charged);
 }
 
 /// A balance that found no room is told when there is some.
@@ -269,7 +343,7 @@ fn what_could_not_be_told_is_told_later() {
     device.seal(pair::now(4)).expect("seals");
     pair::talk(&mut device, &mut hub);
     let Hub { config, store, .. } = hub;
-    let mut hub = Hub::open(config, Failing(store, None), pair::now(5), [5; 32]).expect("opens");
+    let mut hub = Hub::open(config, Failing(store, None, 0), pair::now(5), [5; 32]).expect("opens");
     let before = hub.last_commit();
     hub.tell_balances(pair::now(5)).expect("waits");
     assert_eq!(hub.last_commit(), before, "it may hold the word already");

@@ -7,6 +7,8 @@ use super::OfferKind;
 use super::pair::{TENANT, capture, enrol, hub, now, talk};
 use crate::counts::card;
 use crate::hub::mark_restored;
+use std::collections::BTreeMap;
+use tallyroll_schema::Event;
 use tallyroll_schema::event::counts::RateCard;
 
 #[test]
@@ -93,20 +95,49 @@ fn a_cloud_goes_on_from_the_newest_epochs_that_it_ever_opened() {
     assert_eq!(device.card().version, 8);
     assert!(device.status().expect("reads").retired.is_some());
 
-    let (mut times, mut kinds) = (Vec::new(), Vec::new());
+    let (mut times, mut kinds, mut before) = (Vec::new(), Vec::new(), BTreeMap::new());
     for offer in hub.offers(device.id()).expect("reads") {
         kinds.push(offer.kind);
         let (log, epoch) = (offer.head.position.log, offer.head.position.epoch);
         hub.read_log(log, epoch, 0, &mut |_, record| {
+            if let Ok(Event::EpochOpened(opened)) = record.event() {
+                assert_eq!(before.get(&log), Some(&opened.parent), "a log is one line of epochs");
+            }
             times.push((offer.class, record.header.time.hybrid));
             core::ops::ControlFlow::Continue(())
         })
         .expect("reads");
+        before.insert(log, epoch);
     }
     let open = |kind: &OfferKind| *kind == OfferKind::Open;
     assert_eq!(kinds.iter().map(open).collect::<Vec<_>>(), [false, false, true].repeat(2));
     let grow = |pair: &[(_, _)]| pair[0].0 != pair[1].0 || pair[0].1 < pair[1].1;
     assert!(times.windows(2).all(grow), "a log's time goes on after what it held: {times:?}");
+}
+
+/// A store that was put back in its place does not know: it goes on in the same epoch only once every device told.
+#[test]
+fn the_public_log_goes_on_where_it_is_once_every_active_device_told_what_it_holds() {
+    let mut hub = hub();
+    let (mut a, mut b) = (enrol(&mut hub, "a", 11), enrol(&mut hub, "b", 12));
+    let gone = enrol(&mut hub, "gone", 13);
+    hub.revoke(now(4), gone.id(), "stolen".into()).expect("revokes");
+    let publish = |hub: &mut crate::hub::Hub<_>, version, at| {
+        let card = RateCard { version, ..card::default_card() };
+        hub.publish(now(at), card).expect("publishes").epoch
+    };
+    let first = publish(&mut hub, 7, 5);
+    for device in [&mut a, &mut b] {
+        talk(device, &mut hub);
+    }
+    let mut hub = hub.restart(now(20));
+    for device in [&mut a, &mut b] {
+        talk(device, &mut hub);
+    }
+    assert_eq!(publish(&mut hub, 8, 21), first);
+    let mut hub = hub.restart(now(30));
+    talk(&mut a, &mut hub);
+    assert_ne!(publish(&mut hub, 9, 31), first, "the other may hold more");
 }
 
 #[test]

@@ -47,13 +47,26 @@ impl Names {
 mod tests {
     use super::*;
 
+    fn entry(number: u16) -> DirectoryEntry {
+        let [high, low] = number.to_be_bytes();
+        let alias = UserAlias([high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        DirectoryEntry { alias, sealed: vec![1] }
+    }
+
+    #[test]
+    fn they_are_under_way_from_their_offer_until_the_last_is_stored() {
+        let mut names = Names::default();
+        assert!(!names.is_under_way(), "none was offered");
+        names.offer(vec![entry(1)]);
+        assert!(names.is_under_way(), "it waits");
+        assert_eq!(names.next().map(|message| message.len()), Some(1));
+        assert!(names.is_under_way(), "it was sent");
+        names.stored(1);
+        assert!(!names.is_under_way());
+    }
+
     #[test]
     fn each_name_goes_once_and_a_message_at_a_time() {
-        let entry = |number: u16| {
-            let [high, low] = number.to_be_bytes();
-            let alias = UserAlias([high, low, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-            DirectoryEntry { alias, sealed: vec![1] }
-        };
         let (mut names, mut sent) = (Names::default(), Vec::new());
         let mut messages = 0;
         for round in 0..10 {

@@ -75,6 +75,8 @@ fn a_device_that_changed_its_keys_comes_back_by_those_of_today() {
         hub.readmit(now(41), &shown, c).expect_err("is none of ours");
     }
     hub.readmit(now(42), &newest, c).expect("by the keys of today");
+    let proven = hub.fleet().device(device.id()).expect("is back").proven;
+    assert_eq!(proven, Some(c), "until its ledger brings that change");
     talk(&mut device, &mut hub);
     hub.accept_loss(now(60)).expect("accepts");
     record_and_sync(&mut device, &mut hub, 1);

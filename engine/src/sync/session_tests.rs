@@ -16,12 +16,12 @@ use tallyroll_schema::limits::{
     BATCH_BYTES_MAX, BURST_BYTES_MAX, BURST_RECORDS_BYTES_MAX, EPOCHS_MAX, HEADS_PER_MESSAGE_MAX,
 };
 use tallyroll_schema::wire::{
-    ErrorCode, ErrorMessage, Have, Hello, Message, PROTOCOL_VERSION, SCHEMA_VERSION, StreamKind,
-    Want,
+    DirectoryEntry, ErrorCode, ErrorMessage, Have, Hello, Message, PROTOCOL_VERSION,
+    SCHEMA_VERSION, StreamKind, Want,
 };
 use tallyroll_schema::{
     Batch, DeviceId, EpochId, Event, Hash, Head, LogId, Position, Record, Signature, SignedHead,
-    TenantId, Timestamp,
+    TenantId, Timestamp, UserAlias,
 };
 
 const ME: DeviceId = DeviceId([6; 16]);
@@ -258,6 +258,38 @@ fn who_is_told_of_a_fork_sets_aside_what_is_its_own_or_its_clouds() {
     assert_eq!(tell(&mut greeted(Role::Cloud, ours()), stopped(1, "a copy")), []);
 }
 
+/// What a device holds of its cloud's logs, and finds to be another history than what comes.
+#[test]
+fn a_burst_that_is_another_history_sets_aside_the_clouds_log_and_none_of_its_own() {
+    let refused = |opening| {
+        let mut session = greeted(Role::Device, opening);
+        let (epoch, refusal, bytes) = (place(1), Refusal::Fork { seq: 3 }, 10);
+        complete(&mut session, Reply::Refused { epoch, refusal, bytes })
+    };
+    let theirs = refused(Opening::default());
+    assert!(theirs.contains(&diverged(1)), "{theirs:?}");
+    let ours = refused(offering(&[offer(1, 3, OfferKind::Open)]));
+    assert!(!ours.contains(&diverged(1)), "{ours:?}");
+    assert_stops(&ours, ErrorCode::Fork, 1);
+}
+
+/// A digest that was made before the last of our names came says nothing of them.
+#[test]
+fn what_names_the_cloud_has_is_heard_once_it_has_all_of_ours() {
+    let digest = Hash([7; 32]);
+    let heard = || Output::Perform(Effect::Names(digest));
+    let mut session = greeted(Role::Device, Opening::default());
+    assert_eq!(tell(&mut session, Message::Names(digest)), [heard()]);
+    let (alias, sealed) = (UserAlias([8; 16]), vec![1]);
+    let entries = vec![DirectoryEntry { alias, sealed }];
+    session.offer_directory(entries.clone());
+    assert_eq!(said(&mut session), [sends(Message::Directory(entries))]);
+    assert_eq!(tell(&mut session, Message::Names(digest)), []);
+    let stored = Output::Perform(Effect::DirectoryStored(vec![alias]));
+    assert_eq!(tell(&mut session, Message::DirectoryStored(vec![alias])), [stored]);
+    assert_eq!(tell(&mut session, Message::Names(digest)), [heard()]);
+}
+
 #[test]
 fn what_the_cloud_has_of_a_devices_own_is_surveyed_once_it_told_all_and_only_if_settled() {
     let give_back = || Output::Perform(Effect::GiveBack(vec![]));
@@ -336,6 +368,7 @@ fn an_offer_that_ran_ahead_of_the_store_is_fetched_once_it_comes_again() {
     assert_eq!(tell(&mut session, want(1, 0, 0)), [fetches(1, 0, 0)]);
     let (log, epoch) = place(1);
     assert_eq!(complete(&mut session, Reply::NothingThere(log, epoch)), []);
+    assert_eq!(tell(&mut session, Message::Credit(1)), [], "not before");
     session.grew(vec![offer(1, 3, OfferKind::Open)]);
     assert_eq!(said(&mut session), [fetches(1, 0, 0)]);
 }
