@@ -152,7 +152,12 @@ fn monthly_text(allotment: &Value) -> String {
         (Some(true), None) => "what is left is kept".to_owned(),
         _ => "what is left lapses".to_owned(),
     };
-    format!("{} credits each month from {} on; {left}", text("monthly"), text("from"))
+    let until_then = match allotment["until-then"].as_str() {
+        Some(credits) => format!(", {credits} until then"),
+        None => String::new(),
+    };
+    let (monthly, from) = (text("monthly"), text("from"));
+    format!("{monthly} credits each month from {from} on{until_then}; {left}")
 }
 
 /// Year × 12 + month − 1.

@@ -60,6 +60,9 @@ pub(super) struct Given {
     #[serde(skip_serializing_if = "Option::is_none")]
     most: Option<Credits>,
     from: String,
+    /// What is given each month until it begins, by what was said before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until_then: Option<Credits>,
     /// The month for which it was given last.
     last: Option<String>,
     /// What is left of it and of those before: it is used before all else.
@@ -124,7 +127,7 @@ impl Desk {
                     Allotment { monthly, carries_over, most, from }
                 }
             };
-            let kept = |accounts: &Accounts| !accounts.lapses(subject);
+            let kept = |accounts: &Accounts| !accounts.lapses(subject, this.max(allotment.from));
             let kept_before = kept(replica.hub.counts().accounts());
             let (position, gift) = replica.hub.lay_down_allotment(now, subject, allotment)?;
             let counts = replica.hub.counts();
@@ -141,7 +144,7 @@ impl Desk {
             Ok(Allotted {
                 name: whose.name,
                 subject,
-                allotment: given(counts, subject, &funds),
+                allotment: given(counts, this, subject, &funds),
                 carries_over: kept(accounts),
                 kept_before: kept_before && !kept(accounts),
                 not_given: gift.is_none().then_some(why),
@@ -170,6 +173,10 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         Some(position) => (position, Cow::Owned(hub.counts_at(position)?)),
     };
     let account = counts.accounts().account(subject);
+    let month = match past {
+        None => month_of(replica.now().wall),
+        Some(position) => month_of(hub.committed_at(position)?),
+    };
     let funds = Funds::of_accounts(&counts).get(&account).copied().unwrap_or_default();
     let group = counts.accounts().group_of(subject);
     let name = |subject| replica.people.title(subject).map(str::to_owned);
@@ -201,18 +208,22 @@ fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
         available: CreditSum::from_thousandths(funds.balance() - funds.held),
         pool: CreditSum::from_thousandths(funds.pool()),
         leased: leased.collect(),
-        allotment: given(&counts, account, &funds),
+        allotment: given(&counts, month, account, &funds),
     })
 }
 
-fn given(counts: &Counts, account: SubjectId, funds: &Funds) -> Option<Given> {
-    let Allotment { monthly, carries_over, most, from } = counts.accounts().allotment(account)?;
+/// What was said last of what an account is given, as of some month.
+fn given(counts: &Counts, month: u32, account: SubjectId, funds: &Funds) -> Option<Given> {
+    let accounts = counts.accounts();
+    let Allotment { monthly, carries_over, most, from } = accounts.allotment(account)?;
+    let holds = accounts.allotment_in(account, month).filter(|_| from > month);
     Some(Given {
         monthly: monthly?,
         carries_over,
         most,
         from: Month(from).to_string(),
-        last: counts.accounts().last_gift(account).map(|(month, _)| Month(month).to_string()),
-        left: CreditSum::from_thousandths(rest_of_allotments(counts.accounts(), account, funds)),
+        until_then: holds.and_then(|holds| holds.monthly),
+        last: accounts.last_gift(account).map(|(month, _)| Month(month).to_string()),
+        left: CreditSum::from_thousandths(rest_of_allotments(accounts, account, funds)),
     })
 }

@@ -5,7 +5,7 @@
 //! was granted, charged and lent before. What a month gives is [`super::allotments`]'s. Moving credits and
 //! asking devices is left to the cloud's decisions.
 
-use super::allotments::{Allotment, Gift, Rest};
+use super::allotments::{Allotment, Decided, Gift, Rest};
 use super::state::{Place, newest};
 use super::sum::{CreditSum, thousandths};
 use crate::fold::Origin;
@@ -23,9 +23,9 @@ pub struct Accounts {
     #[n(1)]
     members: BTreeMap<SubjectId, (Place, Option<SubjectId>)>,
     #[n(2)]
-    pub(super) allotments: BTreeMap<SubjectId, (Place, Allotment)>,
+    pub(super) allotments: Decided<Allotment>,
     #[n(3)]
-    pub(super) gifts: BTreeMap<(SubjectId, u32), (Place, Gift)>,
+    pub(super) gifts: Decided<Gift>,
     #[n(4)]
     forgotten: BTreeSet<SubjectId>,
     /// The last decision in each device's log about a person.
@@ -41,7 +41,7 @@ pub struct Accounts {
     pub(super) elsewhere: BTreeMap<SubjectId, CreditSum>,
     /// Rests that lapsed where no gift was due.
     #[cbor(n(9), default)]
-    pub(super) lapses: BTreeMap<(SubjectId, u32), (Place, Gift)>,
+    pub(super) lapses: Decided<Gift>,
     /// What of an account was allotment when somebody joined or left last, and it said so.
     #[n(10)]
     pub(super) rests: BTreeMap<SubjectId, (Place, Rest)>,

@@ -73,18 +73,26 @@ pub struct Rest {
     pub month: u32,
 }
 
-/// Gifts of one kind, by account and month, with the place of the decision.
-type Gifts = BTreeMap<(SubjectId, u32), (Place, Gift)>;
+/// What was decided of one kind, by account and the month for which it is, or from which on; with the place of
+/// the decision.
+pub(super) type Decided<T> = BTreeMap<(SubjectId, u32), (Place, T)>;
 
 impl Accounts {
-    /// What an account is given each month.
+    /// What was said last of what an account is given each month; it may begin later.
     pub fn allotment(&self, account: SubjectId) -> Option<Allotment> {
-        self.allotments.get(&account).map(|(_, allotment)| *allotment)
+        self.allotment_in(account, u32::MAX)
     }
 
-    /// What each account is given that was ever laid down.
-    pub fn allotments(&self) -> impl Iterator<Item = (SubjectId, Allotment)> {
-        self.allotments.iter().map(|(account, (_, allotment))| (*account, *allotment))
+    /// What holds in a month: of what was laid down for it or from before it on, what was said last.
+    pub fn allotment_in(&self, account: SubjectId, month: u32) -> Option<Allotment> {
+        newest_of(&self.allotments, account, month).map(|(_, _, allotment)| allotment)
+    }
+
+    /// What holds in a month for each account of which anything was ever laid down.
+    pub fn allotments(&self, month: u32) -> Vec<(SubjectId, Allotment)> {
+        let accounts: BTreeSet<_> = self.allotments.keys().map(|(account, _)| *account).collect();
+        let holds = |account| self.allotment_in(account, month).map(|it| (account, it));
+        accounts.into_iter().filter_map(holds).collect()
     }
 
     /// Whether an account had its gift of a month.
@@ -94,7 +102,7 @@ impl Accounts {
 
     /// The gift that was made last, and of which month.
     pub fn last_gift(&self, account: SubjectId) -> Option<(u32, Gift)> {
-        newest_of(&self.gifts, account).map(|(_, month, gift)| (month, gift))
+        newest_of(&self.gifts, account, u32::MAX).map(|(_, month, gift)| (month, gift))
     }
 
     /// Whether a decision's gift is the one that counts of its account and month.
@@ -112,7 +120,7 @@ impl Accounts {
 
     /// What of an account is allotment, as of the last decision that says so.
     pub fn rest(&self, account: SubjectId) -> Option<Rest> {
-        let given = [&self.gifts, &self.lapses].map(|gifts| newest_of(gifts, account));
+        let given = [&self.gifts, &self.lapses].map(|gifts| newest_of(gifts, account, u32::MAX));
         let given = given.into_iter().flatten().map(|(place, month, gift)| {
             (place, Rest { credits: gift.allotted, used: gift.used, month })
         });
@@ -120,32 +128,35 @@ impl Accounts {
         given.chain(moved).max_by_key(|(place, _)| *place).map(|(_, rest)| rest)
     }
 
-    /// Whether what is left of an account's allotments lapses when the month changes.
-    pub fn lapses(&self, account: SubjectId) -> bool {
-        !self.allotment(account).is_some_and(|allotment| allotment.carries_over)
+    /// Whether what is left of an account's allotments lapses with a month; by a wrong clock, in which nothing holds
+    /// yet, as was said last.
+    pub fn lapses(&self, account: SubjectId, month: u32) -> bool {
+        let holds = self.allotment_in(account, month).or_else(|| self.allotment(account));
+        !holds.is_some_and(|allotment| allotment.carries_over)
     }
 
     /// Which accounts a month gives something, by what rule; and from which only a rest of an earlier one
     /// lapses, having none or one that was stopped.
     pub fn due(&self, month: u32) -> Vec<(SubjectId, Option<Allotment>)> {
-        let keys = self.gifts.keys().chain(self.lapses.keys()).map(|(account, _)| account);
-        let accounts: BTreeSet<_> =
-            keys.chain(self.rests.keys()).chain(self.allotments.keys()).copied().collect();
+        let rules = self.allotments.keys();
+        let keys = self.gifts.keys().chain(self.lapses.keys()).chain(rules);
+        let keys = keys.map(|(account, _)| account);
+        let accounts: BTreeSet<_> = keys.chain(self.rests.keys()).copied().collect();
         let due = |account: SubjectId| {
             if self.account(account) != account {
                 return None; // a member's rests
             }
             let gives = |allotment: &Allotment| {
-                allotment.from <= month
-                    && allotment.monthly.is_some()
+                allotment.monthly.is_some()
                     && !self.is_forgotten(account)
                     && (planted(Bug::GiftGivenAgain) || !self.was_given(account, month))
             };
-            if let Some(allotment) = self.allotment(account).filter(gives) {
+            if let Some(allotment) = self.allotment_in(account, month).filter(gives) {
                 return Some((account, Some(allotment)));
             }
             let old = |rest: &Rest| rest.credits > Credits::ZERO && rest.month < month;
-            let lapses = self.lapses(account) && !self.lapses.contains_key(&(account, month));
+            let lapses =
+                self.lapses(account, month) && !self.lapses.contains_key(&(account, month));
             self.rest(account).filter(old).filter(|_| lapses).map(|_| (account, None))
         };
         accounts.into_iter().filter_map(due).collect()
@@ -156,7 +167,7 @@ impl Accounts {
         let from = month_number(*year, *month);
         let (monthly, most, carries_over) = (*monthly, *most, *carries_over);
         let allotment = Allotment { monthly, carries_over, most, from };
-        newest(&mut self.allotments, *account, position, allotment);
+        newest(&mut self.allotments, (*account, from), position, allotment);
     }
 
     /// What they were given of their own is the group's from now on, or nobody's.
@@ -213,10 +224,15 @@ fn is_gift(e: &AllotmentGiven) -> bool {
     e.nothing_due != Some(true)
 }
 
-fn newest_of(gifts: &Gifts, account: SubjectId) -> Option<(Place, u32, Gift)> {
-    let gifts = gifts.range((account, 0)..=(account, u32::MAX));
-    let last = gifts.max_by_key(|(_, (place, _))| *place);
-    last.map(|((_, month), (place, gift))| (*place, *month, *gift))
+/// What was decided last about an account, of what is for a month or for one before it.
+fn newest_of<T: Copy>(
+    decided: &Decided<T>,
+    account: SubjectId,
+    month: u32,
+) -> Option<(Place, u32, T)> {
+    let until = decided.range((account, 0)..=(account, month));
+    let last = until.max_by_key(|(_, (place, _))| *place);
+    last.map(|((_, month), (place, what))| (*place, *month, *what))
 }
 
 /// Year × 12 + month − 1, as in [`super::UsageKey`].

@@ -355,7 +355,7 @@ pub(super) fn newest<K: Ord, V>(
 
 impl View for Counts {
     const NAME: &'static str = "counts";
-    const VERSION: u32 = 10;
+    const VERSION: u32 = 11;
     const CLASSES: &'static [LogClass] =
         &[LogClass::Ledger, LogClass::Public, LogClass::Accounts, LogClass::Device];
 

@@ -7,6 +7,7 @@
 use super::Hub;
 use super::allotments::{amount, calendar, rest};
 use super::funds::Funds;
+use crate::counts::month_of;
 use crate::device::Now;
 use crate::store::Store;
 use crate::{Error, Result};
@@ -49,7 +50,7 @@ impl<S: Store> Hub<S> {
             None => {}
         }
         let used = Some(amount(self.own_funds(member).used()));
-        let lapsing = self.lapsing_brought(group, member)?;
+        let lapsing = self.lapsing_brought(month_of(now.wall), group, member)?;
         let joined = GroupJoined { group, member, used, lapsing };
         Ok((self.account(now, &[joined.clone().into()])?, joined))
     }
@@ -69,15 +70,20 @@ impl<S: Store> Hub<S> {
         let along = own.balance() + i128::from(settled);
         let settled = Credits::from_thousandths(settled);
         let used = Some(amount(own.used()));
-        let lapsing = self.lapsing_taken(group, &own)?;
+        let lapsing = self.lapsing_taken(month_of(now.wall), group, &own)?;
         let event = GroupLeft { group, member, settled, used, lapsing };
         Ok(Left { position: self.account(now, &[event.clone().into()])?, event, along })
     }
 
     /// What is left of a person's own allotment, if it lapses.
-    fn lapsing_brought(&self, group: SubjectId, member: SubjectId) -> Result<Option<Lapsing>> {
+    fn lapsing_brought(
+        &self,
+        month: u32,
+        group: SubjectId,
+        member: SubjectId,
+    ) -> Result<Option<Lapsing>> {
         let (accounts, funds) = (self.counts().accounts(), Funds::of_accounts(self.counts()));
-        if !accounts.lapses(member) {
+        if !accounts.lapses(member, month) {
             return Ok(None);
         }
         let of = |account| funds.get(&account).copied().unwrap_or_default();
@@ -94,12 +100,12 @@ impl<S: Store> Hub<S> {
     }
 
     /// What devices and jobs hold of a group's allotment for a member, if it lapses: it is used before all else.
-    fn lapsing_taken(&self, group: SubjectId, own: &Funds) -> Result<Option<Lapsing>> {
+    fn lapsing_taken(&self, month: u32, group: SubjectId, own: &Funds) -> Result<Option<Lapsing>> {
         let (accounts, funds) = (self.counts().accounts(), Funds::of_accounts(self.counts()));
         let of_group = funds.get(&group).copied().unwrap_or_default();
         let there = rest(accounts, group, &of_group);
         let taken = own.out().min(there);
-        match accounts.rest(group).filter(|_| taken > 0 && accounts.lapses(group)) {
+        match accounts.rest(group).filter(|_| taken > 0 && accounts.lapses(group, month)) {
             None => Ok(None),
             Some(of) => {
                 let used = accounts.used_here(group, of_group.used());

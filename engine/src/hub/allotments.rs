@@ -33,13 +33,16 @@ impl<S: Store> Hub<S> {
         let Allotment { monthly, carries_over, most, from } = match allotment.monthly {
             Some(_) => allotment,
             // What was to be kept is kept.
-            None => self.counts().accounts().allotment(account).map_or(allotment, |before| {
-                Allotment { monthly: None, from: allotment.from, ..before }
-            }),
+            None => {
+                let before = self.counts().accounts().allotment_in(account, allotment.from);
+                let from = allotment.from;
+                before.map_or(allotment, |before| Allotment { monthly: None, from, ..before })
+            }
         };
         check_monthly(monthly, most)?;
-        let before = self.counts().accounts().allotment(account);
-        if monthly.is_none() && before.is_none_or(|before| before.monthly.is_none()) {
+        let accounts = self.counts().accounts();
+        let before = [accounts.allotment_in(account, from), accounts.allotment(account)];
+        if monthly.is_none() && before.iter().flatten().all(|before| before.monthly.is_none()) {
             let why = "they are allotted nothing, so there is nothing to stop";
             return Err(Error::Rejected(why.into()));
         }

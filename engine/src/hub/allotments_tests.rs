@@ -250,6 +250,30 @@ fn an_allotment_is_given_until_the_month_from_which_it_is_stopped() {
         hub.give_allotments(at(months)).expect("gives");
         assert_eq!(pool(&hub, ADA), there, "after {months} months");
     }
+    hub.lay_down_allotment(at(3), ADA, stopped).expect_err("is stopped already");
+}
+
+/// What was laid down from a later month on took away the months until then.
+#[test]
+fn what_begins_later_leaves_what_holds_until_then() {
+    let (mut hub, allotment) = allotted(true, None);
+    let more = Allotment { monthly: Some(credits(200)), from: FROM + 2, ..allotment };
+    hub.lay_down_allotment(at(0), ADA, more).expect("from January on");
+    let given = |hub: &mut Hub<MemoryStore>, months| {
+        hub.give_allotments(at(months)).expect("gives");
+        *hub = hub.restart(at(months));
+        pool(hub, ADA)
+    };
+    assert_eq!([1, 2].map(|months| given(&mut hub, months)), [200, 400]);
+    // What is said later holds, also where it begins earlier.
+    let less = Allotment { monthly: Some(credits(10)), from: FROM + 3, ..allotment };
+    let even_more = Allotment { monthly: Some(credits(1000)), from: FROM + 4, ..allotment };
+    hub.lay_down_allotment(at(2), ADA, even_more).expect("from March on");
+    hub.lay_down_allotment(at(2), ADA, less).expect("from February on");
+    assert_eq!([3, 4].map(|months| given(&mut hub, months)), [410, 420]);
+    let stopped = Allotment { monthly: None, from: FROM + 5, ..allotment };
+    hub.lay_down_allotment(at(4), ADA, stopped).expect("is stopped");
+    assert_eq!(given(&mut hub, 5), 420);
 }
 
 /// What seems to be left may have been spent in what the cloud lost; a top-up never lapses with it.

@@ -8,7 +8,7 @@ use crate::store::rows::{BatchRow, HeadRow, ToldRow, epoch_key};
 use crate::store::{MemoryStore, Table, Visit};
 use crate::sync::{Effect, Fetch, Reply, pair};
 use tallyroll_schema::event::fleet::DeviceEnrolled;
-use tallyroll_schema::{Credits, Event, SignedHead, SubjectId, UserAlias, Wall};
+use tallyroll_schema::{Credits, Event, Position, SignedHead, SubjectId, UserAlias, Wall};
 
 /// The simulator cut the power between the two commits of a cloud's first start: its logs were
 /// there, so the next start took it for complete, and the rate card was never published.

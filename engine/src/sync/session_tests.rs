@@ -276,7 +276,7 @@ fn a_burst_that_is_another_history_sets_aside_the_clouds_log_and_none_of_its_own
 /// A digest that was made before the last of our names came says nothing of them.
 #[test]
 fn what_names_the_cloud_has_is_heard_once_it_has_all_of_ours() {
-    let digest = Hash([7; 32]);
+    let digest = 7;
     let heard = || Output::Perform(Effect::Names(digest));
     let mut session = greeted(Role::Device, Opening::default());
     assert_eq!(tell(&mut session, Message::Names(digest)), [heard()]);

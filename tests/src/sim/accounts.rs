@@ -162,7 +162,7 @@ impl World {
         let Some(process) = &self.cloud.process else { return Ok(()) };
         let now = self.cloud.clock.show(self.now);
         let accounts = process.counts().accounts();
-        let laid_down: Vec<(SubjectId, Allotment)> = accounts.allotments().collect();
+        let laid_down = accounts.allotments(month(now.wall));
         let before: Vec<(i128, bool)> = laid_down
             .iter()
             .map(|(account, _)| (*account, accounts.was_given(*account, month(now.wall))))
