@@ -51,12 +51,16 @@ fn charged(cloud: &Cloud, month: &str) -> Vec<Value> {
 #[test]
 fn each_month_gives_lapses_and_closes_and_what_comes_late_is_of_the_next() {
     let (_dir, mut cloud, mut branch) = fleet("2031-01-20");
-    for user in ["anna", "bob"] {
+    for user in ["anna", "bob", "cora"] {
         drop(cloud.run(&["users", "add", user]).succeeded());
     }
     let told = cloud.run(&["allot", "anna", "100"]).succeeded();
     assert!(told.contains("from 2031-01 on") && told.contains("100.000 were given now"), "{told}");
     drop(cloud.run(&["allot", "bob", "100", "--carry-over", "150"]).succeeded());
+    drop(cloud.run(&["allot", "cora", "10", "--carry-over"]).succeeded());
+    let told = cloud.run(&["allot", "cora", "20", "--carry-over", "--from", "2031-04"]).succeeded();
+    let expected = "20.000 credits each month from 2031-04 on, 10.000 until then";
+    assert!(told.contains(expected) && told.contains("nothing now"), "{told}");
     drop(cloud.run(&["grant", "anna", "50"]).succeeded());
     captures(&branch, "anna", 3);
     captures(&branch, "bob", 10);
@@ -73,6 +77,7 @@ fn each_month_gives_lapses_and_closes_and_what_comes_late_is_of_the_next() {
     cloud.wake_on("2031-02-03");
     has(&cloud, "anna", "150.000"); // all that was left of the allotment lapsed: 3 were used of it
     has(&cloud, "bob", "150.000"); // 90 is kept, and no more than 150 may be there
+    has(&cloud, "cora", "20.000"); // ten more until April
     drop(cloud.run(&["close", "2031-01"]).succeeded());
     let january = charged(&cloud, "2031-01");
     branch.set_day("2031-02-03");
@@ -99,6 +104,8 @@ fn each_month_gives_lapses_and_closes_and_what_comes_late_is_of_the_next() {
     cloud.wake_on("2031-04-01");
     has(&cloud, "anna", "150.000");
     has(&cloud, "bob", "150.000");
+    has(&cloud, "cora", "40.000");
+    assert_eq!(cloud.json(&["balance", "cora"])["allotment"].get("until-then"), None);
     cloud.wake_on("2031-04-30");
     has(&cloud, "anna", "150.000");
     let months = ["2031-01", "2031-02", "2031-03", "2031-04"];

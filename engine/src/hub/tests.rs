@@ -149,8 +149,8 @@ fn a_loss_that_was_noticed_freezes_the_next_process_if_this_one_does_not_get_the
     pair::talk(&mut device, &mut hub);
     let lost = hub.store().clone();
     let held = hub.offers(device.id()).expect("reads").into_iter();
-    let held = held.filter(|offer| offer.class == LogClass::Public).map(|offer| offer.head);
-    let held = held.last().expect("is offered");
+    let mut held = held.filter(|offer| offer.class == LogClass::Public).map(|offer| offer.head);
+    let held = held.next_back().expect("is offered");
     hub.publish(pair::now(10), crate::counts::card::default_card()).expect("publishes");
     pair::talk(&mut device, &mut hub);
     let Position { log, epoch, seq } = held.position;
