@@ -188,15 +188,27 @@ impl Keeping {
                     Job::Perform { device, effect, reply } => group.push((device, effect, reply)),
                     Job::Run(work) => {
                         self.perform(core::mem::take(&mut group))?;
+                        self.count()?;
                         work(&mut self.replica)?;
                         self.tell_balances()?;
                         self.say_full();
                         self.announce()?;
                     }
-                    Job::Stop => return self.perform(group),
+                    Job::Stop => {
+                        self.perform(group)?;
+                        return self.count();
+                    }
                 }
             }
             self.perform(group)?;
+            let hub = &mut self.replica.hub;
+            while hub.is_behind() && queue.is_empty() {
+                hub.catch_up_a_batch()?;
+            }
+            if hub.is_behind() && !hub.is_far_behind() {
+                continue; // what waits is receipted before what came is counted
+            }
+            self.count()?;
             let now = self.replica.now();
             self.replica.hub.settle_counts(now)?;
             self.answer_requests()?;
@@ -229,7 +241,7 @@ impl Keeping {
         self.announce()
     }
 
-    /// One commit for all, then a reply for each.
+    /// One commit for all, then a reply for each; [`Self::count`] comes later.
     fn perform(&mut self, group: Vec<Asked>) -> Result<(), Error> {
         if group.is_empty() {
             return Ok(());
@@ -250,7 +262,7 @@ impl Keeping {
             replies.push(reply);
         }
         let now = self.replica.now();
-        let answers = match self.replica.hub.perform(now, effects) {
+        let answers = match self.replica.hub.take(now, effects) {
             Err(Error::Full(why)) if !self.replica.hub.is_closed() => {
                 self.say_full();
                 warn!(why, "nothing can be stored; devices are told to come again");
@@ -261,10 +273,17 @@ impl Keeping {
         for (reply, answer) in replies.into_iter().zip(answers) {
             drop(reply.send(answer)); // the session may be gone
         }
+        self.names.append(&mut names);
+        Ok(())
+    }
+
+    /// Counts what is committed, and tells of it.
+    fn count(&mut self) -> Result<(), Error> {
+        self.replica.hub.catch_up()?;
         if self.replica.heard_of_forgetting() {
             self.replica.settle_forgotten()?; // before a name that comes is taken for a forgotten one's
         }
-        self.names.append(&mut names);
+        let now = self.replica.now();
         let Replica { hub, people, .. } = &mut self.replica;
         match people::take_in(hub, people, now, self.names.iter().cloned()) {
             Err(Error::Full(why)) => warn!(why, "names wait for room to be linked"),

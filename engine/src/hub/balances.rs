@@ -77,7 +77,7 @@ impl<S: Store> Hub<S> {
         let device = || DeviceId::of_key(self.config.tenant, &genesis.writer);
         self.untold |= match genesis.class {
             LogClass::Accounts => true,
-            LogClass::Ledger => self.counts().balances().is_acquainted(device()),
+            LogClass::Ledger => self.counts.view().balances().is_acquainted(device()),
             LogClass::Telemetry | LogClass::Public | LogClass::Device => false,
         };
     }

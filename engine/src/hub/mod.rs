@@ -14,6 +14,7 @@ mod allotments;
 #[cfg(test)]
 mod allotments_tests;
 mod balances;
+mod behind;
 mod books;
 mod decide;
 mod discarded;
@@ -104,6 +105,8 @@ pub struct Hub<S> {
     hybrid: HybridTime,
     fleet: Replay<Fleet>,
     counts: Replay<Counts>,
+    /// Committed, and not in the counts yet.
+    behind: behind::Behind,
     /// What is at hand of the past, once somebody asked.
     past: Option<past::Past>,
     recovery: CloudRecovery,
@@ -188,6 +191,7 @@ impl<S: Store> Hub<S> {
             hybrid,
             fleet,
             counts,
+            behind: behind::Behind::default(),
             past: None,
             recovery,
             surveyed: BTreeSet::new(),
@@ -237,7 +241,11 @@ impl<S: Store> Hub<S> {
     }
 
     /// The counts, at the newest commit.
+    ///
+    /// # Panics
+    /// Between [`Self::take`] and [`Self::catch_up`]: a figure that is behind is none.
     pub fn counts(&self) -> &Counts {
+        assert!(!self.is_behind(), "what is committed is counted before figures are read");
         self.counts.view()
     }
 

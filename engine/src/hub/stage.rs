@@ -4,8 +4,8 @@
 //! and nothing in memory moves before the commit is durable.
 
 use super::Hub;
+use super::behind::Committed;
 use crate::device::{Now, create_log, timestamp};
-use crate::fold::Stored;
 use crate::log::{Checked, Opened, Tip, epoch_nonce, open, open_epoch, seal};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{BatchRow, CloudLogs, CommitRow, LogRow, TipRow, ToldRow};
@@ -13,10 +13,9 @@ use crate::store::{Changes, Rows, Store};
 use crate::{Error, Result};
 use tallyroll_schema::event::fleet::DeviceEnrolled;
 use tallyroll_schema::event::log::{EpochOpened, EpochReason, LogClass, LogOpened};
-use tallyroll_schema::limits::COMMIT_RECORDS_KEPT_MAX;
 use tallyroll_schema::{
-    BatchHeader, CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey,
-    Record, Records,
+    CommitPosition, DeviceId, EpochId, Event, HybridTime, LogId, Position, PublicKey, Record,
+    Records,
 };
 
 /// The part of a commit that is not rows.
@@ -32,7 +31,7 @@ pub(super) struct Staged {
     pub(super) given_back: Vec<GivenBack>,
     /// Epochs of our own logs that begin with this commit, and about which devices they are.
     opened: Vec<(Option<DeviceId>, (LogId, EpochId))>,
-    folds: Vec<(CommitPosition, LogOpened, Checked)>,
+    folds: Vec<Committed>,
     /// What their records may still take, unpacked, bytes.
     room: usize,
     own: PublicKey,
@@ -116,7 +115,7 @@ impl<S: Store> Hub<S> {
             given_back: Vec::new(),
             opened: Vec::new(),
             folds: Vec::new(),
-            room: COMMIT_RECORDS_KEPT_MAX,
+            room: self.behind.room(),
             own: self.public_key(),
         }
     }
@@ -219,7 +218,7 @@ impl<S: Store> Hub<S> {
         Ok((log, epoch))
     }
 
-    /// Commits what was staged and folds it.
+    /// Commits what was staged, and has it counted.
     pub(super) fn finish(&mut self, mut changes: Changes, staged: Staged) -> Result<()> {
         // The view as of the commits before this one, if it is time to keep it.
         let mut rows = Rows::new(self.config.tenant, &self.store);
@@ -238,20 +237,6 @@ impl<S: Store> Hub<S> {
             }
             self.fresh.insert(place.0);
         }
-        let counted = if planted(Bug::FirstOfCommitCounted) { 1 } else { staged.folds.len() };
-        let ours = staged.folds.iter().any(|(_, genesis, _)| genesis.writer == staged.own);
-        self.decided += u64::from(ours);
-        let tenant = self.config.tenant;
-        for (at, (commit, genesis, checked)) in staged.folds.iter().enumerate() {
-            let opened = self.closing(checked.opened())?;
-            self.fleet.fold_batch(tenant, genesis, &opened);
-            if at < counted {
-                self.counts.fold_batch(tenant, genesis, &opened);
-                let BatchHeader { log, epoch, first_seq, .. } = *opened.batch.header();
-                self.note_past(*commit, Stored { log, epoch, first_seq, class: genesis.class });
-                self.note_untold(genesis);
-            }
-        }
-        Ok(())
+        self.count(staged.folds)
     }
 }

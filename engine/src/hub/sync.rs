@@ -115,12 +115,30 @@ impl<S: Store> Hub<S> {
         Ok(offers)
     }
 
-    /// Carries out what sessions asked for, with one commit; replies in order.
+    /// Carries out what sessions asked for, with one commit, and counts it; replies in order.
     ///
     /// # Errors
     /// [`Error::Full`] or storage failed; nothing may be acknowledged then. A peer's fault is a [`Reply`].
     pub fn perform(&mut self, now: Now, effects: Vec<(DeviceId, Effect)>) -> Result<Vec<Reply>> {
+        let replies = self.take(now, effects)?;
+        self.catch_up()?;
+        self.settle_counts(now)?;
+        Ok(replies)
+    }
+
+    /// Carries out what sessions asked for, with one commit; replies in order. What devices brought is
+    /// counted by [`Self::catch_up`], and nothing but more of this may come before that.
+    ///
+    /// # Errors
+    /// As of [`Self::perform`].
+    pub fn take(&mut self, now: Now, effects: Vec<(DeviceId, Effect)>) -> Result<Vec<Reply>> {
         self.refuse_if_closed()?;
+        if effects
+            .iter()
+            .any(|(_, effect)| !matches!(effect, Effect::Persist(_) | Effect::Fetch(_)))
+        {
+            self.catch_up()?; // the others may decide by figures
+        }
         let mut rows = self.rows();
         let (mut staged, mut new_logs) = (self.stage(), NewLogs::new());
         let mut reported = Vec::new();
@@ -170,7 +188,6 @@ impl<S: Store> Hub<S> {
         for device in reported {
             self.reported(now, device)?;
         }
-        self.settle_counts(now)?;
         Ok(replies)
     }
 
@@ -212,6 +229,9 @@ impl<S: Store> Hub<S> {
         let (given_back, rekeyed) = (staged.given_back.clone(), staged.rekeyed.clone());
         self.finish(changes, staged)?;
         self.written_by.extend(new_logs);
+        if !rekeyed.is_empty() {
+            self.catch_up()?; // it is told of, which is a decision
+        }
         let lost = !given_back.is_empty() && self.recovery.frozen_since.is_none();
         given_back.iter().for_each(|given| self.take_over(given));
         for GivenBack { about, place, .. } in given_back {

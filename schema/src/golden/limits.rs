@@ -59,6 +59,7 @@ pub(super) fn formats() -> String {
         BURST_RECORDS_BYTES_MAX,
         BURST_RECORDS_KEPT_MAX,
         COMMIT_RECORDS_KEPT_MAX,
+        BEHIND_BYTES_MAX,
         PAST_MOVES_MAX,
         TEXT_BYTES_MAX,
         NAME_BYTES_MAX,

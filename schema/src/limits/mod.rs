@@ -57,6 +57,9 @@ pub const BURST_RECORDS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const BURST_RECORDS_KEPT_MAX: usize = 8 * 1024 * 1024;
 /// Records of one commit, of many bursts, that are kept unpacked until they are counted, bytes; what is beyond likewise.
 pub const COMMIT_RECORDS_KEPT_MAX: usize = 32 * 1024 * 1024;
+/// What is receipted at the cloud and not counted yet, bytes as stored: a second's work of counting at the most. Then no more
+/// is taken until all is counted.
+pub const BEHIND_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What moved usage, kept in columns for questions about the past: moves, of some 20 bytes each, besides two for each
 /// line of usage. Beyond that, moments of the older half are folded anew when they are asked for.
 pub const PAST_MOVES_MAX: usize = 4 * 1024 * 1024;
