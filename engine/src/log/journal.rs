@@ -3,8 +3,9 @@
 //! Owns a preallocated, zero-filled file of entries; one entry is one commit and
 //! costs one fdatasync. Invariant: an entry is written only when the one before
 //! is durable, so the first invalid entry ends the journal, and a valid one
-//! after it means that acknowledged bytes were damaged. Entries of an earlier
-//! generation are sealed and void. Bytes are drawn in `schema/FORMAT.md`.
+//! after it means that acknowledged bytes were damaged; an empty one, the mark,
+//! follows the last for that. Entries of an earlier generation are sealed and
+//! void. Bytes are drawn in `schema/FORMAT.md`.
 
 use crate::planted::{Bug, planted};
 use crate::{Error, Result};
@@ -101,17 +102,23 @@ impl<F: JournalFile> Journal<F> {
         file.read_at(0, &mut bytes).map_err(|error| Error::storage(doing, error))?;
 
         let mut journal = Self { file, key, generation, next_entry: 0, offset: 0 };
-        let mut sections = Vec::new();
+        let (mut sections, mut ends_in_mark) = (Vec::new(), false);
         while let Some(payload) =
             journal.entry_at(&bytes, journal.offset, generation, journal.next_entry)
         {
             sections.extend(read_sections(payload).map_err(|why| Error::corrupt("journal", why))?);
             journal.offset += HEADER_LEN + payload.len();
             journal.next_entry += 1;
+            ends_in_mark = payload.is_empty();
         }
         journal.refuse_entries_after_the_end(&bytes)?;
+        if ends_in_mark {
+            journal.offset -= HEADER_LEN; // the next entry is written over it
+            journal.next_entry -= 1;
+        }
         if let Some(replayed) = bytes.get(..journal.offset).filter(|bytes| !bytes.is_empty()) {
             journal.write(0, replayed)?;
+            journal.mark();
         }
         Ok((journal, sections))
     }
@@ -143,14 +150,30 @@ impl<F: JournalFile> Journal<F> {
             content.extend_from_slice(&section.first_seq.to_le_bytes());
             content.extend_from_slice(&section.records);
         }
-        let mut entry = entry_header(content.len(), self.generation, self.next_entry);
-        let checksum = checksum(&self.key, &entry, &content);
-        entry.extend_from_slice(&checksum);
-        entry.extend_from_slice(&content);
+        let entry = self.next_entry(&content);
         self.write(self.offset as u64, &entry)?;
         self.offset += entry.len();
         self.next_entry += 1;
+        self.mark();
         Ok(())
+    }
+
+    /// Says behind the last entry, which is durable, that it is: were it damaged later, it could not be told
+    /// from one whose write was cut short. It comes to the disk when the system likes, with the next
+    /// entry in its place, or not at all.
+    fn mark(&mut self) {
+        if self.offset + HEADER_LEN <= JOURNAL_BYTES {
+            let mark = self.next_entry(&[]);
+            drop(self.file.write_at(self.offset as u64, &mark)); // half of one is none
+        }
+    }
+
+    fn next_entry(&self, content: &[u8]) -> Vec<u8> {
+        let mut entry = entry_header(content.len(), self.generation, self.next_entry);
+        let checksum = checksum(&self.key, &entry, content);
+        entry.extend_from_slice(&checksum);
+        entry.extend_from_slice(content);
+        entry
     }
 
     /// Forgets the entries: the store has them, and `generation`, durably.
