@@ -33,6 +33,9 @@ const SERVER_VALID_AFTER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60
 /// A clock that shows a year beyond 2200 is broken; the calendar behind certificates ends in 9999.
 const LATEST_START: Duration = Duration::from_secs(7_258_118_400);
 
+/// Begins a line that is no PEM, which readers of PEM pass over (RFC 7468, 2).
+const CHECKSUM: &str = "BLAKE3: ";
+
 /// Why there is no authority to serve with.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
@@ -85,6 +88,7 @@ impl Authority {
     }
 
     fn from_pem(pem: &[u8], now: SystemTime) -> Result<Self, String> {
+        refuse_if_changed(pem)?;
         let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
         let issuer_key = KeyPair::try_from(&key).map_err(|error| error.to_string())?;
@@ -125,7 +129,21 @@ fn new_authority_pem() -> Result<Zeroizing<Vec<u8>>, rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ED25519)?;
     let certificate = authority_parameters().self_signed(&key)?;
     let key_pem = Zeroizing::new(key.serialize_pem());
-    Ok(Zeroizing::new([key_pem.as_bytes(), certificate.pem().as_bytes()].concat()))
+    let pem = Zeroizing::new([key_pem.as_bytes(), certificate.pem().as_bytes()].concat());
+    let sum = format!("{CHECKSUM}{}\n", blake3::hash(&pem));
+    Ok(Zeroizing::new([&**pem, sum.as_bytes()].concat()))
+}
+
+/// The last line is a checksum of those before it, but in files from before there was one: nobody else's certificate
+/// can have a digit wrong and be noticed only by devices, which would all stay away.
+fn refuse_if_changed(pem: &[u8]) -> Result<(), String> {
+    let text = core::str::from_utf8(pem).map_err(|why| why.to_string())?;
+    match text.rsplit_once(CHECKSUM) {
+        Some((before, sum)) if sum.trim_end() != blake3::hash(before.as_bytes()).to_string() => {
+            Err("its checksum is another".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Names the issuer in the authority's certificate and in each certificate it issues: the two must agree for ever.
@@ -202,6 +220,26 @@ mod tests {
             assert!(matches!(error, AuthorityError::Damaged { .. }), "{error}");
             assert_eq!(fs::read(&path).unwrap(), damaged);
         }
+    }
+
+    /// The certificate is not verified by who has it pinned, so another one must not come up by itself.
+    #[test]
+    fn no_flipped_bit_makes_another_authority() {
+        let directory = tempfile::tempdir().unwrap();
+        let fingerprint = Authority::open_or_create(directory.path(), now()).unwrap().fingerprint();
+        let whole = fs::read(authority_file(directory.path())).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            match Authority::from_pem(&flipped, now()) {
+                // In the checksum's own label: what it is of is whole.
+                Ok(opened) => assert_eq!(opened.fingerprint(), fingerprint, "bit {bit}"),
+                Err(why) => assert!(!why.is_empty()),
+            }
+        }
+        let old = whole.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"BLAKE3"));
+        let old = old.collect::<Vec<_>>().join(&b'\n');
+        assert_eq!(Authority::from_pem(&old, now()).unwrap().fingerprint(), fingerprint);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 use tallyroll_engine::keys::Signer;
-use tallyroll_schema::{Hash, TenantId};
+use tallyroll_schema::{Hash, TenantId, kept_json, read_kept_json};
 use zeroize::Zeroizing;
 
 /// A cloud's tenant and signing key.
@@ -68,16 +68,12 @@ impl Identity {
         let path = dir.identity();
         let file_error = |source| IdentityError::File { path: path.clone(), source };
         let file = match secret_file::read(&path).map_err(file_error)? {
-            // serde's text may quote the file, which holds a key: only the place is told.
-            Some(bytes) => serde_json::from_slice(&bytes).map_err(|why| {
-                let why = format!("line {}, column {}", why.line(), why.column());
-                IdentityError::Damaged { path: path.clone(), why }
-            })?,
+            Some(bytes) => read_kept_json(&bytes)
+                .map_err(|why| IdentityError::Damaged { path: path.clone(), why })?,
             None if dir.store().exists() => return Err(IdentityError::Missing { path }),
             None => {
                 let file = IdentityFile::random().map_err(file_error)?;
-                let text =
-                    serde_json::to_vec_pretty(&file).map_err(|why| file_error(why.into()))?;
+                let text = kept_json(&file).map_err(|why| file_error(why.into()))?;
                 let text = Zeroizing::new(text);
                 secret_file::write(dir.root(), "identity.json", &text).map_err(file_error)?;
                 file

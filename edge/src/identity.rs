@@ -14,7 +14,9 @@ use std::io;
 use tallyroll_engine::keys::Signer;
 use tallyroll_schema::enrol::Welcome;
 use tallyroll_schema::event::Bytes;
-use tallyroll_schema::{DeviceId, Fingerprint, Hash, JoinUrl, LogId, PublicKey, TenantId};
+use tallyroll_schema::{
+    DeviceId, Fingerprint, Hash, JoinUrl, LogId, PublicKey, TenantId, kept_json, read_kept_json,
+};
 use zeroize::Zeroizing;
 
 /// A device's private keys.
@@ -39,7 +41,7 @@ pub struct NextKeys {
 
 /// What a device was told when it joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Enrolment {
     /// The name it was given.
     pub name: String,
@@ -320,18 +322,13 @@ fn read<T: serde::de::DeserializeOwned>(
     let Some(bytes) = secret_file::read(&dir.identity().join(name)).map_err(file_error)? else {
         return Ok(None);
     };
-    let read = serde_json::from_slice(&bytes);
-    // serde's text may quote the file, which may hold a key: only the place is told.
-    read.map(Some).map_err(|why| IdentityError::Damaged {
-        path: path(dir, name),
-        why: format!("line {}, column {}", why.line(), why.column()),
-    })
+    let read = read_kept_json(&bytes);
+    read.map(Some).map_err(|why| IdentityError::Damaged { path: path(dir, name), why })
 }
 
 fn write<T: Serialize>(dir: &DataDir, name: &str, value: &T) -> Result<(), IdentityError> {
     let file_error = |source| IdentityError::File { path: path(dir, name), source };
-    let bytes =
-        Zeroizing::new(serde_json::to_vec_pretty(value).map_err(|why| file_error(why.into()))?);
+    let bytes = Zeroizing::new(kept_json(value).map_err(|why| file_error(why.into()))?);
     secret_file::write(&dir.identity(), name, &bytes).map_err(file_error)
 }
 

@@ -22,6 +22,7 @@ mod head;
 mod ids;
 mod join_url;
 mod json_line;
+mod kept_json;
 pub mod limits;
 mod record;
 mod server_act;
@@ -39,6 +40,7 @@ pub use ids::{
 };
 pub use join_url::JoinUrl;
 pub use json_line::read_json_line;
+pub use kept_json::{kept_json, read_kept_json};
 pub use record::{Record, RecordHeader, Records};
 pub use server_act::ServerAct;
 

@@ -73,17 +73,23 @@ impl DirectoryKey {
     pub fn open_or_create(directory: &Path) -> Result<Self, DirectoryKeyError> {
         let path = directory.join(Self::FILE_NAME);
         let file_error = |source| DirectoryKeyError::File { path: path.clone(), source };
-        let secret = match secret_file::read(&path).map_err(file_error)? {
-            Some(secret) => secret,
+        let kept = match secret_file::read(&path).map_err(file_error)? {
+            Some(kept) => kept,
             None => {
                 let mut secret = Zeroizing::new(vec![0; PrivateKey::size()]);
                 getrandom::fill(&mut secret).map_err(|error| file_error(error.into()))?;
-                secret_file::write(directory, Self::FILE_NAME, &secret).map_err(file_error)?;
-                secret
+                let sum = blake3::hash(&secret);
+                let kept = Zeroizing::new([&**secret, sum.as_bytes()].concat());
+                secret_file::write(directory, Self::FILE_NAME, &kept).map_err(file_error)?;
+                kept
             }
         };
-        // Any bytes of the right number are an X25519 key.
-        PrivateKey::from_bytes(&secret).map(Self).map_err(|_| DirectoryKeyError::Damaged { path })
+        // Any bytes of the right number are an X25519 key: BLAKE3 behind it tells its own from others. One from before
+        // that stands alone.
+        let (secret, sum) = kept.split_at(kept.len().min(PrivateKey::size()));
+        let whole = sum.is_empty() || sum == blake3::hash(secret).as_bytes();
+        let key = PrivateKey::from_bytes(secret).ok().filter(|_| whole);
+        key.map(Self).ok_or(DirectoryKeyError::Damaged { path })
     }
 
     /// The public half, to which devices seal.
@@ -191,7 +197,9 @@ mod tests {
     fn a_damaged_key_is_refused_and_left_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(DirectoryKey::FILE_NAME);
-        for damaged in [b"".as_slice(), &[7; 31], &[7; 33]] {
+        let mut flipped = [[7; 32], *blake3::hash(&[7; 32]).as_bytes()].concat();
+        flipped[31] ^= 1;
+        for damaged in [b"".as_slice(), &[7; 31], &[7; 33], &flipped] {
             std::fs::write(&path, damaged).unwrap();
             let error = DirectoryKey::open_or_create(directory.path()).unwrap_err();
             assert!(matches!(error, DirectoryKeyError::Damaged { .. }), "{error}");

@@ -82,7 +82,13 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
         }
         None => {}
     }
-    open_files(dir, keys, enrolment).map_err(failed)
+    let device = open_files(dir, keys, enrolment).map_err(failed)?;
+    if device.id() != enrolment.device {
+        let (held, told) = (device.id(), enrolment.device);
+        let damage = format!("the store is of device {held}, the identity of device {told}");
+        return Err(KeeperError::Damaged { root: dir.root().to_owned(), damage });
+    }
+    Ok(device)
 }
 
 /// A store that was written to has its journal, whole, and a journal that was written to has its store. What is lost of

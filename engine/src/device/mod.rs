@@ -48,7 +48,7 @@ use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::newest_time;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{DeviceErasure, DeviceLogs, JournalState};
-use crate::store::{Changes, Rows, Store};
+use crate::store::{Changes, Rows, Store, refuse_if_made};
 use crate::{Error, Kind, Result};
 use balance::KnownBefore;
 use core::time::Duration;
@@ -137,7 +137,10 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let tenant = config.tenant;
         let logs = match Rows::new(tenant, &store).get::<DeviceLogs>(&())? {
             Some(logs) => logs,
-            None => create_logs(&config, &mut store, now, nonces)?,
+            None => {
+                refuse_if_made(&store)?;
+                create_logs(&config, &mut store, now, nonces)?
+            }
         };
         let rows = Rows::new(tenant, &store);
         let journal_state: JournalState =

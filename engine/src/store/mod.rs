@@ -17,7 +17,7 @@ pub use self::memory::MemoryStore;
 pub use self::overlay::{Rows, VisitRow};
 pub use self::redb::{RedbMoment, RedbStore};
 
-use crate::Result;
+use crate::{Error, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
 use tallyroll_schema::DecodeError;
@@ -163,6 +163,18 @@ pub trait Store {
     /// # Errors
     /// As [`Store::commit`].
     fn shrink(&mut self) -> Result<()>;
+}
+
+/// For who finds nothing of its tenant's: refuses a store that was made for another one. Logs that begin anew beside the
+/// acknowledged ones would hide them.
+pub(crate) fn refuse_if_made<S: Store>(store: &S) -> Result<()> {
+    match store.last(Table::Log, &[], &[u8::MAX; 64])? {
+        None => Ok(()),
+        Some(_) => {
+            let why = "its logs are of another tenant than the identity beside it";
+            Err(Error::corrupt("store", why))
+        }
+    }
 }
 
 /// One persisted thing: its table, its key, its bytes.
