@@ -185,7 +185,7 @@ mod tests {
         for (told, found) in
             [(json!(receipt), 1), (with.clone(), 1), (status, 2), (json!([without, with]), 1)]
         {
-            assert_eq!(receipts(&told).unwrap(), vec![receipt.clone(); found], "{told}");
+            assert_eq!(receipts(&told).unwrap(), vec![receipt; found], "{told}");
         }
         for none in [json!({}), json!([without]), json!({ "logs": [] }), without] {
             receipts(&none).unwrap_err();

@@ -1,8 +1,8 @@
 //! Moments of the past: which commit a time means, and after which some may be lost.
 //!
 //! Invariant: a time means one commit for ever, or none. The cloud's clock may be put right, so times need not grow
-//! with commits: a commit dated before the first one, or after now, has a wrong time and is passed over; where the
-//! others say two things, the time is refused, and both are named. Positions are never in doubt.
+//! with commits: a commit dated before the first one, or far after now, has a wrong time and is passed over; where
+//! the others say two things, the time is refused, and both are named. Positions are never in doubt.
 
 use super::Hub;
 use crate::store::rows::CommitRow;
@@ -12,6 +12,10 @@ use core::ops::ControlFlow;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{CommitPosition, Wall};
 
+/// A commit dated so long after now was made by a clock that was wrong: a smaller difference may be this one's, and then
+/// what a time meant before is not to change.
+const AHEAD_MAX: u64 = 24 * 60 * 60 * 1000;
+
 impl<S: Store> Hub<S> {
     /// The last commit by a time of the cloud's clock, which shows `now`; `None` if nothing was committed by then.
     ///
@@ -19,9 +23,10 @@ impl<S: Store> Hub<S> {
     /// The clock was put back over that time; storage failed.
     pub fn commit_at(&self, time: Wall, now: Wall) -> Result<Option<CommitPosition>> {
         let (mut first, mut until, mut again, mut passed) = (None, None, None, false);
+        let latest = Wall(now.0.saturating_add(AHEAD_MAX));
         self.rows().scan::<CommitRow>(&[], &[], &mut |key, row| {
             let began = *first.get_or_insert(row.received_at);
-            if (began..=now.max(began)).contains(&row.received_at) {
+            if (began..=latest.max(began)).contains(&row.received_at) {
                 match row.received_at <= time {
                     true if passed => again = CommitRow::position(key),
                     true => until = CommitRow::position(key),
@@ -120,6 +125,7 @@ mod tests {
             }
         }
         assert_eq!(of(&hub, 300, 400).expect("reads"), Some(back), "once only");
+        of(&hub, 190, 185).expect_err("also while the clock is still behind");
         assert_eq!(of(&hub, 400, 400).expect("reads"), Some(on));
     }
 
@@ -127,7 +133,7 @@ mod tests {
     fn a_clock_that_was_wildly_wrong_spoils_no_time() {
         let mut hub = pair::hub();
         let first = grant(&mut hub, 100);
-        let far = grant(&mut hub, 1_000_000);
+        let far = grant(&mut hub, 301 + AHEAD_MAX);
         let early = hub.grant(
             Now { wall: Wall(5), ..at(0) },
             SubjectId([6; 16]),
@@ -141,7 +147,7 @@ mod tests {
             [of(150, 300), of(200, 300), of(300, 300)],
             [Some(first), Some(last), Some(last)]
         );
-        assert_eq!(of(1_000_000, 1_000_000), Some(last));
+        assert_eq!(of(301 + AHEAD_MAX, 301 + AHEAD_MAX), Some(last));
         assert!(far < last);
     }
 
