@@ -144,12 +144,16 @@ impl DataDir {
     /// Refuses a directory that no cloud was ever served from.
     ///
     /// # Errors
-    /// It has no identity.
+    /// It has no identity, or nobody can know: the system's.
     pub fn refuse_if_empty(&self) -> Result<(), DataDirError> {
-        match self.identity().exists() || self.store().exists() {
-            true => Ok(()),
-            false => Err(DataDirError::Empty { root: self.root.clone() }),
+        for path in [self.identity(), self.store()] {
+            match path.try_exists() {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(source) => return Err(io_error("look for", &path, source)),
+            }
         }
+        Err(DataDirError::Empty { root: self.root.clone() })
     }
 
     /// Whether it is a backup, made by `backup`.
@@ -248,5 +252,11 @@ mod tests {
         assert!(!dir.is_held());
         std::fs::write(dir.identity(), b"{}").unwrap();
         dir.refuse_if_empty().unwrap();
+        // Root may look everywhere, but into no file.
+        let unseen = DataDir::new(dir.identity()).refuse_if_empty().unwrap_err().to_string();
+        assert!(
+            unseen.starts_with("cannot look for ") && !unseen.contains("holds no cloud"),
+            "{unseen}"
+        );
     }
 }

@@ -145,6 +145,9 @@ enum Command {
     Close {
         /// As 2026-10.
         month: Month,
+        /// Close the months before it that are open, too.
+        #[arg(long)]
+        earlier: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -230,7 +233,7 @@ async fn dispatch(arguments: Arguments) -> commands::Result {
         Command::View(arguments) => view::run(&dir, arguments).await,
         Command::Correct(arguments) => books::correct(&dir, arguments).await,
         Command::Reconcile(arguments) => reconcile::run(&dir, arguments).await,
-        Command::Close { month, json } => books::close(&dir, month, json).await,
+        Command::Close { month, earlier, json } => books::close(&dir, month, earlier, json).await,
         Command::Log { command } => log::run(&dir, command).await,
         Command::Backup { to, identity_only, json } => {
             backup::run(&dir, to, identity_only, json).await

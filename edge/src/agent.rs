@@ -8,7 +8,7 @@ use crate::control::reach::{Place, open_desk, place};
 use crate::control::{self, Desk, clients};
 use crate::data_dir::DataDir;
 use crate::identity::{Enrolment, Keys};
-use crate::link::{self, tls};
+use crate::link;
 use crate::panel::{self, PanelOptions};
 use core::time::Duration;
 use miette::{IntoDiagnostic, Result, WrapErr};
@@ -36,7 +36,7 @@ pub async fn run(
         Place::Served => dir.lock("run")?, // says who has it
     };
     let keys = Keys::load_or_create(dir).into_diagnostic()?;
-    drop(tls::session_config(enrolment.authority, &keys.tls).into_diagnostic()?); // damaged keys end it here
+    keys.check(dir).into_diagnostic()?;
     let (desk, running) = open_desk(dir, enrolment.clone())?;
     desk.keeper.query(move |device| device.set_retention(retention)).await.into_diagnostic()?;
     desk.keeper.set_lease_idle(lease_idle).await.into_diagnostic()?;

@@ -6,7 +6,7 @@
 //! beside the old until [`crate::rekeying`] has them take over.
 
 use crate::data_dir::DataDir;
-use crate::link::tls::DeviceTls;
+use crate::link::tls::{DeviceTls, TlsError};
 use crate::secret_file;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -216,6 +216,16 @@ impl Keys {
         write(dir, KEYS, &file)
     }
 
+    /// Refuses keys by which no link can be made, or none that the cloud knows.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn check(&self, dir: &DataDir) -> Result<(), IdentityError> {
+        let damaged =
+            |why: TlsError| IdentityError::Damaged { path: path(dir, KEYS), why: why.to_string() };
+        self.tls.check().map_err(damaged)
+    }
+
     /// Whether the directory has keys, whole or damaged.
     pub(crate) fn exist(dir: &DataDir) -> bool {
         dir.identity().join(KEYS).exists()
@@ -273,7 +283,13 @@ impl Enrolment {
     /// # Errors
     /// It never joined, or the file cannot be used.
     pub fn load(dir: &DataDir) -> Result<Self, IdentityError> {
-        let missing = || IdentityError::NotJoined(dir.root().display().to_string());
+        let missing = || match dir.store().metadata() {
+            // A device that has not joined has no store.
+            Ok(store) if store.len() > 0 => {
+                IdentityError::Damaged { path: path(dir, ENROLMENT), why: "it is missing".into() }
+            }
+            _ => IdentityError::NotJoined(dir.root().display().to_string()),
+        };
         read(dir, ENROLMENT)?.ok_or_else(missing)
     }
 

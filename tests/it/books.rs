@@ -171,6 +171,15 @@ fn a_closed_month_stays_and_what_comes_later_is_an_adjustment_in_the_next() {
         ["2020-01", "2020-02", "2020-03"].iter().flat_map(|of| month(of)).map(|row| row.1).sum();
     assert_eq!(all, 26, "closed and adjustments are all");
     assert_eq!((closed(&before), closed(&at())), (Value::Null, json!(["2020-01", "2020-02"])));
+    let told = cloud.run(&["doctor"]).succeeded();
+    assert!(
+        told.contains("The clock of branch was wrong") && told.contains("2020-01 to 2020-02"),
+        "{told}"
+    );
+    let told = cloud.run(&["close", "2020-05", "--earlier"]).succeeded();
+    assert!(told.starts_with("2020-03 to 2020-05 are closed at commit "), "{told}");
+    let told = cloud.run(&["view", "totals"]).succeeded();
+    assert!(told.contains("closed: 2020-01 to 2020-05 ("), "{told}");
     let stated = cloud.json(&["view", "statement", "anna"]);
     let adjusts: Vec<_> =
         stated["rows"].as_array().unwrap().iter().map(|row| row["adjusts"].clone()).collect();

@@ -148,3 +148,55 @@ fn a_cloud_with_a_damaged_store_comes_back_as_it_is_told() {
     place.cloud.start_again();
     place.agrees();
 }
+
+/// redb panics where some pages are damaged; its words are for nobody who runs this.
+#[test]
+fn whatever_page_is_damaged_nothing_is_told_of_the_program() {
+    const PAGE: usize = 4096;
+    let mut place = Place::new();
+    place.branch.stop();
+    place.cloud.stop();
+    let [branch, cloud] = [place.branch.data(), place.cloud.data()].map(Path::to_owned);
+    for (data, is_cloud) in [(cloud, true), (branch, false)] {
+        let store = data.join("store.redb");
+        let whole = fs::read(&store).unwrap();
+        let mut led_nowhere = 0;
+        for page in (PAGE..whole.len()).step_by(PAGE).filter(|at| whole[*at] != 0) {
+            let mut damaged = whole.clone();
+            damaged[page] ^= 0x10; // what kind of page it is
+            fs::write(&store, damaged).unwrap();
+            let told = match is_cloud {
+                true => place.cloud.run(&["log", "list"]),
+                false => place.branch.run(&["view", "totals"]),
+            };
+            assert!(!told.stderr.contains("panicked"), "page at {page}: {told:?}");
+            led_nowhere += usize::from(told.stderr.contains("a page leads nowhere"));
+        }
+        assert!(led_nowhere > 0, "no page of {} made redb panic", store.display());
+    }
+}
+
+#[test]
+fn damaged_keys_for_the_link_are_told_with_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(dir.path().join("cloud"));
+    let mut branch = Branch::joined(dir.path().join("branch"), &cloud.enroll("branch"));
+    branch.stop();
+    let path = branch.data().join("identity/keys.json");
+    let whole: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (key, what) in
+        [("tls-key", "its TLS key is none"), ("tls-certificate", "its TLS certificate is not")]
+    {
+        let mut keys = whole.clone();
+        let mut hex = keys[key].as_str().unwrap().to_owned();
+        let other = if hex.as_bytes()[40] == b'0' { "1" } else { "0" };
+        hex.replace_range(40..41, other);
+        keys[key] = hex.into();
+        fs::write(&path, keys.to_string()).unwrap();
+        let told = branch.run(&["run"]).failed(FAILURE);
+        assert!(told.contains(path.to_str().unwrap()) && told.contains(what), "{told}");
+        assert!(told.contains("restore it from a backup"), "{told}");
+    }
+    fs::write(&path, whole.to_string()).unwrap();
+    branch.start();
+}

@@ -38,7 +38,7 @@ fn what_is_lost_of_a_branch_is_told_and_it_is_no_new_device() {
         }
         branch.run(&["status"]).stderr
     };
-    for name in ["journal", "store.redb", "identity/keys.json"] {
+    for name in ["journal", "store.redb", "identity/keys.json", "identity/enrolment.json"] {
         let (path, bytes) = kept(name);
         fs::remove_file(&path).unwrap();
         drop(refused(&path));

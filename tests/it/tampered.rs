@@ -65,7 +65,7 @@ impl Place {
                 let status = branch.json(&["status"]);
                 let mut logs = status["logs"].as_array().unwrap().iter();
                 ledger = logs.find(|log| log["class"] == "ledger").unwrap().clone();
-                fs::write(&receipt, ledger.to_string()).unwrap();
+                fs::write(&receipt, status.to_string()).unwrap();
             }
         }
         branch.stop();
@@ -194,4 +194,34 @@ fn what_was_tampered_with_is_named_to_the_batch_by_an_old_receipt() {
             false => place.holds(true), // it is younger than the receipt
         }
     }
+}
+
+/// It said how many events are missing, of a log that was never here.
+#[test]
+fn a_receipt_of_another_cloud_is_told_to_be_one() {
+    let place = Place::new();
+    let status: Value = serde_json::from_slice(&fs::read(&place.receipt).unwrap()).unwrap();
+    let logs = status["logs"].as_array().unwrap();
+    let mut ledger = logs.iter().find(|log| log["class"] == "ledger").unwrap().clone();
+    let here = ledger["receipt"]["head"]["position"].as_str().unwrap().to_owned();
+    let other = if here.starts_with('0') { "1" } else { "0" };
+    let elsewhere = format!("{other}{}", &here[1..]);
+    ledger["receipt"]["head"]["position"] = elsewhere.clone().into();
+    fs::write(&place.receipt, ledger.to_string()).unwrap();
+    let verify = ["log", "verify", "--receipt", place.receipt.to_str().unwrap()];
+    let told = place.cloud.run(&verify).failed(DOES_NOT_HOLD);
+    assert!(
+        told.contains(&format!("at {elsewhere}: the receipt is none of this cloud's")),
+        "{told}"
+    );
+    let stdout = place.cloud.run(&verify).stdout;
+    let sums = stdout.lines().last().unwrap();
+    assert!(!sums.contains('≠'), "nothing of this cloud's is missing: {sums}");
+
+    // One of a log that was not asked for.
+    fs::write(&place.receipt, json!({ "receipt": logs[0]["receipt"] }).to_string()).unwrap();
+    let class = |class: &str| logs.iter().find(|log| log["class"] == class).unwrap()["log"].clone();
+    let other = if logs[0]["class"] == "ledger" { class("telemetry") } else { class("ledger") };
+    let told = place.cloud.run(&[&verify[..], &[other.as_str().unwrap()]].concat());
+    assert!(told.failed(DOES_NOT_HOLD).contains("not the one that was asked for"));
 }

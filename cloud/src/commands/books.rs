@@ -57,14 +57,18 @@ pub(crate) async fn correct(dir: &DataDir, arguments: CorrectArguments) -> Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// Closes a month.
-pub(crate) async fn close(dir: &DataDir, month: Month, json: bool) -> Result {
-    let closed = ask(dir, "close", Ask::Close { month }).await?;
+/// Closes a month, and those before it if that was said.
+pub(crate) async fn close(dir: &DataDir, month: Month, earlier: bool, json: bool) -> Result {
+    let closed = ask(dir, "close", Ask::Close { month, earlier }).await?;
     if json {
         print(&closed)?;
     } else {
         let at = closed["at"].as_str().unwrap_or_default();
-        print(format!("{month} is closed at commit {at}; `view totals --month {month}` shows it"))?;
+        let all = match closed["from"].as_str() {
+            Some(from) if from != month.to_string() => format!("{from} to {month} are"),
+            _ => format!("{month} is"),
+        };
+        print(format!("{all} closed at commit {at}; `view totals --month {month}` shows it"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -72,8 +72,11 @@ pub(crate) async fn run(
                  is held now."
             ))?;
         }
-        for device in turned_away {
-            print(refused(device))?;
+        for told in refused(turned_away) {
+            print(told)?;
+        }
+        for device in health["clocks"].as_array().into_iter().flatten() {
+            print(wrong_clock(device))?;
         }
     }
     let waits = pruned.iter().any(|gap| gap["retired"] != true);
@@ -90,39 +93,64 @@ fn names(devices: &Value) -> Option<String> {
     if names.is_empty() { None } else { Some(names.join(", ")) }
 }
 
-/// A device that is turned away, and what to do.
-pub(super) fn refused(device: &Value) -> String {
-    let text = |key: &str| printable(device[key].as_str().unwrap_or_default());
-    let (name, id) = (text("name"), text("device"));
-    let why = match device["reason"].as_str() {
-        Some("unknown") => {
+/// Why devices are turned away, which, and what to do: each reason once.
+pub(super) fn refused(devices: &[Value]) -> Vec<String> {
+    let mut reasons: Vec<(&str, Vec<&Value>)> = Vec::new();
+    for device in devices {
+        let reason = device["reason"].as_str().unwrap_or_default();
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, theirs)) => theirs.push(device),
+            None => reasons.push((reason, vec![device])),
+        }
+    }
+    reasons.into_iter().map(|(reason, theirs)| refused_for(reason, &theirs)).collect()
+}
+
+fn refused_for(reason: &str, devices: &[&Value]) -> String {
+    let one = |device: &&Value| {
+        let text = |key: &str| printable(device[key].as_str().unwrap_or_default());
+        format!("{} ({}), {} s ago", text("name"), text("device"), device["seconds-ago"])
+    };
+    let which = devices.iter().map(one).collect::<Vec<_>>().join("; ");
+    let why = match reason {
+        "unknown" => {
             "this cloud enrolled it and does not know it any more: its enrolment is newer than the backup that was\n\
              restored, or lost with the accounts. `tallyroll doctor --await-devices` lets it in, and who else proves that; if it\n\
              was revoked since, `tallyroll revoke` it then. One that stays turned away then changed its keys before it heard that\n\
              this cloud knew: it joins anew, with a new data directory, and keeps what it has in the old one."
-                .to_owned()
         }
-        Some("keys-lost") => {
+        "keys-lost" => {
             "its change of keys is newer than the backup that was restored. `tallyroll doctor --await-devices` lets it in. If it\n\
              stays turned away, it had not heard yet that this cloud knew: restore a newer backup of the cloud; without one it\n\
              joins anew, with a new data directory and an invitation by `tallyroll enroll`."
-                .to_owned()
         }
-        Some("twice") => {
+        "twice" => {
             return format!(
-                "There are two of {name} ({id}), or it starts anew again and again, or its line breaks every few seconds: it took \
-                 its own place {} s ago,\nand often before. If a copy of its data directory runs elsewhere, \
-                 `tallyroll-edge status` tells it there: end it before both write.",
-                device["seconds-ago"]
+                "There are two of {which}, or it starts anew again and again, or its line breaks every few seconds: it took \
+                 its own place then,\nand often before. If a copy of its data directory runs elsewhere, \
+                 `tallyroll-edge status` tells it there: end it before both write."
             );
         }
-        _ => format!(
+        _ => {
             "a copy of it comes with keys from before they were changed, or it was put back from an older backup.\n\
-             Nothing is taken from that one. Find it by `tallyroll-edge status`, which tells it, and end it; if {name}\n\
+             Nothing is taken from that one. Find it by `tallyroll-edge status`, which tells it, and end it; if the device\n\
              itself was put back, it needs a backup made since, or joins anew."
-        ),
+        }
     };
-    format!("Turned away: {name} ({id}), {} s ago: {why}", device["seconds-ago"])
+    format!("Turned away: {which}: {why}")
+}
+
+/// Nothing mends what was recorded, so it is told and no more.
+fn wrong_clock(device: &Value) -> String {
+    let whose = device["name"].as_str().or(device["device"].as_str()).unwrap_or_default();
+    let months = device["months"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let months = super::view::stretches(months.filter_map(|month| month.parse().ok()));
+    format!(
+        "The clock of {} was wrong, or is, unless old page logs were imported there: it brought usage of {months}.\n\
+         That counts in the month that it is dated; see that the device's clock is set. Months long gone are closed at\n\
+         once by `tallyroll close MONTH --earlier`.",
+        printable(whose)
+    )
 }
 
 fn lost(gap: &Value) -> String {
@@ -173,4 +201,22 @@ fn story(frozen: &Value) -> String {
         listed("reported", "none yet"),
         listed("missing", missing),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_reason_is_told_once_with_all_its_devices() {
+        let of = |name: &str, reason: &str| json!({ "name": name, "device": "id", "reason": reason, "seconds-ago": 3 });
+        let told = refused(&[of("a", "unknown"), of("b", "old-keys"), of("c", "unknown")]);
+        assert_eq!(told.len(), 2);
+        assert!(
+            told[0].starts_with("Turned away: a (id), 3 s ago; c (id), 3 s ago: this cloud"),
+            "{told:?}"
+        );
+        assert!(told[1].starts_with("Turned away: b (id), 3 s ago: a copy"), "{told:?}");
+    }
 }

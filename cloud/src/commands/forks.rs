@@ -18,14 +18,16 @@ pub(crate) async fn run(dir: &DataDir, json: bool) -> Result {
     let health = ask(dir, "forks", Ask::Doctor { accept_loss, await_devices }).await?;
     let turned_away = health["turned-away"].as_array().into_iter().flatten();
     // Copies that never came as far as to write.
-    let stale =
-        turned_away.filter(|device| device["reason"] == "old-keys" || device["reason"] == "twice");
+    let stale: Vec<Value> = turned_away
+        .filter(|device| device["reason"] == "old-keys" || device["reason"] == "twice")
+        .cloned()
+        .collect();
     let forks = forks.as_array().into_iter().flatten();
     if json {
-        print(Value::Array(forks.chain(stale).cloned().collect()))?;
+        print(Value::Array(forks.cloned().chain(stale).collect()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stories: Vec<String> = forks.map(story).chain(stale.map(refused)).collect();
+    let stories: Vec<String> = forks.map(story).chain(refused(&stale)).collect();
     if stories.is_empty() {
         print("No device was restored or copied.")?;
     } else {

@@ -9,6 +9,7 @@ use super::{CommandError, DOES_NOT_HOLD, Result, ask, ask_each, print};
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tallyroll_cloud::control::Ask;
@@ -29,7 +30,7 @@ pub(crate) enum LogCommand {
     Verify {
         /// A log's id, its beginning, or a device's name for its ledger; all, if absent.
         log: Option<String>,
-        /// An old receipt (JSON) that the logs must bear out.
+        /// Old receipts that the logs must bear out: what a device's `status --json` printed then, or one receipt.
         #[arg(long, value_name = "FILE")]
         receipt: Option<PathBuf>,
         /// As JSON.
@@ -67,20 +68,32 @@ pub(crate) async fn run(dir: &DataDir, command: LogCommand) -> Result {
             Ok(ExitCode::SUCCESS)
         }
         LogCommand::Verify { log, receipt, json } => {
-            let receipt = receipt.map(|path| read_receipt(&path)).transpose()?;
-            verify(dir, log, receipt, json).await
+            let receipts = receipt.map(|path| read_receipts(&path)).transpose()?;
+            verify(dir, log, receipts.unwrap_or_default(), json).await
         }
     }
 }
 
-/// A receipt by itself, or one log of `status --json` or `log list --json` with its receipt.
-fn read_receipt(path: &Path) -> Result<Receipt> {
+/// All receipts of `status --json` or `log list --json`, of one log of those, or one by itself.
+fn read_receipts(path: &Path) -> Result<Vec<Receipt>> {
     let read = || {
         let told: Value = serde_json::from_slice(&std::fs::read(path)?)?;
-        let receipt = told.get("receipt").unwrap_or(&told);
-        Ok(Receipt::deserialize(receipt)?)
+        receipts(&told)
     };
     read().map_err(|source| CommandError::Receipt { path: path.into(), source })
+}
+
+fn receipts(told: &Value) -> Result<Vec<Receipt>, Box<dyn Error>> {
+    let Some(logs) = told.get("logs").unwrap_or(told).as_array() else {
+        let receipt = told.get("receipt").unwrap_or(told);
+        return Ok(vec![Receipt::deserialize(receipt)?]);
+    };
+    let theirs = logs.iter().map(|log| &log["receipt"]).filter(|receipt| !receipt.is_null());
+    let receipts = theirs.map(Receipt::deserialize).collect::<Result<Vec<_>, _>>()?;
+    match receipts.is_empty() {
+        true => Err("none of its logs had one then".into()),
+        false => Ok(receipts),
+    }
 }
 
 async fn list(dir: &DataDir, json: bool) -> Result {
@@ -104,14 +117,9 @@ fn epoch_counter(epoch: &str) -> String {
     epoch.split('-').next().unwrap_or_default().to_owned()
 }
 
-async fn verify(
-    dir: &DataDir,
-    log: Option<String>,
-    receipt: Option<Receipt>,
-    json: bool,
-) -> Result {
+async fn verify(dir: &DataDir, log: Option<String>, receipts: Vec<Receipt>, json: bool) -> Result {
     let mut logs = Vec::new();
-    ask_each(dir, "log verify", Ask::Verify { log, receipt }, |found| {
+    ask_each(dir, "log verify", Ask::Verify { log, receipts }, |found| {
         logs.push(found);
         Ok(())
     })
@@ -154,4 +162,33 @@ fn show_verified(logs: &[Value]) -> Result<()> {
         Column::key("signed", "signed").on(Side::Right),
     ];
     print(table(&columns, logs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallyroll_schema::{
+        Commit, CommitPosition, EpochId, Hash, Head, LogId, Position, Signature, Wall,
+    };
+
+    #[test]
+    fn receipts_are_found_in_what_was_printed_with_them() {
+        let epoch = EpochId { counter: 0, nonce: [2; 16] };
+        let head =
+            Head { position: Position { log: LogId([1; 32]), epoch, seq: 7 }, hash: Hash([3; 32]) };
+        let commit =
+            Commit { position: CommitPosition { epoch: 1, index: 2 }, received_at: Wall(9) };
+        let receipt = Receipt { head, commit, signature: Signature([4; 64]) };
+        let with = json!({ "class": "ledger", "receipt": receipt });
+        let without = json!({ "class": "telemetry", "receipt": null });
+        let status = json!({ "name": "branch", "logs": [with, without, with] });
+        for (told, found) in
+            [(json!(receipt), 1), (with.clone(), 1), (status, 2), (json!([without, with]), 1)]
+        {
+            assert_eq!(receipts(&told).unwrap(), vec![receipt; found], "{told}");
+        }
+        for none in [json!({}), json!([without]), json!({ "logs": [] }), without] {
+            receipts(&none).unwrap_err();
+        }
+    }
 }

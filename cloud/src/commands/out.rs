@@ -1,15 +1,17 @@
 //! Where figures go: a table, JSON, CSV or a workbook, to stdout or a file.
 //!
 //! Invariant: a file is there whole or not at all, durable once its name is, and none is replaced
-//! unless that was said. A workbook never goes to a terminal. What the formats hold is `sheet`'s.
+//! unless that was said; nothing but a file ever is, no link, pipe or device. A workbook never goes to
+//! a terminal. What the formats hold is `sheet`'s.
 
 use super::sheet::{csv, workbook};
 use super::table::{Column, table, table_for};
 use super::{CommandError, Result, print};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -103,13 +105,31 @@ fn write_file(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
         let why = format!("{} exists; say --force to replace it, or name another", path.display());
         CommandError::Usage(why)
     };
-    if !force && path.symlink_metadata().is_ok() {
-        return Err(exists());
+    if let Ok(there) = path.symlink_metadata() {
+        if let Some(what) = no_file(there.file_type()) {
+            let why = format!("{} is {what}, which no file replaces; name another", path.display());
+            return Err(CommandError::Usage(why));
+        }
+        if !force {
+            return Err(exists());
+        }
     }
     put(path, bytes, force).map_err(|source| match source.kind() {
         ErrorKind::AlreadyExists => exists(),
         _ => CommandError::Unwritten { path: path.to_owned(), source },
     })
+}
+
+/// What it is, if no regular file.
+fn no_file(kind: FileType) -> Option<&'static str> {
+    match kind {
+        file if file.is_file() => None,
+        link if link.is_symlink() => Some("a symbolic link"),
+        directory if directory.is_dir() => Some("a directory"),
+        pipe if pipe.is_fifo() => Some("a pipe"),
+        device if device.is_char_device() || device.is_block_device() => Some("a device"),
+        _ => Some("a socket"),
+    }
 }
 
 /// To a neighbour first, which takes the name once it is durable.
@@ -156,5 +176,38 @@ mod tests {
         let nowhere = write_file(&dir.path().join("none/figures.csv"), b"", false).unwrap_err();
         assert!(matches!(nowhere, CommandError::Unwritten { .. }));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn what_is_no_file_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name: &str| dir.path().join(name);
+        fs::write(of("file"), b"kept").unwrap();
+        std::os::unix::fs::symlink(of("file"), of("link")).unwrap();
+        std::os::unix::fs::symlink(of("nothing"), of("dangling")).unwrap();
+        fs::create_dir(of("directory")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(of("socket")).unwrap();
+        let pipe = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, of("pipe"), pipe, 0o600.into(), 0).unwrap();
+        let kinds = [
+            (of("link"), "a symbolic link"),
+            (of("dangling"), "a symbolic link"),
+            (of("directory"), "a directory"),
+            (of("socket"), "a socket"),
+            (of("pipe"), "a pipe"),
+            ("/dev/null".into(), "a device"),
+        ];
+        for (path, kind) in kinds {
+            let before = path.symlink_metadata().unwrap().file_type();
+            for force in [false, true] {
+                let refused = write_file(&path, b"figures", force).unwrap_err().to_string();
+                assert!(
+                    refused.contains(&format!("is {kind}, which no file replaces")),
+                    "{refused}"
+                );
+            }
+            assert_eq!(path.symlink_metadata().unwrap().file_type(), before);
+        }
+        assert_eq!(fs::read(of("file")).unwrap(), b"kept");
     }
 }

@@ -123,6 +123,12 @@ pub(crate) async fn run(dir: &DataDir, arguments: ViewArguments) -> Result {
     tell_apart(&mut rows);
     let rows = &rows;
     let mut notes = vec![stands(&view)];
+    if let Some(next) = view["lost-before"].as_str() {
+        notes.push(format!(
+            "this cloud lost commits here, or may have: after this one it went on with {next}; what it had taken in and lost is \
+             not in these figures, and stands in later commits as far as devices brought it again"
+        ));
+    }
     notes.extend(unused(&view));
     if let (Figures::Balances, Some(since)) = (asked, view["accounts-since"].as_u64()) {
         notes.push(format!(
@@ -145,11 +151,9 @@ fn usage(why: &str) -> CommandError {
 /// Which cut it is.
 fn stands(view: &Value) -> String {
     let at = view["at"].as_str().unwrap_or_default();
-    let list = |months: &Value| {
-        let months = months.as_array().into_iter().flatten().filter_map(Value::as_str);
-        months.collect::<Vec<_>>().join(", ")
-    };
-    match (view["month"].as_str(), view["closed-at"].as_str(), list(&view["closed"])) {
+    let closed = view["closed"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let closed = stretches(closed.filter_map(|month| month.parse().ok()));
+    match (view["month"].as_str(), view["closed-at"].as_str(), closed) {
         (Some(month), Some(closed), _) => format!("{month}, closed at commit {closed}"),
         (Some(month), None, _) => format!("{month}, not closed, at commit {at}"),
         (None, _, closed) if closed.is_empty() => format!("at commit {at}"),
@@ -157,6 +161,22 @@ fn stands(view: &Value) -> String {
             format!("at commit {at}; closed: {closed} (`--month` shows the books)")
         }
     }
+}
+
+/// Months, those that follow each other as one.
+pub(super) fn stretches(months: impl Iterator<Item = Month>) -> String {
+    let mut all: Vec<(Month, Month)> = Vec::new();
+    for month in months {
+        match all.last_mut() {
+            Some((_, last)) if last.next() == month => *last = month,
+            _ => all.push((month, month)),
+        }
+    }
+    let told = all.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first} to {last}"),
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// What the figures lack.

@@ -5,6 +5,7 @@
 
 use super::desk::Desk;
 use super::people::{Monthly, Whose, find, shown};
+use super::views::commit_of;
 use super::{At, Failure};
 use crate::keeper::Replica;
 use serde::Serialize;
@@ -163,11 +164,7 @@ impl Desk {
 
 fn balance(replica: &Replica, whose: Whose, at: Option<At>) -> Result<Balance> {
     let (hub, subject) = (&replica.hub, find(replica, &whose)?);
-    let past = match at {
-        None => None,
-        Some(At::Position(position)) => Some(position),
-        Some(At::Time(time)) => Some(hub.commit_at(time)?),
-    };
+    let past = at.map(|at| commit_of(replica, at)).transpose()?;
     let (at, counts) = match past {
         None => (hub.last_commit(), Cow::Borrowed(hub.counts())),
         Some(position) => (position, Cow::Owned(hub.counts_at(position)?)),

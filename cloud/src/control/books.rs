@@ -69,6 +69,8 @@ pub(super) struct Corrected {
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Closed {
     month: Month,
+    /// The first that was closed with it.
+    from: Month,
     /// The commit whose cut its figures are.
     at: CommitPosition,
 }
@@ -116,10 +118,10 @@ impl Desk {
         Ok(corrected.await?)
     }
 
-    pub(super) async fn close(&self, month: Month) -> Result<Closed, Failure> {
+    pub(super) async fn close(&self, month: Month, earlier: bool) -> Result<Closed, Failure> {
         let closed = self.keeper.run(move |replica| {
-            let at = replica.hub.close_month(replica.now(), month)?;
-            Ok(Closed { month, at })
+            let (from, at) = replica.hub.close_months(replica.now(), month, earlier)?;
+            Ok(Closed { month, from, at })
         });
         Ok(closed.await?)
     }
@@ -154,18 +156,19 @@ fn statement(replica: &Replica, whose: Whose, period: Period) -> Result<Stated> 
     let (after, at) = match period {
         // A month begins after all that came before its first millisecond.
         Period::Month(month) => {
-            let before = |time: Wall| hub.commit_at(Wall(time.0.saturating_sub(1)));
+            let now = replica.now().wall;
+            let before = |time: Wall| hub.commit_at(Wall(time.0.saturating_sub(1)), now);
             if replica.now().wall < month.begins() {
                 return Err(Error::Rejected(format!("{month} has not begun")));
             }
-            let until = before(month.next().begins()).map_err(|_| {
+            let until = before(month.next().begins())?.ok_or_else(|| {
                 Error::Rejected(format!("nothing was committed by the end of {month}"))
             })?;
-            (before(month.begins()).ok(), until)
+            (before(month.begins())?, until)
         }
         Period::Between { from, to } => {
             let after = match from {
-                Some(At::Time(time)) => hub.commit_at(time).ok(),
+                Some(At::Time(time)) => hub.commit_at(time, replica.now().wall)?,
                 from => from.map(|from| commit_of(replica, from)).transpose()?,
             };
             (after, to.map_or(Ok(hub.last_commit()), |to| commit_of(replica, to))?)

@@ -109,11 +109,11 @@ impl Desk {
             Ask::Reconcile { month, device } => {
                 items.give(&self.reconcile(month, device).await?).await
             }
-            Ask::Close { month } => items.give(&self.close(month).await?).await,
+            Ask::Close { month, earlier } => items.give(&self.close(month, earlier).await?).await,
             Ask::Logs => items.give(&self.logs().await?).await,
             Ask::Show { log, from, limit } => self.show(log, from, limit, items).await,
             Ask::Backup { to } => items.give(&self.backup(to).await?).await,
-            Ask::Verify { log, receipt } => self.verify(log, receipt, items).await,
+            Ask::Verify { log, receipts } => self.verify(log, receipts, items).await,
         }
     }
 }

@@ -10,12 +10,19 @@ use super::leases::lent;
 use super::quarantine::{DiscardedLine, QuarantineLine, discarded, lines};
 use crate::keeper::Replica;
 use crate::links::Entry;
+use core::time::Duration;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use tallyroll_engine::Result;
-use tallyroll_engine::counts::CreditSum;
+use tallyroll_engine::counts::{CreditSum, Month};
 use tallyroll_engine::hub::{DeviceRecord, Gap, Standing};
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::{DeviceId, EpochId, LogId, Wall};
+
+/// Usage of an earlier month is older than this program.
+const FIRST_MONTH: (u16, u8) = (2026, 1);
+/// A device's clock may be ahead of ours by so much, for one of the two to be wrong a little.
+const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How the cloud stands.
 #[derive(Debug, Serialize)]
@@ -36,6 +43,18 @@ pub(super) struct Health {
     lost_closings: Vec<String>,
     /// Devices of ours that are not let in, as far as this process knows.
     turned_away: Vec<Entry>,
+    /// Devices that recorded usage of a month that cannot be.
+    clocks: Vec<WrongClock>,
+}
+
+/// A device whose clock was wrong when it recorded, or CUPS's, unless it was told of days long gone.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct WrongClock {
+    #[serde(flatten)]
+    whose: Named,
+    /// The months that it recorded usage of, and that were before anybody could, or have not begun.
+    months: Vec<Month>,
 }
 
 /// What this cloud lost and its device pruned.
@@ -131,5 +150,23 @@ fn health(replica: &Replica) -> Result<Health> {
             .map(|(month, _)| month.to_string())
             .collect(),
         turned_away: Vec::new(),
+        clocks: wrong_clocks(replica)
+            .map(|(device, months)| WrongClock { whose: named(device), months })
+            .collect(),
     })
+}
+
+/// By device, the months of its usage that its clock cannot have shown rightly.
+fn wrong_clocks(replica: &Replica) -> impl Iterator<Item = (DeviceId, Vec<Month>)> {
+    let ahead = u64::try_from(AHEAD_MAX.as_millis()).unwrap_or(u64::MAX);
+    let last = Month::at(Wall(replica.now().wall.0.saturating_add(ahead)));
+    let first = Month::of(FIRST_MONTH.0, FIRST_MONTH.1).unwrap_or(last);
+    let mut wrong: BTreeMap<DeviceId, BTreeSet<Month>> = BTreeMap::new();
+    for key in replica.hub.counts().usage().keys() {
+        let month = Month(key.month);
+        if !(first..=last).contains(&month) {
+            wrong.entry(key.device).or_default().insert(month);
+        }
+    }
+    wrong.into_iter().map(|(device, months)| (device, months.into_iter().collect()))
 }

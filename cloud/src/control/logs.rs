@@ -90,36 +90,66 @@ impl Desk {
     pub(super) async fn verify(
         &self,
         log: Option<String>,
-        receipt: Option<Receipt>,
+        receipts: Vec<Receipt>,
         items: &Items,
     ) -> Result<(), Failure> {
         let logs = self.keeper.run(move |replica| select(replica, log.as_deref())).await?;
-        let mut unproven = receipt;
+        let given = receipts.len();
+        let mut unproven = receipts;
         for LogRow { summary, device_name } in logs {
-            let here = (summary.log, summary.epoch);
-            let of = |receipt: &Receipt| {
-                (receipt.head.position.log, receipt.head.position.epoch) == here
+            let (log, epoch) = (summary.log, summary.epoch);
+            let here = |one: &mut Receipt| {
+                (one.head.position.log, one.head.position.epoch) == (log, epoch)
             };
-            let receipt = unproven.take_if(|receipt| of(receipt));
-            let found = self
-                .keeper
-                .run(move |replica| replica.hub.verify_log(here.0, here.1, receipt.as_ref()));
-            let found = found.await?;
+            let theirs: Vec<_> = unproven.extract_if(.., here).collect();
+            let verified = self.keeper.run(move |replica| {
+                let (first, more) = (theirs.first(), theirs.iter().skip(1));
+                let mut found = replica.hub.verify_log(log, epoch, first)?;
+                for receipt in more {
+                    if found.wrong.is_none() {
+                        found = replica.hub.verify_log(log, epoch, Some(receipt))?;
+                    }
+                }
+                Ok(found)
+            });
+            let found = verified.await?;
             let LogSummary { class, device, events: held, .. } = summary;
             items.give(&VerifiedLine { found, class, device, device_name, held }).await?;
         }
-        match unproven {
-            None => Ok(()),
-            Some(receipt) => items.give(&missing(&receipt)).await,
+        let some_proven = unproven.len() < given;
+        for receipt in unproven {
+            let why = self.keeper.run(move |replica| foreign(replica, &receipt, some_proven));
+            if let Some(line) = why.await? {
+                items.give(&line).await?;
+            }
         }
+        Ok(())
     }
 }
 
-/// A receipt for a log that is not held, or not among those asked for.
-fn missing(receipt: &Receipt) -> Value {
+/// What is wrong with a receipt for a log that is not among those asked for. Nothing, if it is held and was only given
+/// along with that of a log that was asked for.
+fn foreign(replica: &Replica, receipt: &Receipt, along: bool) -> Result<Option<Value>> {
+    let hub = &replica.hub;
     let Position { log, epoch, seq } = receipt.head.position;
-    let wrong = (Position { log, epoch, seq: 0 }, "the receipt's log is not among these");
-    json!({ "log": log, "epoch": epoch, "held": seq.saturating_add(1), "events": 0, "signed": 0, "batches": 0, "wrong": wrong })
+    let held_here = hub.logs()?.iter().any(|one| (one.log, one.epoch) == (log, epoch));
+    let (held, why) = if !hub.has_signed(receipt) {
+        (0, "the receipt is none of this cloud's: another one signed it, or it was changed")
+    } else if !held_here {
+        let lost = "this cloud gave the receipt and holds no such log: it lost it, or was put back from before it had it";
+        (seq.saturating_add(1), lost)
+    } else if along {
+        return Ok(None);
+    } else {
+        (
+            0,
+            "the receipt is of this log, which is not the one that was asked for; leave LOG out, or name this one",
+        )
+    };
+    let wrong = (receipt.head.position, why);
+    Ok(Some(json!({
+        "log": log, "epoch": epoch, "held": held, "events": 0, "signed": 0, "batches": 0, "wrong": wrong,
+    })))
 }
 
 /// The epochs of the log that is meant: by id, a unique prefix of it, or the

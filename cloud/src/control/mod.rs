@@ -226,6 +226,9 @@ pub enum Ask {
     Close {
         /// Which.
         month: Month,
+        /// And those before it that are open.
+        #[serde(default)]
+        earlier: bool,
     },
     /// The logs held.
     Logs,
@@ -252,8 +255,8 @@ pub enum Ask {
     Verify {
         /// As for [`Ask::Show`].
         log: Option<String>,
-        /// An old receipt that the logs must bear out.
-        receipt: Option<Receipt>,
+        /// Old receipts that the logs must bear out.
+        receipts: Vec<Receipt>,
     },
 }
 

@@ -25,6 +25,9 @@ pub(super) struct Viewed {
     at: CommitPosition,
     /// When that was, by the cloud's clock.
     committed_at: Wall,
+    /// Of a time: the next commit, if some before it may be lost that had been made by then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_before: Option<CommitPosition>,
     /// Records written by a newer version.
     incomplete: u64,
     /// Records where their writer may not write.
@@ -118,7 +121,10 @@ impl Desk {
 pub(super) fn commit_of(replica: &Replica, at: At) -> Result<CommitPosition> {
     match at {
         At::Position(position) => Ok(position),
-        At::Time(time) => replica.hub.commit_at(time),
+        At::Time(time) => {
+            let nothing = || Error::Rejected("nothing was committed by that time".into());
+            replica.hub.commit_at(time, replica.now().wall)?.ok_or_else(nothing)
+        }
     }
 }
 
@@ -133,6 +139,10 @@ fn view(
     }
     let hub = &replica.hub;
     let past = at.map(|at| commit_of(replica, at)).transpose()?;
+    let lost_before = match (at, past) {
+        (Some(At::Time(_)), Some(position)) => hub.lost_after(position)?,
+        _ => None,
+    };
     let at = past.unwrap_or(hub.last_commit());
     let books = match (month, figures) {
         (None, _) => None,
@@ -173,6 +183,7 @@ fn view(
     Ok(Viewed {
         at,
         committed_at,
+        lost_before,
         incomplete,
         misplaced,
         accounts_since,

@@ -1,7 +1,7 @@
 //! `view`: the device's own figures.
 //!
 //! Invariant: the rows are the engine's; this only lays them out. Names are those
-//! this device saw; the cloud shows all.
+//! this device saw and has not lost: a short id stands for who has none here; the cloud shows all.
 
 use super::{print, printable};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -46,12 +46,19 @@ pub(crate) async fn show(dir: &DataDir, ask: Ask, json: bool) -> Result<()> {
     Ok(())
 }
 
+/// How a user is shown whose name is not here: it was forgotten, or came after the backup that was put back.
+fn nameless(row: &Value) -> String {
+    let id = row["who"]["alias"]["alias"].as_str().or(row["who"]["subject"].as_str());
+    id.map_or_else(|| "-".to_owned(), |id| format!("({})", id.get(..8).unwrap_or(id)))
+}
+
 fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|(_, title)| *title));
     for row in rows {
         table.add_row(columns.iter().map(|(key, _)| match &row[*key] {
+            Value::Null if *key == "name" => nameless(row),
             Value::Null => "-".to_owned(),
             Value::String(text) => printable(text),
             other => other.to_string(),
@@ -63,4 +70,18 @@ fn table(columns: &[(&str, &str)], rows: &[Value]) -> Table {
         }
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_user_without_a_name_is_told_apart_by_what_stands_for_them() {
+        let who = json!({ "alias": { "device": "d", "alias": "0123456789abcdef" } });
+        let rows = [json!({ "name": null, "who": who }), json!({ "name": "anna", "who": who })];
+        let shown = table(&BALANCES, &rows).to_string();
+        assert!(shown.contains("(01234567)") && shown.contains("anna"), "{shown}");
+    }
 }

@@ -5,6 +5,7 @@
 //! root is, and the device's clock has no say in it. TLS 1.3 only, no resumption, no early data.
 //! When to connect, and where, is left to the link.
 
+use core::time::Duration;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tallyroll_schema::limits::links::{IDLE_TIMEOUT, KEEP_ALIVE};
@@ -16,6 +17,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, Error, PeerIncompatible, RootCertStore,
     SignatureScheme, version,
@@ -32,12 +35,21 @@ const LINK_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
 const BIDIRECTIONAL_STREAMS: u32 = 1;
 const UNIDIRECTIONAL_STREAMS: u32 = 4;
 
+/// A day at which a certificate as [`DeviceTls::generate`] makes it is good: no clock has a say in that.
+const SOME_DAY: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(1_767_225_600));
+
 /// Why there is nothing to connect with.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The device's key or certificate is not one: what is kept of them is damaged, join again.
     #[error("cannot set up TLS with this device's key and certificate")]
     Setup(#[from] Error),
+    /// The key is none, or not that of the certificate.
+    #[error("its TLS key is none, or not that of its TLS certificate ({0})")]
+    Key(Error),
+    /// The certificate is not as it was made.
+    #[error("its TLS certificate is not as it was made ({0})")]
+    Certificate(Error),
     /// The cryptography provider lacks what QUIC starts with.
     #[error("cannot set up QUIC")]
     Quic(#[from] NoInitialCipherSuite),
@@ -64,6 +76,22 @@ impl DeviceTls {
         parameters.distinguished_name.push(DnType::CommonName, "Tallyroll device");
         let certificate = parameters.self_signed(&key)?.into();
         Ok(Self { certificate, key_pkcs8: Zeroizing::new(key.serialize_der()) })
+    }
+
+    /// Refuses a key and a certificate that are not those that were made: the certificate has to be signed by its
+    /// own key, and that has to be this one.
+    pub fn check(&self) -> Result<(), TlsError> {
+        let mut itself = RootCertStore::empty();
+        itself.add(self.certificate.clone()).map_err(TlsError::Certificate)?;
+        let provider = Arc::new(ring::default_provider());
+        let key = PrivatePkcs8KeyDer::from(self.key_pkcs8.to_vec()).into();
+        CertifiedKey::from_der(vec![self.certificate.clone()], key, &provider)
+            .map_err(TlsError::Key)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(itself.into(), provider)
+            .build()
+            .map_err(|why| TlsError::Certificate(Error::General(why.to_string())))?;
+        let verified = verifier.verify_client_cert(&self.certificate, &[], SOME_DAY);
+        verified.map(drop).map_err(TlsError::Certificate)
     }
 
     /// What the cloud knows this device's connections by.
@@ -323,6 +351,24 @@ mod tests {
         let [mut device, other] = [(), ()].map(|()| DeviceTls::generate().unwrap());
         device.key_pkcs8 = other.key_pkcs8;
         assert!(matches!(session_config(device.fingerprint(), &device), Err(TlsError::Setup(_))));
+    }
+
+    #[test]
+    fn a_damaged_key_or_certificate_is_noticed_wherever_it_is() {
+        let whole = DeviceTls::generate().unwrap();
+        whole.check().unwrap();
+        for at in 0..whole.certificate.len() {
+            let mut bytes = whole.certificate.to_vec();
+            bytes[at] ^= 0x10;
+            let damaged = DeviceTls { certificate: bytes.into(), ..whole.clone() };
+            assert!(damaged.check().is_err(), "byte {at} of the certificate");
+        }
+        let cut = Zeroizing::new(whole.key_pkcs8[..20].to_vec());
+        let other = DeviceTls::generate().unwrap().key_pkcs8;
+        for key_pkcs8 in [cut, other] {
+            let damaged = DeviceTls { key_pkcs8, ..whole.clone() }.check();
+            assert!(matches!(damaged, Err(TlsError::Key(_))), "{damaged:?}");
+        }
     }
 
     #[test]

@@ -40,10 +40,32 @@ pub(super) fn commits<S: Store>(
         Ok(ControlFlow::Continue(()))
     })?;
     if reached != until {
-        let why = format!("commit position {until} does not exist; the last is {reached}");
-        return Err(Error::Rejected(why));
+        return Err(Error::Rejected(never_reached(rows, until)?));
     }
     Ok(())
+}
+
+/// Why there is no such commit: it was none yet, or is none any more.
+fn never_reached<S: Store>(rows: &Rows<'_, S>, until: CommitPosition) -> Result<String> {
+    let last = rows.last::<CommitRow>(&[])?.and_then(|(key, _)| CommitRow::position(&key));
+    let last = last.unwrap_or_default();
+    let (mut before, mut after) = (None, None);
+    rows.scan::<CommitRow>(&[], &[], &mut |key, _| {
+        let position = CommitRow::position(key).unwrap_or_default();
+        if position > until {
+            after = Some(position);
+            return Ok(ControlFlow::Break(()));
+        }
+        before = Some(position);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(match (before, after) {
+        (Some(before), Some(after)) => format!(
+            "commit position {until} is not here: after {before} comes {after}. If it was told once, this cloud lost it with \
+             the end of its logs; what devices brought again stands in {after} and later; the last is {last}"
+        ),
+        _ => format!("commit position {until} does not exist; the last is {last}"),
+    })
 }
 
 /// Visits each record of some classes of logs, up to a commit; of two places of one event, that where it

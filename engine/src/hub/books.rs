@@ -251,6 +251,20 @@ impl<S: Store> Hub<S> {
     /// # Errors
     /// It is not over, closed already, or another comes first; storage failed.
     pub fn close_month(&mut self, now: Now, month: Month) -> Result<CommitPosition> {
+        Ok(self.close_months(now, month, false)?.1)
+    }
+
+    /// Closes a month, and with `earlier` those before it that are open, all at the last commit. Returns the first
+    /// that it closed, and the commit.
+    ///
+    /// # Errors
+    /// As for [`Hub::close_month`].
+    pub fn close_months(
+        &mut self,
+        now: Now,
+        month: Month,
+        earlier: bool,
+    ) -> Result<(Month, CommitPosition)> {
         let rejected = |why: String| Err(Error::Rejected(why));
         if now.wall < month.next().begins() {
             return rejected(format!(
@@ -273,15 +287,22 @@ impl<S: Store> Hub<S> {
         }
         let with_figures = || self.counts().usage().keys().map(|key| Month(key.month)).min();
         let first = last.map(Month::next).or_else(with_figures);
-        if let Some(first) = first.filter(|first| *first < month) {
-            let why = "months are closed one after the other";
-            return rejected(format!("{first} is not closed; close it first: {why}"));
+        let first = first.filter(|first| *first < month).unwrap_or(month);
+        if first < month && !earlier {
+            return rejected(format!(
+                "{first} is not closed; close it first: months are closed one after the other; --earlier closes all {} of \
+                 them, from {first} on",
+                month.0 - first.0 + 1
+            ));
         }
         let commit = self.last_commit;
-        let (year, of_year) = month.year_and_month();
-        let closed = PeriodClosed { year, month: of_year, cut: Vec::new(), commit: Some(commit) };
-        self.decide(now, self.logs.public, &[closed.into()])?;
-        Ok(commit)
+        let closed = |number: u32| {
+            let (year, month) = Month(number).year_and_month();
+            PeriodClosed { year, month, cut: Vec::new(), commit: Some(commit) }.into()
+        };
+        let closed: Vec<Event> = (first.0..=month.0).map(closed).collect();
+        self.decide(now, self.logs.public, &closed)?;
+        Ok((first, commit))
     }
 
     /// A month's books, as known at a commit.

@@ -25,6 +25,7 @@ mod forks;
 mod funds;
 mod gaps;
 mod leases;
+mod moments;
 mod past;
 mod people;
 mod quarantine;

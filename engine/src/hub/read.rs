@@ -9,8 +9,8 @@ use crate::fold::Replay;
 use crate::keys::{verify_consent, verify_head, verify_receipt};
 use crate::log::{Tip, holds, in_force, open, read_genesis, read_opening, rotation};
 use crate::store::rows::{
-    BatchRow, CommitRow, DirectoryKey, DirectoryRow, HeadRow, LogRow, ReceiptRow, TipRow,
-    epoch_key, seq_key, split_epoch_key,
+    BatchRow, DirectoryKey, DirectoryRow, HeadRow, LogRow, ReceiptRow, TipRow, epoch_key, seq_key,
+    split_epoch_key,
 };
 use crate::store::{Row, Store};
 use crate::{Error, Result};
@@ -19,7 +19,6 @@ use serde::Serialize;
 use tallyroll_schema::event::log::{EpochOpened, LogClass, LogOpened};
 use tallyroll_schema::{
     CommitPosition, DeviceId, EpochId, Head, LogId, Position, PublicKey, Receipt, Record, Records,
-    Wall,
 };
 
 /// One log's epoch as held.
@@ -79,30 +78,6 @@ impl<S: Store> Hub<S> {
     /// The position was never reached; storage failed.
     pub fn fleet_at(&self, until: CommitPosition) -> Result<Fleet> {
         Ok(Replay::<Fleet>::at(&self.rows(), until)?.view().clone())
-    }
-
-    /// The last commit by a time of the cloud's clock.
-    ///
-    /// # Errors
-    /// Nothing was committed by then; storage failed.
-    pub fn commit_at(&self, time: Wall) -> Result<CommitPosition> {
-        let mut last = None;
-        self.rows().scan::<CommitRow>(&[], &[], &mut |key, row| {
-            if row.received_at <= time {
-                last = CommitRow::position(key);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        last.ok_or_else(|| Error::Rejected("nothing was committed by that time".into()))
-    }
-
-    /// When a commit was made, by the cloud's clock.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn committed_at(&self, position: CommitPosition) -> Result<Wall> {
-        let row: Option<CommitRow> = self.rows().get(&position)?;
-        Ok(row.map_or(Wall(0), |row| row.received_at))
     }
 
     /// Every epoch of every log held.
@@ -212,8 +187,7 @@ impl<S: Store> Hub<S> {
             found.wrong = Some((at(tip.next_seq), "the log ends elsewhere than its tip".into()));
         }
         if let (Some(receipt), None) = (old_receipt, &found.wrong) {
-            let signed = verify_receipt(self.config.tenant, &self.public_key(), receipt);
-            if !signed {
+            if !self.has_signed(receipt) {
                 found.wrong = Some((receipt.head.position, "the receipt's signature".into()));
             } else if receipt.head.position.seq >= tip.next_seq {
                 let why = "the log ends before the receipt's position";
@@ -225,6 +199,11 @@ impl<S: Store> Hub<S> {
             }
         }
         Ok(found)
+    }
+
+    /// Whether this cloud signed a receipt.
+    pub fn has_signed(&self, receipt: &Receipt) -> bool {
+        verify_receipt(self.config.tenant, &self.public_key(), receipt)
     }
 
     /// Every sealed name and whose alias it is.

@@ -6,6 +6,7 @@
 //! Two-phase commit and quick repair are on for every commit. After a write that
 //! found no room the database is opened again, as it was; after a failed sync never.
 
+mod contained;
 mod space;
 
 use super::backend::Backend;
@@ -16,8 +17,8 @@ use ::redb::{
     Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase,
     StorageBackend, TableDefinition,
 };
+use contained::contained;
 use core::ops::{ControlFlow, RangeBounds};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Tables in a redb database.
 #[derive(Debug)]
@@ -139,8 +140,8 @@ fn open_verified(backend: &Backend, cache_bytes: usize) -> Result<Database> {
         let clean = database.check_integrity()?;
         Ok((database, clean))
     };
-    let opened = catch_unwind(AssertUnwindSafe(open));
-    let opened = opened.map_err(|_| Error::corrupt("database", "a page leads nowhere"))?;
+    let opened = contained(open);
+    let opened = opened.ok_or_else(|| Error::corrupt("database", "a page leads nowhere"))?;
     match opened.map_err(database_error)? {
         (database, true) => Ok(database),
         (_, false) => Err(Error::corrupt("database", "a page's checksum differs")),

@@ -3,14 +3,15 @@
 //! Invariant tested: what is given back is in the pool, and no more of a charge than it took; a closed
 //! month's figures are those of its cut. Statements of any history are tested in the counts.
 
-use super::pair::{TestDevice, capture, enrol, hub, now, talk, talk_at};
+use super::pair::{TestDevice, capture, capture_at, enrol, hub, now, talk, talk_at};
 use crate::counts::Month;
+use crate::device::Now;
 use crate::hub::{Correction, Hub, Named};
 use crate::store::MemoryStore;
 use tallyroll_schema::event::counts::MeterRead;
 use tallyroll_schema::event::log::LogClass;
 use tallyroll_schema::limits::{NAME_BYTES_MAX, TEXT_BYTES_MAX};
-use tallyroll_schema::{Credits, Position, SubjectId, UserAlias};
+use tallyroll_schema::{Credits, Position, SubjectId, UserAlias, Wall};
 
 const SUBJECT: SubjectId = SubjectId([7; 16]);
 const DAY: u64 = 86_400;
@@ -247,8 +248,33 @@ fn months_are_closed_one_after_the_other_also_those_without_figures() {
     let january = november.next().next();
     let why = hub.close_month(at(january), january).expect_err("december comes first").to_string();
     assert!(why.starts_with("2026-12 is not closed; close it first"), "{why}");
+    assert!(why.contains("--earlier closes all 2 of them"), "{why}");
     hub.close_month(at(january), november.next()).expect("nothing is in it");
     hub.close_month(at(january), january).expect("follows");
+}
+
+/// A page that a wrong clock dates in 1970 kept every month since open, to be closed by hand, one after the other.
+#[test]
+fn a_page_of_a_wild_clock_keeps_no_months_open_for_long() {
+    let (mut hub, mut device, _) = charged();
+    capture_at(&mut device, 3, Now { wall: Wall(1), ..now(12) });
+    deliver(&mut device, &mut hub, 13);
+    let first = Month::of(1970, 1).expect("is one");
+    let november = Month::of(2026, 11).expect("is one");
+    let at = now(november.next().begins().0 / 1000 - now(0).wall.0 / 1000);
+    let why = hub.close_month(at, november).expect_err("1970 comes first").to_string();
+    assert!(why.starts_with("1970-01 is not closed; close it first"), "{why}");
+    let early = hub.close_months(now(20), november, true).expect_err("is not over").to_string();
+    assert!(early.starts_with("2026-11 is not over"), "{early}");
+    let (from, commit) = hub.close_months(at, november, true).expect("closes all");
+    assert_eq!(from, first);
+    let closed = hub.closed_months(hub.counts().books()).expect("reads");
+    assert!(closed.iter().all(|(_, at)| *at == commit));
+    assert_eq!(closed.len(), (november.0 - first.0 + 1) as usize);
+    for (month, before) in [(first, None), (november, Some(Month(november.0 - 1)))] {
+        let books = hub.month_books(month, hub.last_commit()).expect("is shown");
+        assert_eq!((books.closed, books.before.map(|(last, _)| last)), (Some(commit), before));
+    }
 }
 
 #[test]

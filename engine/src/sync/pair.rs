@@ -76,11 +76,15 @@ pub(super) fn enrol_as(
 }
 
 pub(crate) fn capture(device: &mut TestDevice, pages: u32, at: u64) {
+    capture_at(device, pages, now(at));
+}
+
+pub(super) fn capture_at(device: &mut TestDevice, pages: u32, now: Now) {
     let color = ColorMode::Color;
     let act = Act::Capture { job: None, user: "a".into(), pages, color, media: None, page: None };
     let event = decide(&device.terms(JobId([7; 8])), act, JobId([7; 8]), Some(UserAlias([8; 16])))
         .expect("is priced");
-    device.commit(now(at), &[(LogClass::Ledger, event)]).expect("commits");
+    device.commit(now, &[(LogClass::Ledger, event)]).expect("commits");
 }
 
 /// An event of some 40 KB that no compression makes smaller.
