@@ -31,7 +31,9 @@ pub fn read_kept_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     if let Some(noted) = members.remove(CHECKSUM) {
         let sum = sum_of(&members).and_then(serde_json::to_value).map_err(place)?;
         if noted != sum {
-            return Err("its checksum is another".to_owned());
+            return Err(
+                "its checksum is another (who changes it by hand takes `checksum` away)".to_owned()
+            );
         }
     }
     // The value's own error may quote it.

@@ -187,15 +187,19 @@ fn damaged_keys_for_the_link_are_told_with_their_file() {
     for (key, what) in
         [("tls-key", "its TLS key is none"), ("tls-certificate", "its TLS certificate is not")]
     {
-        let mut keys = whole.clone();
-        let mut hex = keys[key].as_str().unwrap().to_owned();
+        let mut hex = whole[key].as_str().unwrap().to_owned();
         let other = if hex.as_bytes()[40] == b'0' { "1" } else { "0" };
         hex.replace_range(40..41, other);
-        keys[key] = hex.into();
-        fs::write(&path, keys.to_string()).unwrap();
+        fs::write(&path, whole.to_string()).unwrap();
+        branch.edit_identity("keys.json", |keys| keys[key] = hex.clone().into());
         let told = branch.run(&["run"]).failed(FAILURE);
         assert!(told.contains(path.to_str().unwrap()) && told.contains(what), "{told}");
         assert!(told.contains("restore it from a backup"), "{told}");
+        let mut keys = whole.clone();
+        keys[key] = hex.into();
+        fs::write(&path, keys.to_string()).unwrap();
+        let told = branch.run(&["run"]).failed(FAILURE);
+        assert!(told.contains("keys.json is damaged: its checksum is another"), "{told}");
     }
     fs::write(&path, whole.to_string()).unwrap();
     branch.start();

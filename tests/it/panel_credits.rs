@@ -224,6 +224,32 @@ fn at_zero_the_jobs_of_a_user_stop_at_both_devices_and_go_on_after_a_top_up() {
     assert_eq!(places.len(), 100, "two pages have one place");
 }
 
+/// Regression: each of two jobs that had stopped kept the part of a page that was left at its device, for ever.
+#[test]
+fn what_is_left_at_two_stopped_jobs_pays_for_one_more_page() {
+    let (dir, cloud, one, anna) = with_credits(3);
+    let two = Branch::joined(dir.path().join("two"), &cloud.enroll("two"));
+    let there = log_in(&two);
+    wait_until(PATIENCE, "it may run there, too", || begin_job(&two, &there, SHORT, 1).0 == 201);
+    let mut sites = [(&one, anna, JOB), (&two, there, SHORT)].map(|(branch, session, job)| Site {
+        branch,
+        session,
+        job,
+        places: Vec::new(),
+    });
+    for site in &mut sites {
+        assert_eq!(site.scan(1), None);
+        site.branch.wait_synced(PATIENCE);
+    }
+    scan_together(&mut sites, 3);
+    for site in &mut sites {
+        site.stands_at_zero();
+        site.branch.wait_synced(PATIENCE);
+    }
+    assert_eq!(balance(&cloud)["available"], "0.000");
+    assert_eq!(sites.iter().map(|site| site.places.len()).sum::<usize>(), 3);
+}
+
 /// Regression: "no credits are left", and beside it as available what another branch's job had taken since.
 #[test]
 fn who_stands_at_zero_is_shown_nothing_that_another_branch_has_taken() {

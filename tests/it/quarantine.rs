@@ -4,7 +4,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 
 use serde_json::Value;
 use tallyroll_tests::drill::Acts;
@@ -37,11 +36,8 @@ fn alarms(cloud: &Cloud, kind: &str) -> usize {
 }
 
 /// Has a device that joined sign with another key than it joined with.
-fn take_its_key(data: &Path) {
-    let file = data.join("identity/keys.json");
-    let mut keys: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    keys["signing-seed"] = "17".repeat(32).into();
-    std::fs::write(&file, serde_json::to_vec(&keys).unwrap()).unwrap();
+fn take_its_key(branch: &Branch) {
+    branch.edit_identity("keys.json", |keys| keys["signing-seed"] = "17".repeat(32).into());
 }
 
 #[test]
@@ -50,7 +46,7 @@ fn what_a_wrong_key_signed_is_kept_apart_and_shown_at_both_ends() {
     let cloud = Cloud::start(dir.path().join("cloud"));
     let mut wrong = Branch::new(dir.path().join("wrong"));
     drop(wrong.join(&cloud.enroll("wrong")).succeeded());
-    take_its_key(wrong.data());
+    take_its_key(&wrong);
     wrong.start();
     let sound = Branch::joined(dir.path().join("sound"), &cloud.enroll("sound"));
     wait_until(PATIENCE, "both its logs are in quarantine", || entries(&cloud).len() == 2);

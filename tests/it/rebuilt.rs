@@ -89,15 +89,12 @@ fn stranger(dir: &Path, cloud: &Cloud, of_this_fleet: &Branch) -> Branch {
     let mut stranger = Branch::joined(dir.join("stranger"), &other.enroll("near"));
     wait_until(PATIENCE, "it is linked", || stranger.standing().linked);
     stranger.stop();
-    let read = |branch: &Branch| -> (std::path::PathBuf, Value) {
-        let path = branch.data().join("identity/enrolment.json");
-        let text = fs::read(&path).unwrap();
-        (path, serde_json::from_slice(&text).unwrap())
-    };
-    let (path, mut enrolment) = read(&stranger);
-    enrolment["cloud"] = cloud.addr().to_string().into();
-    enrolment["authority"] = read(of_this_fleet).1["authority"].clone();
-    fs::write(path, enrolment.to_string()).unwrap();
+    let text = fs::read(of_this_fleet.data().join("identity/enrolment.json")).unwrap();
+    let told: Value = serde_json::from_slice(&text).unwrap();
+    stranger.edit_identity("enrolment.json", |enrolment| {
+        enrolment["cloud"] = cloud.addr().to_string().into();
+        enrolment["authority"] = told["authority"].clone();
+    });
     stranger.start();
     stranger
 }

@@ -165,9 +165,8 @@ fn old_tls_keys_go_once_a_new_one_was_shown_and_are_tried_without_a_pause_until_
         json!({ "tls-certificate": Bytes(certificate), "tls-key": Bytes(key) })
     });
     let last = json!({ "tls-certificate": first["tls-certificate"], "tls-key": first["tls-key"] });
-    let mut keys = keys_of(&branch);
-    keys["older-tls"] = older.chain([last]).collect();
-    std::fs::write(branch.data().join("identity/keys.json"), keys.to_string()).unwrap();
+    let left = older.chain([last]).collect();
+    branch.edit_identity("keys.json", |keys| keys["older-tls"] = left);
     cloud.stop();
     std::fs::remove_dir_all(cloud.data()).unwrap();
     copy(&before, cloud.data());

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
 use tallyroll_tests::fleet::{Branch, Cloud, PATIENCE, program, run, wait_until};
 
 fn unpack(archive: &str, into: &Path) {
@@ -22,11 +21,8 @@ fn unpack(archive: &str, into: &Path) {
 }
 
 /// The branch finds the cloud where it is today.
-fn redirect(branch: &Path, cloud: std::net::SocketAddr) {
-    let path = branch.join("identity/enrolment.json");
-    let mut enrolment: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    enrolment["cloud"] = cloud.to_string().into();
-    std::fs::write(path, enrolment.to_string()).unwrap();
+fn redirect(branch: &Branch, cloud: &Cloud) {
+    branch.edit_identity("enrolment.json", |told| told["cloud"] = cloud.addr().to_string().into());
 }
 
 fn balance(cloud: &Cloud, name: &str) -> String {
@@ -45,7 +41,7 @@ fn the_first_versions_stores_are_opened_and_gone_on_with() {
     assert_eq!(balance(&cloud, "björn"), "-80.000");
 
     let mut branch = Branch::new(dir.path().join("branch-1"));
-    redirect(branch.data(), cloud.addr());
+    redirect(&branch, &cloud);
     let told = branch.run(&["rotate-keys"]).failed(75);
     assert!(told.contains("upgrade the cloud first"), "its cloud may be as old: {told}");
     branch.start();

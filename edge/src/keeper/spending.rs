@@ -248,13 +248,19 @@ impl Keeping {
         }
         let (recalled, mut due) = (self.device.recalled(), None);
         let leases = self.device.leases();
-        for (user, _) in leases.iter().filter(|(_, lease)| lease.outstanding() > 0) {
+        for (user, lease) in leases.iter().filter(|(_, lease)| lease.outstanding() > 0) {
+            let stopped = self.device.counts().is_stopped(self.device.id(), *user);
             let recent = self.spending.users.entry(*user);
             let recent = recent.or_insert_with(|| Recent::since(at));
             let (idle_at, runs) =
                 (recent.last.saturating_add(self.spending.idle), recent.runs_until(at));
             let (gives, keep, again) = match recalled.get(user) {
-                Some(Recall::Idle) if runs.is_some() => (true, LEASE_MIN, runs),
+                // A job that has stopped goes on with more than this or not at all; while it asks for that, this stays:
+                // two that ask each other would both give, for ever.
+                Some(Recall::Idle) if stopped && lease.pending().is_some() => {
+                    (false, LEASE_MIN, None)
+                }
+                Some(Recall::Idle) if runs.is_some() && !stopped => (true, LEASE_MIN, runs),
                 Some(Recall::Idle | Recall::Whole) => (true, Credits::ZERO, None),
                 None => (linked && at >= idle_at, Credits::ZERO, linked.then_some(idle_at)),
             };

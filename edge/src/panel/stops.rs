@@ -235,9 +235,18 @@ fn reason(short: &Short, revoked: Option<&str>) -> Stop {
             let elsewhere: i128 =
                 held.iter().map(|held| i128::from(held.credits.thousandths())).sum();
             let left = CreditSum::from_thousandths(left + i128::from(available.thousandths()));
-            let missing = i128::from(needed.thousandths()) > left.thousandths();
+            let missing = i128::from(needed.thousandths()) - left.thousandths();
             match (elsewhere > 0, left.thousandths() > 0) {
-                (true, _) if missing => {
+                (true, _) if elsewhere < missing => {
+                    let left = CreditSum::from_thousandths(left.thousandths() + elsewhere);
+                    let why = format!(
+                        "the next page costs {needed}, and {left} is left, of which {} is held elsewhere; it goes on \
+                         after a top-up",
+                        CreditSum::from_thousandths(elsewhere),
+                    );
+                    (Reason::CannotPay, why)
+                }
+                (true, _) if missing > 0 => {
                     let places: Vec<String> =
                         held.iter().map(|held| place(held, short.here)).collect();
                     let why = format!(
@@ -303,6 +312,12 @@ mod tests {
                 Reason::HeldElsewhere,
                 "3.000 is held by device abababab, which cannot be reached or where a job needs it",
             ),
+            (
+                told(300, false, Some((200, 200))),
+                Reason::CannotPay,
+                "costs 1.000, and 0.700 is left, of which 0.200 is held elsewhere; it goes on after a top-up",
+            ),
+            (told(300, false, Some((200, 500))), Reason::HeldElsewhere, "0.500 is held by device"),
             (told(500, true, Some((0, 3_000))), Reason::LineDown, "0.500 is left"),
             (told(0, false, None), Reason::Asked, "not answered"),
         ] {
