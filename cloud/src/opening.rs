@@ -22,7 +22,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use tallyroll_engine::hub::{Hub, HubConfig};
-use tallyroll_engine::store::RedbStore;
+use tallyroll_engine::store::{RedbStore, refuse_if_anothers};
 use tallyroll_engine::{Error, Kind};
 use tallyroll_schema::PublicKey;
 
@@ -146,6 +146,7 @@ fn open_replica(
     let file = store_file(&dir.store())?;
     let config = HubConfig { anchor: crate::anchor::read(&file), ..config };
     let store = open_store(file)?;
+    refuse_if_anothers(&store, config.tenant)?;
     let mut nonces = [0; 32];
     getrandom::fill(&mut nonces).map_err(|why| storage("asking for entropy", why.into()))?;
     let clock = Clock::start();

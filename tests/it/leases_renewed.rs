@@ -66,11 +66,36 @@ fn a_lease_that_ends_within_a_week_is_renewed_by_the_next_page() {
     let days = (renewed - first).div_ceil(86_400_000);
     assert_eq!((days, left(&branch)), (24, 17), "ten more, and the days that had passed");
 
-    // Past its end nothing may be spent of it, and a renewal revives what was left.
+    // Past its end nothing may be spent of it; what was left goes back before more is asked for.
     branch.stop();
     branch.set_day("2031-02-25");
     let told = leased(&branch, &capture(1)).failed(TEMPORARY);
     assert!(told.contains("this costs 1.000 credits"), "{told}");
     on(&mut branch, "2031-02-25");
     drop(leased(&branch, &capture(1)).succeeded());
+}
+
+/// Regression: by its own clock each lease had ended when it came; it asked for one after the other, and emptied the pool.
+#[test]
+fn a_device_whose_clock_goes_ten_years_ahead_holds_one_lease_and_goes_on() {
+    let (_dir, mut cloud, [mut branch]) = fleet(100);
+    drop(leased(&branch, &capture(1)).succeeded());
+    settled(&cloud, Books { charged: 1, pool: 90, leased: 9, ..NOTHING });
+    branch.stop();
+    cloud.stop();
+    branch.set_day("2041-01-01");
+    branch.start();
+    wait_until(PATIENCE, "whoever wants to spend is told of the clock", || {
+        leased(&branch, &capture(1)).failed(TEMPORARY).contains("ended by this machine's clock")
+    });
+    cloud.start_again();
+    wait_until(PATIENCE, "it goes on with the line", || {
+        leased(&branch, &capture(1)).code() == Some(0)
+    });
+    for _ in 0..2 {
+        drop(leased(&branch, &capture(1)).succeeded());
+    }
+    branch.wait_synced(PATIENCE);
+    settled(&cloud, Books { charged: 4, pool: 89, leased: 7, ..NOTHING });
+    assert_eq!(needed(&cloud), ["1.000", "1.000"], "what was left went back, and it asked once");
 }

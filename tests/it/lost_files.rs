@@ -88,3 +88,39 @@ fn a_cloud_without_one_of_its_keys_makes_no_other() {
     fs::write(&store, bytes).unwrap();
     cloud.start_again();
 }
+
+#[test]
+fn a_store_beside_the_identity_of_another_is_refused_and_stays_as_it_is() {
+    let (dir, mut cloud, mut branch) = linked_branch();
+    branch.stop();
+    let mut other = Branch::joined(dir.path().join("other"), &cloud.enroll("other"));
+    other.stop();
+    swap(&branch.data().join("identity"), &other.data().join("identity"));
+    for branch in [&branch, &other] {
+        let told = branch.run(&["run"]).failed(1);
+        assert!(told.contains("the store is of device") && told.contains("damaged"), "{told}");
+    }
+    swap(&branch.data().join("identity"), &other.data().join("identity"));
+    branch.start();
+    other.start();
+
+    cloud.stop();
+    let mut stranger = Cloud::start(dir.path().join("stranger"));
+    stranger.stop();
+    swap(&cloud.data().join("identity.json"), &stranger.data().join("identity.json"));
+    for cloud in [&cloud, &stranger] {
+        let stderr = cloud.data().with_extension("refused");
+        let told = Process::start(&mut cloud.serving(), &stderr).unwrap_err().stderr;
+        assert!(told.contains("another tenant than the identity beside it"), "{told}");
+    }
+    swap(&cloud.data().join("identity.json"), &stranger.data().join("identity.json"));
+    cloud.start_again();
+    stranger.start_again();
+}
+
+fn swap(one: &Path, two: &Path) {
+    let aside = one.with_extension("aside");
+    for (from, to) in [(one, aside.as_path()), (two, one), (&aside, two)] {
+        fs::rename(from, to).unwrap();
+    }
+}

@@ -98,7 +98,13 @@ fn nothing_lent(Short { needed, lease, .. }: &Short, why: &str) -> LineAnswer {
 
 /// What whoever wanted more than there is, is told.
 fn refusal(short: &Short, agent: bool) -> LineAnswer {
-    let Short { needed, lease, cut_off, refused, here, .. } = short;
+    let Short { needed, lease, cut_off, ended, refused, here, .. } = short;
+    if *cut_off && *ended {
+        return LineAnswer::Busy(format!(
+            "this costs {needed} credits, and the user's lease of {lease} here has ended by this machine's clock; the \
+             cloud cannot be reached: it goes on when the link is back, or the clock right"
+        ));
+    }
     if *cut_off {
         return LineAnswer::Busy(format!(
             "this costs {needed} credits and {lease} are left of the user's lease here; the cloud cannot be reached, \
@@ -143,8 +149,9 @@ mod tests {
         let credits = |whole: i64| Credits::from_thousandths(whole * 1000);
         let held = LeaseHeld { device: DeviceId([7; 16]), credits: credits(5) };
         let refused = Some((credits(1), vec![held]));
-        let (cut_off, asked, here) = (false, false, DeviceId([1; 16]));
-        let short = Short { needed: credits(4), lease: credits(2), cut_off, refused, here, asked };
+        let (needed, lease, here) = (credits(4), credits(2), DeviceId([1; 16]));
+        let (cut_off, ended, asked) = (false, false, false);
+        let short = Short { needed, lease, ended, cut_off, refused, here, asked };
         let LineAnswer::Error(told) = refusal(&short, true) else { panic!("it is refused") };
         assert!(
             told.contains("5.000 are held by device 0707") && told.contains("1.000 at the"),
@@ -154,7 +161,12 @@ mod tests {
         else {
             panic!("it may go on")
         };
-        assert!(told.contains("link is back"), "{told}");
+        assert!(told.contains("link is back") && !told.contains("clock"), "{told}");
+        let short_by_the_clock = Short { cut_off: true, ended: true, ..short.clone() };
+        let LineAnswer::Busy(told) = refusal(&short_by_the_clock, true) else {
+            panic!("it may go on")
+        };
+        assert!(told.contains("has ended by this machine's clock"), "{told}");
         for (agent, why) in [(true, "has not answered"), (false, "start `tallyroll-edge run`")] {
             let short = Short { refused: None, ..short.clone() };
             let LineAnswer::Busy(told) = refusal(&short, agent) else { panic!("it may go on") };

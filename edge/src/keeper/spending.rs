@@ -51,6 +51,8 @@ pub struct Short {
     pub needed: Credits,
     /// What is left of the user's lease here, spendable or not.
     pub lease: Credits,
+    /// Whether the lease has ended by this device's clock.
+    pub ended: bool,
     /// Whether the cloud cannot be reached, and could not for some seconds.
     pub cut_off: bool,
     /// If the cloud refused what was asked for last: what was available, and who else holds what; this
@@ -156,14 +158,23 @@ impl Keeping {
                     return Ok(Spent::Refused(why.to_string()));
                 }
                 self.spending.users.entry(user).or_default().last = now;
+                self.return_ended(user)?;
                 let left = i64::try_from(self.device.lease(user).outstanding().max(0));
                 let missing = needed.thousandths().saturating_sub(left.unwrap_or(i64::MAX));
-                // One that has ended covers nothing, but any grant renews it.
-                let missing = Credits::from_thousandths(missing.max(1));
-                self.ask(user, job.map(|(job, _)| job), missing)?;
+                self.ask(user, job.map(|(job, _)| job), Credits::from_thousandths(missing.max(1)))?;
                 Ok(Spent::Short(self.short(user, needed, cut_off)))
             }
         }
+    }
+
+    /// Gives back a lease that has ended, if anybody hears it: it covers nothing, and what is left of it may be all that
+    /// the pool can answer the next request with.
+    fn return_ended(&mut self, user: UserAlias) -> Result<(), Error> {
+        let now = self.clock.now();
+        if *self.linked.borrow() && self.device.lease(user).has_ended(now.wall) {
+            unless_full(self.device.return_lease(now, user, Credits::ZERO))?;
+        }
+        Ok(())
     }
 
     fn short(&self, user: UserAlias, needed: Credits, cut_off: bool) -> Short {
@@ -176,6 +187,7 @@ impl Keeping {
             cut_off,
             refused: refused.map(|refused| (refused.available, refused.held.clone())),
             here: self.device.id(),
+            ended: lease.has_ended(self.clock.now().wall),
             asked: lease.pending().is_some(),
         }
     }

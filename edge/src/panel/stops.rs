@@ -224,6 +224,13 @@ fn reason(short: &Short, revoked: Option<&str>) -> Stop {
             );
             (Reason::Revoked, why)
         }
+        (None, _) if short.cut_off && short.ended => {
+            let why = format!(
+                "the line to the cloud is down, and the lease of {lease} that this device was given has ended by its \
+                 clock; the next page costs {needed}: it goes on when the line is back, or the clock right"
+            );
+            (Reason::LineDown, why)
+        }
         (None, _) if short.cut_off => {
             let why = format!(
                 "the line to the cloud is down, and of what this device was lent {lease} is left; the next page \
@@ -301,7 +308,8 @@ mod tests {
                 (credits(available), held)
             });
             let (needed, lease, asked) = (credits(1_000), credits(lease), refused.is_none());
-            reason(&Short { needed, lease, cut_off, refused, here: HERE, asked }, None)
+            let ended = false;
+            reason(&Short { needed, lease, ended, cut_off, refused, here: HERE, asked }, None)
         };
         for (stop, expected, says) in [
             (told(0, false, Some((0, 0))), Reason::Zero, "top-up"),
@@ -327,6 +335,7 @@ mod tests {
         let short = Short {
             needed: credits(1_000),
             lease: credits(500),
+            ended: true,
             cut_off: true,
             refused: None,
             here: HERE,
@@ -335,6 +344,9 @@ mod tests {
         let stop = reason(&short, Some("it was stolen"));
         assert_eq!(stop.reason, Reason::Revoked);
         assert!(stop.message.contains("it was stolen") && stop.message.contains("0.500 is left"));
+        let stop = reason(&short, None);
+        assert_eq!(stop.reason, Reason::LineDown);
+        assert!(stop.message.contains("the lease of 0.500 that this device was given has ended"));
         let held = |device| LeaseHeld { device, credits: credits(1_000) };
         assert_eq!(
             place(&held(HERE), HERE),

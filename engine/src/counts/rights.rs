@@ -75,7 +75,7 @@ pub struct Allocation {
     /// Its number.
     #[n(0)]
     pub number: u64,
-    /// When the device stops spending.
+    /// When the device stops spending, by its own clock.
     #[n(1)]
     pub spend_until: Wall,
     /// Whose balance.
@@ -102,6 +102,9 @@ pub struct Request {
     /// The job that cannot go on without.
     #[n(4)]
     pub job: Option<JobId>,
+    /// When, by the device's clock.
+    #[cbor(n(5), default)]
+    pub at: Wall,
 }
 
 impl Lease {
@@ -115,6 +118,11 @@ impl Lease {
     /// charged all the same, or brought back.
     pub fn came_after(&self) -> i128 {
         (-self.outstanding()).clamp(0, self.written_off)
+    }
+
+    /// Whether the device may spend no more of it at this moment by its own clock, whatever is left.
+    pub fn has_ended(&self, at: Wall) -> bool {
+        self.last.is_some_and(|last| at >= last.spend_until)
     }
 
     fn answered(&mut self, asked: Position) {
@@ -231,14 +239,14 @@ impl Rights {
     }
 
     /// Takes in an event where it was written first.
-    pub(super) fn fold(&mut self, origin: &Origin, event: &Event) {
+    pub(super) fn fold(&mut self, origin: &Origin, at: Wall, event: &Event) {
         match origin.device {
-            Some(device) => self.fold_of_device(device, origin.position, event),
+            Some(device) => self.fold_of_device(device, origin.position, at, event),
             None => self.fold_of_cloud(origin.position, event),
         }
     }
 
-    fn fold_of_device(&mut self, device: DeviceId, position: Position, event: &Event) {
+    fn fold_of_device(&mut self, device: DeviceId, position: Position, at: Wall, event: &Event) {
         let epoch = position.epoch;
         if let Some(user) = goes_on(event) {
             let place = (epoch, position.seq);
@@ -252,7 +260,7 @@ impl Rights {
             }
             Event::LeaseRequested(asked) => {
                 let LeaseRequested { needed, wanted, job, .. } = *asked;
-                let request = Request { seq: position.seq, needed, wanted, position, job };
+                let request = Request { seq: position.seq, needed, wanted, position, job, at };
                 let lease = self.lease_mut(device, epoch, asked.user);
                 lease.requested = lease.requested.max(Some(request));
             }

@@ -223,7 +223,7 @@ impl Counts {
             Event::EventResubmitted(event) => self.fold_resubmitted(origin, &event),
             event => {
                 if !again {
-                    self.rights.fold(origin, &event);
+                    self.rights.fold(origin, record.header.time.wall, &event);
                     self.balances.fold(origin, record.header.time.wall, &event);
                     self.fold_request(origin, &event);
                 }

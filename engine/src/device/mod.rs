@@ -48,7 +48,7 @@ use crate::log::journal::{ENTRY_BYTES_MAX, Journal, JournalFile, Section};
 use crate::log::newest_time;
 use crate::planted::{Bug, planted};
 use crate::store::rows::{DeviceErasure, DeviceLogs, JournalState};
-use crate::store::{Changes, Rows, Store, refuse_if_made};
+use crate::store::{Changes, Rows, Store, refuse_if_anothers};
 use crate::{Error, Kind, Result};
 use balance::KnownBefore;
 use core::time::Duration;
@@ -138,7 +138,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         let logs = match Rows::new(tenant, &store).get::<DeviceLogs>(&())? {
             Some(logs) => logs,
             None => {
-                refuse_if_made(&store)?;
+                refuse_if_anothers(&store, tenant)?;
                 create_logs(&config, &mut store, now, nonces)?
             }
         };

@@ -33,7 +33,7 @@ impl<F: JournalFile, S: Store> Device<F, S> {
         cut_off: bool,
     ) -> Option<Backing> {
         let (lease, price) = (self.lease(user), i128::from(credits.thousandths()));
-        let open = lease.last.is_some_and(|last| now.wall < last.spend_until);
+        let open = lease.last.is_some() && !lease.has_ended(now.wall);
         if price <= 0 || (open && price <= lease.outstanding()) {
             return Some(Backing { right: Right::Lease, credits });
         }

@@ -305,7 +305,8 @@ impl<S: Store> Hub<S> {
             device: key.device,
             subject,
             credits: CreditSum::from_thousandths(much).nearest(),
-            spend_until: Wall(now.wall.0.saturating_add(LEASE_DAYS * 86_400_000)),
+            // The device goes by its own clock: one that is years ahead would have nothing but leases that have ended.
+            spend_until: Wall(now.wall.max(asked.at).0.saturating_add(LEASE_DAYS * 86_400_000)),
             user: Some(key.user),
             epoch: Some(key.epoch),
             answers: Some(asked.position),

@@ -65,7 +65,7 @@ use crate::store::rows::{
     CloudErasure, CloudLogs, CloudRecovery, CloudRole, CommitRow, LogRow, RoomProbe, TipRow,
     split_epoch_key,
 };
-use crate::store::{Changes, Rows, Store, refuse_if_made};
+use crate::store::{Changes, Rows, Store};
 use crate::{Error, Kind, Result};
 use core::ops::{ControlFlow, RangeInclusive};
 use core::time::Duration;
@@ -154,7 +154,6 @@ impl<S: Store> Hub<S> {
         let mut logs = match existing {
             Some(logs) => logs,
             None => {
-                refuse_if_made(&store)?;
                 let logs = create_logs(&config, &mut store, now, nonces)?;
                 fresh.insert(logs.public.0);
                 logs

@@ -20,7 +20,7 @@ pub use self::redb::{RedbMoment, RedbStore};
 use crate::{Error, Result};
 use core::ops::ControlFlow;
 use std::collections::BTreeMap;
-use tallyroll_schema::DecodeError;
+use tallyroll_schema::{DecodeError, TenantId};
 
 /// All that is ever stored. Numbers are for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,16 +165,18 @@ pub trait Store {
     fn shrink(&mut self) -> Result<()>;
 }
 
-/// For who finds nothing of its tenant's: refuses a store that was made for another one. Logs that begin anew beside the
-/// acknowledged ones would hide them.
-pub(crate) fn refuse_if_made<S: Store>(store: &S) -> Result<()> {
-    match store.last(Table::Log, &[], &[u8::MAX; 64])? {
-        None => Ok(()),
-        Some(_) => {
-            let why = "its logs are of another tenant than the identity beside it";
-            Err(Error::corrupt("store", why))
-        }
+/// Refuses a store in which only others have logs: those of a tenant that begin anew there would hide the acknowledged
+/// ones.
+///
+/// # Errors
+/// [`Error::Corrupt`], if it is one; storage failed.
+pub fn refuse_if_anothers<S: Store>(store: &S, tenant: TenantId) -> Result<()> {
+    let any = |from: &[u8]| store.last(Table::Log, from, &[from, &[u8::MAX; 64]].concat());
+    if any(tenant.as_bytes())?.is_none() && any(&[])?.is_some() {
+        let why = "its logs are of another tenant than the identity beside it";
+        return Err(Error::corrupt("store", why));
     }
+    Ok(())
 }
 
 /// One persisted thing: its table, its key, its bytes.

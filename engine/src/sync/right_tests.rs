@@ -40,6 +40,31 @@ fn a_lease_is_spent_until_the_moment_it_ends() {
 }
 
 #[test]
+fn a_lease_ends_as_late_for_a_device_whose_clock_is_years_ahead() {
+    const DECADE: u64 = 10 * 365 * 24 * 3_600_000;
+    let (mut hub, mut one, _) = two_devices(100);
+    let ahead = |at: u64| Now { wall: Wall(now(at).wall.0 + DECADE), ..now(at) };
+    let asked = |one: &mut TestDevice, at: u64| {
+        one.request_lease(ahead(at), (ALIAS, None), credits(2), credits(2)).expect("asks");
+    };
+    asked(&mut one, 4);
+    sync(&mut hub, &mut one, &[], 10);
+    let lease = one.lease(ALIAS);
+    let Wall(end) = lease.last.expect("was lent").spend_until;
+    assert_eq!(end, ahead(4).wall.0 + LEASE_DAYS * 24 * 3_600_000);
+    assert!(!lease.has_ended(ahead(20).wall) && lease.has_ended(Wall(end)));
+    assert!(one.back(ahead(20), page(&one, 1), false).is_some());
+
+    // Whose clock is behind asked long ago, as who was cut off; it lasts from the answer on.
+    one.request_lease(now(5), (ALIAS, None), credits(5), credits(5)).expect("asks");
+    sync(&mut hub, &mut one, &[], 30);
+    assert_eq!(one.lease(ALIAS).last.expect("was lent").number, 2);
+    let granted = hub.counts().rights().leases().values().find_map(|lease| lease.last);
+    let Wall(end) = granted.expect("was lent").spend_until;
+    assert_eq!(end, now(30).wall.0 + LEASE_DAYS * 24 * 3_600_000);
+}
+
+#[test]
 fn nothing_comes_back_that_is_not_there_and_what_costs_nothing_is_recorded() {
     let (mut hub, mut one, _) = two_devices(100);
     ask(&mut one, 2, 2);

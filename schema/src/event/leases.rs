@@ -69,7 +69,7 @@ body! {
         /// How much.
         #[n(3)]
         pub credits: Credits,
-        /// When the device stops spending from it, and from what it had before.
+        /// When the device stops spending from it, and from what it had before, by its own clock.
         #[n(4)]
         pub spend_until: Wall,
         /// The user, as the device calls them.
