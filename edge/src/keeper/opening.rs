@@ -14,6 +14,7 @@ use tallyroll_engine::Error;
 use tallyroll_engine::device::{Device, DeviceConfig};
 use tallyroll_engine::log::journal::{JOURNAL_BYTES, JournalFile};
 use tallyroll_engine::store::RedbStore;
+use tallyroll_schema::DeviceId;
 
 /// redb's page cache: a printer's working set is its newest pages.
 const STORE_CACHE_BYTES: usize = 2 * 1024 * 1024;
@@ -82,9 +83,11 @@ pub fn open(dir: &DataDir, keys: Keys, enrolment: &Enrolment) -> Result<DiskDevi
         }
         None => {}
     }
+    let of_key = DeviceId::of_key(enrolment.tenant, &keys.signer.public_key());
     let device = open_files(dir, keys, enrolment).map_err(failed)?;
-    if device.id() != enrolment.device {
-        let (held, told) = (device.id(), enrolment.device);
+    // Written with a key that never joined, it is for the cloud to keep apart.
+    let (held, told) = (device.id(), enrolment.device);
+    if held != told && held != of_key {
         let damage = format!("the store is of device {held}, the identity of device {told}");
         return Err(KeeperError::Damaged { root: dir.root().to_owned(), damage });
     }
