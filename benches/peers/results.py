@@ -22,6 +22,7 @@ TITLES = {
     "apart": "A thousand devices at once",
     "sealing": "Sealing",
     "backlog": "Backlog, sender to receiver",
+    "backlog, in the views": "Backlog, until it is counted",
     "wire": "Bytes on the wire",
     "at rest": "At rest in the cloud",
     "replay": "Replay to totals",

@@ -153,6 +153,15 @@ pub struct Filled {
     pub seals: u64,
 }
 
+/// How long a device took, seconds from the start of its link, handshake included.
+#[derive(Debug, Clone, Copy)]
+pub struct Synced {
+    /// Until it had the receipt of its last event.
+    pub receipted: f64,
+    /// Until the cloud's views had it.
+    pub in_views: f64,
+}
+
 impl Branch {
     /// The device, opened and kept, for an agent to serve.
     ///
@@ -197,21 +206,23 @@ impl Branch {
         Ok(filled)
     }
 
-    /// Starts the device with its link, in a thread of its own, and waits until the cloud has receipted
-    /// all that it has; returns the seconds from its start, handshake included.
+    /// Starts the device with its link, and waits until the cloud has receipted all that it has and has counted
+    /// so many events.
     ///
     /// # Errors
     /// Files and sockets.
-    pub fn sync(&self) -> Outcome<f64> {
+    pub fn sync(&self, cloud: &Cloud, counted: u64) -> Outcome<Synced> {
         // One thread beside its keeper's, as in its program.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let linked = self.link()?;
             let began = Instant::now();
             linked.has_receipts().await?;
-            let seconds = began.elapsed().as_secs_f64();
+            let receipted = began.elapsed().as_secs_f64();
+            cloud.has_events(counted).await?;
+            let in_views = began.elapsed().as_secs_f64();
             linked.stop().await?;
-            Ok(seconds)
+            Ok(Synced { receipted, in_views })
         })
     }
 

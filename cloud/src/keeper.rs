@@ -6,8 +6,11 @@
 //! with it, the process; what is durable is replayed at the next start. A write
 //! that found no room ends only the sessions that asked for it: they come again.
 
+mod handle;
 mod replica;
+mod unpacking;
 
+pub use handle::{Keeper, Unanswered};
 pub use replica::Replica;
 
 use crate::links::Live;
@@ -22,6 +25,7 @@ use tallyroll_schema::{CommitPosition, DeviceId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
+use unpacking::{Unpacked, Unpacking};
 
 /// Jobs that may wait, and jobs of one commit at most: a burst has a megabyte.
 const QUEUE_LEN: usize = 32;
@@ -31,32 +35,9 @@ const ANSWER_PAUSE: Duration = Duration::from_millis(100);
 type Work = Box<dyn FnOnce(&mut Replica) -> Result<(), Error> + Send>;
 
 enum Job {
-    Perform { device: DeviceId, effect: Effect, reply: oneshot::Sender<Reply> },
+    Perform(Box<Asked>),
     Run(Work),
     Stop,
-}
-
-/// A handle to the keeper.
-#[derive(Debug, Clone)]
-pub struct Keeper {
-    jobs: mpsc::Sender<Job>,
-    commits: watch::Receiver<CommitPosition>,
-    decisions: watch::Receiver<u64>,
-    full: watch::Receiver<bool>,
-}
-
-/// Why the keeper gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Unanswered {
-    /// The engine said no.
-    #[error(transparent)]
-    Engine(#[from] Error),
-    /// There is no room for what was asked; nothing of it is stored.
-    #[error("the cloud's disk is full: nothing of this is stored, come again")]
-    Full,
-    /// The keeper has ended; its error was, or will be, the process's.
-    #[error("the cloud's writer has stopped; start it again, what is durable will be replayed")]
-    Gone,
 }
 
 /// A keeper that is running, to be waited for.
@@ -88,80 +69,8 @@ pub fn start(replica: Replica, live: Option<Live>) -> (Keeper, Running) {
     let keeping = Keeping { replica, committed, decided, said_full, frozen, names, live };
     let runtime = Handle::current();
     let thread = std::thread::spawn(move || keeping.run(&runtime, queue));
-    (Keeper { jobs, commits, decisions, full }, Running { thread })
-}
-
-impl Keeper {
-    /// Carries out what a device's session asked for; the receiver gets the reply, or
-    /// none, for the reason that [`Keeper::why_unanswered`] gives.
-    ///
-    /// # Errors
-    /// The keeper has ended.
-    pub async fn perform(
-        &self,
-        device: DeviceId,
-        effect: Effect,
-    ) -> Result<oneshot::Receiver<Reply>, Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        let job = Job::Perform { device, effect, reply };
-        self.jobs.send(job).await.map_err(|_| Unanswered::Gone)?;
-        Ok(answer)
-    }
-
-    /// Runs a function on the replica.
-    ///
-    /// # Errors
-    /// The function's, or the keeper has ended: then nobody knows what is durable.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Replica) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Unanswered> {
-        let (reply, answer) = oneshot::channel();
-        let work = move |replica: &mut Replica| match work(replica) {
-            Err(error) if replica.hub.is_closed() => Err(error),
-            done => {
-                drop(reply.send(done)); // the asker may be gone
-                Ok(())
-            }
-        };
-        self.jobs.send(Job::Run(Box::new(work))).await.map_err(|_| Unanswered::Gone)?;
-        Ok(answer.await.map_err(|_| Unanswered::Gone)??)
-    }
-
-    /// Why a reply did not come.
-    pub fn why_unanswered(&self) -> Unanswered {
-        if self.is_full() { Unanswered::Full } else { Unanswered::Gone }
-    }
-
-    /// Whether the last write found no room.
-    pub fn is_full(&self) -> bool {
-        *self.full.borrow()
-    }
-
-    /// The newest commit.
-    pub fn last_commit(&self) -> CommitPosition {
-        *self.commits.borrow()
-    }
-
-    /// Watches for commits.
-    pub fn commits(&self) -> watch::Receiver<CommitPosition> {
-        self.commits.clone()
-    }
-
-    /// Watches for what this cloud decided: new offers, another standing.
-    pub fn decisions(&self) -> watch::Receiver<u64> {
-        self.decisions.clone()
-    }
-
-    /// Lets the keeper finish what waits, and end.
-    pub async fn stop(&self) {
-        drop(self.jobs.send(Job::Stop).await); // it may have ended already
-    }
-
-    /// Returns when the keeper has ended.
-    pub async fn ended(&self) {
-        self.jobs.closed().await;
-    }
+    let unpacking = Unpacking::default();
+    (Keeper { jobs, commits, decisions, full, unpacking }, Running { thread })
 }
 
 struct Keeping {
@@ -176,7 +85,13 @@ struct Keeping {
     live: Option<Live>,
 }
 
-type Asked = (DeviceId, Effect, oneshot::Sender<Reply>);
+/// What a session asked for.
+struct Asked {
+    device: DeviceId,
+    effect: Effect,
+    ahead: Unpacked,
+    reply: oneshot::Sender<Reply>,
+}
 
 impl Keeping {
     fn run(mut self, runtime: &Handle, mut queue: mpsc::Receiver<Job>) -> Result<(), Error> {
@@ -185,7 +100,7 @@ impl Keeping {
             let mut group = Vec::new();
             for job in waiting.drain(..) {
                 match job {
-                    Job::Perform { device, effect, reply } => group.push((device, effect, reply)),
+                    Job::Perform(asked) => group.push(*asked),
                     Job::Run(work) => {
                         self.perform(core::mem::take(&mut group))?;
                         self.count()?;
@@ -246,9 +161,9 @@ impl Keeping {
         if group.is_empty() {
             return Ok(());
         }
-        let (mut effects, mut replies) = (Vec::new(), Vec::new());
+        let (mut effects, mut replies, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let mut names = Vec::new();
-        for (device, effect, reply) in group {
+        for Asked { device, effect, ahead, reply } in group {
             if let Effect::StoreDirectory(entries) = &effect {
                 let sealed = |entry: &tallyroll_schema::wire::DirectoryEntry| {
                     (
@@ -258,7 +173,9 @@ impl Keeping {
                 };
                 names.extend(entries.iter().map(sealed));
             }
-            effects.push((device, effect));
+            let Unpacked { ahead, room } = ahead;
+            effects.push((device, effect, ahead));
+            held.push(room);
             replies.push(reply);
         }
         let now = self.replica.now();
@@ -270,6 +187,7 @@ impl Keeping {
             }
             done => done?,
         };
+        drop(held); // what is kept of it has a bound of its own
         for (reply, answer) in replies.into_iter().zip(answers) {
             drop(reply.send(answer)); // the session may be gone
         }

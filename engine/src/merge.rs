@@ -6,6 +6,10 @@
 //! another history at the same place is a fork, never an overwrite. Who may
 //! bring which log is the caller's [`Admission`].
 
+mod ahead;
+
+pub use self::ahead::Ahead;
+
 use crate::log::{
     AFTER_ROTATION, Checked, InForce, Opened, Tip, admit_opening, check_rotation, closes,
     hash_before, in_force, open, read_genesis, read_opening, rotation,
@@ -169,14 +173,14 @@ impl<F: Fn(LogId, &LogOpened) -> Result<(), Refusal>> Admission for F {
     }
 }
 
-/// Admits a burst: writes its new batches, tip and head into `rows`.
+/// Admits a burst: writes its new batches, tip and head into `rows`. What is unpacked of it already is not unpacked again.
 ///
 /// # Errors
 /// [`crate::Error::Refused`] when it is not to be admitted (nothing was written),
 /// or storage failed.
 pub fn admit<S: Store>(
     rows: &mut Rows<'_, S>,
-    burst: Burst,
+    (burst, mut ahead): (Burst, Ahead),
     allowed: &impl Admission,
 ) -> Result<Admitted> {
     let (log, epoch) = burst.epoch();
@@ -198,7 +202,7 @@ pub fn admit<S: Store>(
     let mut differs = None;
     let (mut new, mut hashes, mut rotated) = (Vec::<Checked>::new(), Vec::new(), None);
     let mut room = BURST_RECORDS_KEPT_MAX;
-    for batch in burst.batches {
+    for (at, batch) in burst.batches.into_iter().enumerate() {
         let header = *batch.header();
         if (header.log, header.epoch) != (log, epoch) && !planted(Bug::OtherEpochsBatch) {
             return Err(Refusal::Poison("a batch of another epoch than the head's".into()).into());
@@ -223,7 +227,7 @@ pub fn admit<S: Store>(
         if rotated.is_some() {
             return Err(Refusal::from(AFTER_ROTATION).into());
         }
-        let opened = open(batch).map_err(Refusal::from)?;
+        let opened = ahead.open(at, batch).map_err(Refusal::from)?;
         tip = advanced(rows, tip, &opened)?;
         if closes(&opened.records)? {
             closed = Some(tip.next_seq);

@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::keys::Signer;
 use crate::log::{Checked, Tip, genesis, seal};
-use crate::merge::{Admitted, Burst, Refusal, admit};
+use crate::merge::{Admitted, Ahead, Burst, Refusal, admit};
 use crate::store::rows::{BatchRow, PrunedRow};
 use crate::store::{MemoryStore, Rows, Store};
 use tallyroll_schema::event::alerts::HeartbeatSent;
@@ -92,7 +92,16 @@ impl Log {
     }
 }
 
+/// Admits it, which comes to the same whether it was unpacked before or not.
 fn bring(store: &mut MemoryStore, burst: Burst) -> Result<Admitted, Refusal> {
+    let ahead = Ahead::of(&burst);
+    let unpacked = brought(&mut store.clone(), (burst.clone(), ahead));
+    let admitted = brought(store, (burst, Ahead::default()));
+    assert_eq!(format!("{unpacked:?}"), format!("{admitted:?}"));
+    admitted
+}
+
+fn brought(store: &mut MemoryStore, burst: (Burst, Ahead)) -> Result<Admitted, Refusal> {
     let mut rows = Rows::new(TENANT, store);
     let admitted = admit(&mut rows, burst, &|_, _: &LogOpened| Ok(()));
     let changes = rows.into_changes();

@@ -11,7 +11,7 @@ use crate::fetch::fetch;
 use crate::keys::verify_receipt;
 use crate::log::journal::JournalFile;
 use crate::log::{Tip, holds};
-use crate::merge::{Burst, Refusal, admit};
+use crate::merge::{Ahead, Burst, Refusal, admit};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{DeviceHistory, LogRow, ReceiptRow, TipRow, split_epoch_key};
 use crate::store::{Rows, Store};
@@ -115,13 +115,16 @@ impl<F: JournalFile, S: Store> Device<F, S> {
             return Ok(Reply::Refused { epoch, refusal, bytes });
         }
         let mut rows = Rows::new(self.config.tenant, &self.store);
-        let admitted = match admit(&mut rows, burst, &|log: LogId, genesis: &LogOpened| {
-            self.may_hold(log, genesis)
-        }) {
-            Ok(admitted) => admitted,
-            Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
-            Err(error) => return self.closing(Err(error)),
-        };
+        let admitted =
+            match admit(&mut rows, (burst, Ahead::default()), &|log: LogId, genesis: &LogOpened| {
+                self.may_hold(log, genesis)
+            }) {
+                Ok(admitted) => admitted,
+                Err(Error::Refused(refusal)) => {
+                    return Ok(Reply::Refused { epoch, refusal, bytes });
+                }
+                Err(error) => return self.closing(Err(error)),
+            };
         if admitted.genesis.class == LogClass::Ledger && !planted(Bug::BroughtImportsIgnored) {
             let mut imports = Imports::default();
             for checked in &admitted.new {

@@ -12,7 +12,7 @@ use super::sync::NewLogs;
 use super::{Hub, Standing};
 use crate::device::Now;
 use crate::log::{Tip, holds};
-use crate::merge::{Burst, Refusal};
+use crate::merge::{Ahead, Burst, Refusal};
 use crate::store::rows::{QuarantineBurstRow, QuarantineEntry, QuarantineRow, TipRow};
 use crate::store::{Row, Rows, Store};
 use crate::sync::Reply;
@@ -96,7 +96,14 @@ impl<S: Store> Hub<S> {
         let position =
             self.stage_events(&mut rows, &mut staged, now, accounts, &[released.into()])?;
         for burst in self.quarantined_bursts(&found)? {
-            let reply = self.take_in(&mut rows, &mut staged, &mut new_logs, now, *device, burst)?;
+            let reply = self.take_in(
+                &mut rows,
+                &mut staged,
+                &mut new_logs,
+                now,
+                *device,
+                (burst, Ahead::default()),
+            )?;
             if let Reply::Refused { refusal, .. } = reply {
                 return Err(refusal.into());
             }

@@ -13,7 +13,7 @@ use super::stage::{GivenBack, Staged};
 use crate::device::Now;
 use crate::fetch::fetch;
 use crate::log::Tip;
-use crate::merge::{Burst, Refusal, admit};
+use crate::merge::{Ahead, Burst, Refusal, admit};
 use crate::planted::{Bug, planted};
 use crate::store::rows::{
     ChildRow, CloudRecovery, LogRow, QuarantineEntry, QuarantineRow, ReceiptRow, TipRow,
@@ -120,22 +120,28 @@ impl<S: Store> Hub<S> {
     /// # Errors
     /// [`Error::Full`] or storage failed; nothing may be acknowledged then. A peer's fault is a [`Reply`].
     pub fn perform(&mut self, now: Now, effects: Vec<(DeviceId, Effect)>) -> Result<Vec<Reply>> {
-        let replies = self.take(now, effects)?;
+        let effects =
+            effects.into_iter().map(|(device, effect)| (device, effect, Ahead::default()));
+        let replies = self.take(now, effects.collect())?;
         self.catch_up()?;
         self.settle_counts(now)?;
         Ok(replies)
     }
 
-    /// Carries out what sessions asked for, with one commit; replies in order. What devices brought is
-    /// counted by [`Self::catch_up`], and nothing but more of this may come before that.
+    /// Carries out what sessions asked for, with one commit; replies in order. What devices brought, as far as it is
+    /// unpacked already, is counted by [`Self::catch_up`], and nothing but more of this may come before that.
     ///
     /// # Errors
     /// As of [`Self::perform`].
-    pub fn take(&mut self, now: Now, effects: Vec<(DeviceId, Effect)>) -> Result<Vec<Reply>> {
+    pub fn take(
+        &mut self,
+        now: Now,
+        effects: Vec<(DeviceId, Effect, Ahead)>,
+    ) -> Result<Vec<Reply>> {
         self.refuse_if_closed()?;
         if effects
             .iter()
-            .any(|(_, effect)| !matches!(effect, Effect::Persist(_) | Effect::Fetch(_)))
+            .any(|(_, effect, _)| !matches!(effect, Effect::Persist(_) | Effect::Fetch(_)))
         {
             self.catch_up()?; // the others may decide by figures
         }
@@ -143,14 +149,15 @@ impl<S: Store> Hub<S> {
         let (mut staged, mut new_logs) = (self.stage(), NewLogs::new());
         let mut reported = Vec::new();
         let mut replies = Vec::with_capacity(effects.len());
-        for (device, effect) in effects {
+        for (device, effect, ahead) in effects {
             if self.is_revoked(device) && !matches!(effect, Effect::Persist(_)) {
                 replies.push(Reply::Done);
                 continue;
             }
             replies.push(match effect {
                 Effect::Persist(burst) => {
-                    self.persist(&mut rows, &mut staged, &mut new_logs, now, device, burst)?
+                    let brought = (burst, ahead);
+                    self.persist(&mut rows, &mut staged, &mut new_logs, now, device, brought)?
                 }
                 Effect::Fetch(ask) => fetch(&rows, &[&self.config.signer], ask)?,
                 Effect::StoreDirectory(entries) => self.store_names(&mut rows, device, entries)?,
@@ -267,7 +274,7 @@ impl<S: Store> Hub<S> {
         new_logs: &mut NewLogs,
         now: Now,
         device: DeviceId,
-        burst: Burst,
+        (burst, ahead): (Burst, Ahead),
     ) -> Result<Reply> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
         let revoked = self.is_revoked(device) && !planted(Bug::RevokedBelieved);
@@ -279,7 +286,7 @@ impl<S: Store> Hub<S> {
         if revoked {
             return self.keep_of_revoked(rows, staged, now, device, burst);
         }
-        match self.take_in(rows, staged, new_logs, now, device, burst.clone())? {
+        match self.take_in(rows, staged, new_logs, now, device, (burst.clone(), ahead))? {
             Reply::Refused { refusal: why @ (Refusal::Poison(_) | Refusal::Denied(_)), .. } => {
                 let refusal = self.set_apart(rows, staged, now, device, burst, &why)?;
                 Ok(Reply::Refused { epoch, refusal, bytes })
@@ -304,7 +311,7 @@ impl<S: Store> Hub<S> {
         new_logs: &mut NewLogs,
         now: Now,
         device: DeviceId,
-        burst: Burst,
+        (burst, ahead): (Burst, Ahead),
     ) -> Result<Reply> {
         let (epoch, bytes) = (burst.epoch(), burst.len());
         let tip = rows.get::<TipRow>(&epoch)?.map_or(Tip::START, Tip::from);
@@ -317,7 +324,7 @@ impl<S: Store> Hub<S> {
             return Ok(Reply::Refused { epoch, refusal, bytes });
         }
         let allowed = Brought { hub: self, device, new_logs };
-        let admitted = match admit(rows, burst, &allowed) {
+        let admitted = match admit(rows, (burst, ahead), &allowed) {
             Ok(admitted) => admitted,
             Err(Error::Refused(refusal)) => return Ok(Reply::Refused { epoch, refusal, bytes }),
             Err(error) => return Err(error),

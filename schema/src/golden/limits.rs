@@ -58,6 +58,7 @@ pub(super) fn formats() -> String {
         BURST_BYTES_MAX,
         BURST_RECORDS_BYTES_MAX,
         BURST_RECORDS_KEPT_MAX,
+        AHEAD_RECORDS_MAX,
         COMMIT_RECORDS_KEPT_MAX,
         BEHIND_BYTES_MAX,
         PAST_MOVES_MAX,

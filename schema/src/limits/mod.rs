@@ -55,6 +55,9 @@ pub const BURST_RECORDS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Records of one burst that are kept unpacked until it is stored, bytes. What is beyond is unpacked
 /// once more, a batch at a time.
 pub const BURST_RECORDS_KEPT_MAX: usize = 8 * 1024 * 1024;
+/// Records that the cloud unpacks before their burst's turn to be stored, of all sessions together, bytes. Beyond, they
+/// are unpacked in their turn.
+pub const AHEAD_RECORDS_MAX: usize = 32 * 1024 * 1024;
 /// Records of one commit, of many bursts, that are kept unpacked until they are counted, bytes; what is beyond likewise.
 pub const COMMIT_RECORDS_KEPT_MAX: usize = 32 * 1024 * 1024;
 /// What is receipted at the cloud and not counted yet, bytes as stored: a second's work of counting at the most. Then no more
