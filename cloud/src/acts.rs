@@ -8,7 +8,7 @@ use crate::control::find;
 use crate::keeper::{Keeper, Replica, Unanswered};
 use crate::links::Live;
 use core::time::Duration;
-use tallyroll_engine::hub::{Acted, AskedAct};
+use tallyroll_engine::hub::{ANOTHER_ACTS, Acted, AskedAct};
 use tallyroll_engine::{Error, Result};
 use tallyroll_schema::event::counts::Charge;
 use tallyroll_schema::{DeviceId, Position, ServerAct};
@@ -55,10 +55,12 @@ fn try_act(
     let counts = replica.hub.counts();
     let asked_again = request.is_some_and(|request| counts.requested(device, request).is_some());
     let payer = act.job().and_then(|job| counts.payer(device, job));
-    if let (Some(user), Some(payer), false) = (act.user(), payer, asked_again) {
+    if let (Some(user), Some(payer)) = (act.user(), payer) {
         let shown = replica.people.shown(replica.hub.counts(), device, payer);
         match replica.people.name(device, payer) {
             Some(known) if known == user || shown == Some(user) => {}
+            Some(_) if asked_again => return Err(Error::Rejected(ANOTHER_ACTS.into())),
+            None if asked_again => {} // nobody knows any more; the rest of the act is compared
             Some(_) => {
                 let why = format!("{user} did not begin this job at {name}; say who did");
                 return Err(Error::Rejected(why));

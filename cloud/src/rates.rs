@@ -191,6 +191,7 @@ fn word(word: &impl serde::Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tallyroll_schema::limits::{FINER_PRICES_MAX, GRANT_THOUSANDTHS_MAX};
 
     const PLAIN: &str = "capture = 1\nprint-monochrome = 0.05\nprint-color = \"0.25\"\nconversion = 0.5\n\
         send-monochrome = 0.5\nsend-color = 1.0\nsave = 0\n";
@@ -219,6 +220,32 @@ mod tests {
         assert_eq!(read(write(&card).as_bytes()), Ok(card));
         let default = RateCard { version: 0, ..card::default_card() };
         assert_eq!(read(write(&default).as_bytes()), Ok(default));
+    }
+
+    #[test]
+    fn the_documented_file_is_a_card_and_says_what_it_is_said_to() {
+        let page = include_str!("../../docs/rate-cards.md");
+        let file = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let card = read(file.expect("has an example").as_bytes()).expect("is a card");
+        let default = card::default_card();
+        assert_eq!(RateCard { version: 1, finer: None, ..card.clone() }, default);
+        let price = |act, unit, color, media, conversion| {
+            card::price(&card, &card::Priced { act, unit, color, media, conversion }).thousandths()
+        };
+        let a3 = Some("iso_a3_297x420mm");
+        let (print, black, color) = (PricedAct::Print, ColorMode::Monochrome, ColorMode::Color);
+        assert_eq!(price(print, PricedUnit::Impression, color, a3, None), 2_500);
+        assert_eq!(price(print, PricedUnit::Impression, black, a3, None), 1_000);
+        assert_eq!(price(print, PricedUnit::Sheet, black, a3, None), 10);
+        let converted = |kind| {
+            price(PricedAct::Conversion, PricedUnit::Page, ColorMode::Unknown, None, Some(kind))
+        };
+        assert_eq!(converted(Conversion::ColorToMonochrome), 250);
+        assert_eq!(converted(Conversion::Resize), 500);
+        for word in ["monochrome-to-color", "resolution", "256", "1,000,000,000"] {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!((FINER_PRICES_MAX, GRANT_THOUSANDTHS_MAX), (256, 1_000_000_000_000));
     }
 
     #[test]

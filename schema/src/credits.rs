@@ -71,7 +71,11 @@ impl FromStr for Credits {
 
     fn from_str(text: &str) -> Result<Self, CreditsParseError> {
         parse(text).map(Self).ok_or_else(|| {
-            IdParseError::new("amount of credits", "a number with at most three decimals", text)
+            IdParseError::new(
+                "amount of credits",
+                "a number within 9 quadrillion, with at most three decimals",
+                text,
+            )
         })
     }
 }

@@ -39,6 +39,7 @@ fn an_act_is_recorded_once_and_refused_with_what_to_do() {
 
     for (line, told) in [
         (mail("branch", "bert", "00000000000000b2"), "bert did not begin this job at branch"),
+        (mail("branch", "bert", "00000000000000b1"), "another act's; take a new one"),
         (mail("elsewhere", "anna", "00000000000000b2"), "no device elsewhere"),
         (r#"{"device":"branch","kind":"job.ended","job":"00000000000000a1"}"#.into(), "tallyroll-edge record"),
         (

@@ -108,7 +108,9 @@ fn now_text(told: &Value) -> String {
         }
         Some("begins-later") => "nothing now".to_owned(),
         Some("given-before") => "nothing now: this month's was given before".to_owned(),
-        _ => "nothing now: the clock is wrong".to_owned(),
+        _ => "nothing now: this machine's clock shows a time before this software was made (November 2026), and a month's \
+              allotment is given by it; set the clock, and it is given within a minute"
+            .to_owned(),
     }
 }
 

@@ -229,6 +229,9 @@ pub(super) fn find(replica: &Replica, whose: &Whose) -> Result<SubjectId> {
 
 /// The person of a name, or of the id by which those are shown who have none.
 fn user(replica: &Replica, name: &str) -> Result<SubjectId> {
+    if name.trim().is_empty() {
+        return Err(Error::Rejected("the user's name is empty; say whose".into()));
+    }
     let known = match name.starts_with('(') {
         // Whoever is named like an id does not stand before whose id it is.
         true => nameless(replica, name).or_else(|| replica.people.subject(name).map(Ok)),

@@ -13,6 +13,7 @@ use crate::link::Heard;
 use serde::{Deserialize, Serialize};
 use std::io;
 use tallyroll_engine::Kind;
+use tallyroll_engine::hub::ANOTHER_ACTS;
 use tallyroll_schema::wire::ActOutcome;
 use tallyroll_schema::{Hash, Position, RequestId, ServerAct, read_json_line};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -135,9 +136,7 @@ fn not_asked(
 ) -> ActLine {
     match (desk.answers.of(request, hash), may_be_done) {
         (Some((ActOutcome::At(position), true)), _) => ActLine::Position(position),
-        (Some((ActOutcome::At(_), false)), _) => {
-            ActLine::Error("this request id was another act's; take a new one for each act".into())
-        }
+        (Some((ActOutcome::At(_), false)), _) => ActLine::Error(ANOTHER_ACTS.into()),
         (Some((ActOutcome::Refused(why), true)), false) if ever => ActLine::Error(why),
         (_, false) if ever => ActLine::Ended(why),
         (_, false) => ActLine::Busy(why),

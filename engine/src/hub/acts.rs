@@ -26,6 +26,9 @@ use tallyroll_schema::{
     Act, DeviceId, Event, JobId, Position, RequestId, ServerAct, SubjectId, UserAlias,
 };
 
+/// Why an act is not done whose request id has been used.
+pub const ANOTHER_ACTS: &str = "this request id was another act's; take a new one for each act";
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedAct {
@@ -289,8 +292,7 @@ impl<S: Store> Hub<S> {
         if (known.job, known.kind) != (job, event.kind())
             || done.is_some_and(|done| !asks_the_same(&done, event))
         {
-            let why = "this request id was another act's; take a new one for each act";
-            return Err(Error::Rejected(why.into()));
+            return Err(Error::Rejected(ANOTHER_ACTS.into()));
         }
         Ok(Some(known.position))
     }

@@ -38,7 +38,7 @@ mod stage;
 mod sync;
 
 pub use accounts::Left;
-pub use acts::{Acted, AskedAct};
+pub use acts::{ANOTHER_ACTS, Acted, AskedAct};
 pub use allotments::rest as rest_of_allotments;
 pub use books::{Corrected, Correction, MonthBooks};
 pub use discarded::Discarded;

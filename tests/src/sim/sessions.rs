@@ -10,6 +10,7 @@ use super::network::{Connection, ConnectionId, Side};
 use super::planted::Planted;
 use super::world::{Arrival, Happening, Step, World};
 use core::time::Duration;
+use tallyroll_engine::merge::Ahead;
 use tallyroll_engine::sync::{Effect, Opening, Output, Reply, Role, Session, SessionConfig};
 use tallyroll_schema::DeviceId;
 use tallyroll_schema::wire::{ErrorMessage, Message, StreamKind, encode_frame};
@@ -295,7 +296,11 @@ impl World {
         let revoking = self.revoking;
         let apart = |device: &DeviceId| revoking == Some(*device);
         let ids: Vec<_> = work.iter().map(|(id, device, _)| (*id, apart(device))).collect();
-        let effects = work.into_iter().map(|(_, device, effect)| (device, effect)).collect();
+        let with_ahead = |(_, device, effect)| {
+            let ahead = ahead(&effect);
+            (device, effect, ahead)
+        };
+        let effects = work.into_iter().map(with_ahead).collect();
         let decided = process.decided();
         let performed = process.take(now, effects);
         let Some(replies) = self.cloud_outcome(performed)? else { return Ok(()) };
@@ -362,5 +367,13 @@ impl World {
         }
         self.pump(id, side)?;
         self.send_away_if_done(id)
+    }
+}
+
+/// Every other burst is unpacked before its turn.
+fn ahead(effect: &Effect) -> Ahead {
+    match effect {
+        Effect::Persist(burst) if burst.head.head.position.seq % 2 == 0 => Ahead::of(burst),
+        _ => Ahead::default(),
     }
 }

@@ -15,7 +15,7 @@ use tallyroll_engine::counts::Counts;
 use tallyroll_engine::fold::{Replay, View};
 use tallyroll_engine::keys::Signer;
 use tallyroll_engine::log::{Tip, genesis, open, seal};
-use tallyroll_engine::merge::{Admitted, Burst, admit};
+use tallyroll_engine::merge::{Admitted, Ahead, Burst, admit};
 use tallyroll_engine::store::rows::{BatchRow, LogRow, TipRow};
 use tallyroll_engine::store::{MemoryStore, Rows, Store};
 use tallyroll_schema::event::log::{LogClass, LogOpened};
@@ -164,8 +164,10 @@ impl BatchDecoder {
         let head = Head { position: Position { log, epoch, seq }, hash };
         let head = self.writer.sign_head(TENANT, head);
         let burst = Burst { batches: vec![batch], head };
+        let ahead = Ahead::of(&burst);
         let mut rows = Rows::new(TENANT, &self.store);
-        admit(&mut rows, burst, &|_: LogId, _: &LogOpened| Ok(())).map_err(|why| why.to_string())
+        admit(&mut rows, (burst, ahead), &|_: LogId, _: &LogOpened| Ok(()))
+            .map_err(|why| why.to_string())
     }
 }
 
