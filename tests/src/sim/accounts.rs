@@ -33,15 +33,15 @@ impl World {
         }
         let members = PAYERS.map(payer).filter(|one| accounts.group_of(*one) == Some(GROUP));
         let members: Vec<SubjectId> = members.collect();
-        match self.entropy.below(10) {
+        match self.entropy.below(12) {
             0..3 => self.join_group(member),
-            3 if members.is_empty() => Ok(()),
-            3 => {
+            3 | 4 if members.is_empty() => Ok(()),
+            3 | 4 => {
                 let leaves = self.entropy.index(members.len());
                 self.leave_group(members[leaves])
             }
-            4 => self.allot(GROUP),
-            5 => self.allot(member),
+            5 => self.allot(GROUP),
+            6 | 7 => self.allot(member),
             _ => {
                 self.turn_the_calendar();
                 self.give_allotments()

@@ -27,7 +27,7 @@ const LEASES_PERCENT: u64 = 40;
 /// Of those, histories in which the cloud acts in their jobs.
 const ACTS_PERCENT: u64 = 60;
 /// Of those, too, histories in which users share balances and are given some each month.
-const ACCOUNTS_PERCENT: u64 = 50;
+const ACCOUNTS_PERCENT: u64 = 70;
 /// In so many histories months are closed and charges corrected.
 const BOOKS_PERCENT: u64 = 22;
 
