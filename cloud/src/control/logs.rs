@@ -41,7 +41,7 @@ struct EventLine {
     event: Value,
 }
 
-/// What verifying an epoch found, and how many events it should have.
+/// What verifying an epoch found, and whose it is.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct VerifiedLine {
@@ -50,8 +50,6 @@ struct VerifiedLine {
     class: LogClass,
     device: Option<DeviceId>,
     device_name: Option<String>,
-    /// Events the store says it holds.
-    held: u64,
 }
 
 impl Desk {
@@ -113,8 +111,8 @@ impl Desk {
                 Ok(found)
             });
             let found = verified.await?;
-            let LogSummary { class, device, events: held, .. } = summary;
-            items.give(&VerifiedLine { found, class, device, device_name, held }).await?;
+            let LogSummary { class, device, .. } = summary;
+            items.give(&VerifiedLine { found, class, device, device_name }).await?;
         }
         let some_proven = unproven.len() < given;
         for receipt in unproven {

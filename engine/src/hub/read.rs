@@ -47,6 +47,8 @@ pub struct Verified {
     pub log: LogId,
     /// The epoch.
     pub epoch: EpochId,
+    /// Events the store says it holds.
+    pub held: u64,
     /// Batches whose chain holds.
     pub batches: u64,
     /// Events in them.
@@ -148,7 +150,8 @@ impl<S: Store> Hub<S> {
         old_receipt: Option<&Receipt>,
     ) -> Result<Verified> {
         let genesis = self.genesis(log)?;
-        let mut found = Verified { log, epoch, batches: 0, events: 0, signed: 0, wrong: None };
+        let (held, batches, events, signed) = (0, 0, 0, 0);
+        let mut found = Verified { log, epoch, held, batches, events, signed, wrong: None };
         let (mut tip, mut borne_out) = (Tip::START, false);
         let at = |seq| Position { log, epoch, seq };
         let rows = self.rows();
@@ -182,8 +185,9 @@ impl<S: Store> Hub<S> {
             found.wrong = Some((at(tip.next_seq), error.to_string()));
         }
         found.events = tip.next_seq;
-        let row: Option<TipRow> = rows.get(&(log, epoch))?;
-        if found.wrong.is_none() && row.map(Tip::from) != Some(tip) {
+        let stored = rows.get::<TipRow>(&(log, epoch))?.map(Tip::from);
+        found.held = stored.map_or(0, |stored| stored.next_seq);
+        if found.wrong.is_none() && stored != Some(tip) {
             found.wrong = Some((at(tip.next_seq), "the log ends elsewhere than its tip".into()));
         }
         if let (Some(receipt), None) = (old_receipt, &found.wrong) {
